@@ -1,0 +1,90 @@
+"""manyhands: parallel Python that never hangs, and is never slower than the loop it replaces.
+
+>>> import manyhands as mh
+>>> mh.map(lambda x: x * x, range(5))
+[0, 1, 4, 9, 16]
+
+The names below are all there is. They load on first use, so that the import itself costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from manyhands._core.retry import Retry as Retry
+    from manyhands._engine.cpus import cpu_count as cpu_count
+    from manyhands.errors import ExecutorClosed as ExecutorClosed
+    from manyhands.errors import InitializerError as InitializerError
+    from manyhands.errors import ManyhandsError as ManyhandsError
+    from manyhands.errors import NotSendable as NotSendable
+    from manyhands.errors import OptionError as OptionError
+    from manyhands.errors import RemoteError as RemoteError
+    from manyhands.errors import RemoteTraceback as RemoteTraceback
+    from manyhands.errors import TaskError as TaskError
+    from manyhands.errors import TaskTimeout as TaskTimeout
+    from manyhands.errors import WorkerDied as WorkerDied
+    from manyhands.errors import WorkerStartError as WorkerStartError
+    from manyhands.errors import WorkersUnavailable as WorkersUnavailable
+    from manyhands.executor import Executor as Executor
+    from manyhands.mapping import imap as imap
+    from manyhands.mapping import imap_unordered as imap_unordered
+    from manyhands.mapping import map as map  # noqa: A004 - as the builtin
+    from manyhands.mapping import starmap as starmap
+    from manyhands.mapping import submit as submit
+    from manyhands.options import Options as Options
+    from manyhands.options import configure as configure
+    from manyhands.pool import Pool as Pool
+    from manyhands.pool import ThreadPool as ThreadPool
+    from manyhands.report import last_report as last_report
+    from manyhands.tasks import per_worker as per_worker
+    from manyhands.tasks import task_rng as task_rng
+    from manyhands.tasks import thread_safe as thread_safe
+    from manyhands.types import Failure as Failure
+    from manyhands.types import Progress as Progress
+    from manyhands.types import Report as Report
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "_core.retry": ("Retry",),
+    "_engine.cpus": ("cpu_count",),
+    "errors": (
+        "ExecutorClosed",
+        "InitializerError",
+        "ManyhandsError",
+        "NotSendable",
+        "OptionError",
+        "RemoteError",
+        "RemoteTraceback",
+        "TaskError",
+        "TaskTimeout",
+        "WorkerDied",
+        "WorkerStartError",
+        "WorkersUnavailable",
+    ),
+    "executor": ("Executor",),
+    "mapping": ("imap", "imap_unordered", "map", "starmap", "submit"),
+    "options": ("Options", "configure"),
+    "pool": ("Pool", "ThreadPool"),
+    "report": ("last_report",),
+    "tasks": ("per_worker", "task_rng", "thread_safe"),
+    "types": ("Failure", "Progress", "Report"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME_OF)  # noqa: PLE0605 - the table is the one place where names are listed
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - as many types as names
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'manyhands' has no attribute {name!r}")
+    value = getattr(import_module(f"manyhands.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,62 @@
+"""How many tasks travel together, and how many chunks a worker holds.
+
+Too small, and sending costs more than running; too large, and at the end one worker toils while the others
+idle. So: aim at a few milliseconds of work, grow at most to the double of what was tried, and never give a
+worker more than its share of what remains.
+"""
+
+from __future__ import annotations
+
+import math
+
+TARGET_SECONDS = 0.004  # of work in one chunk; a message costs about 10 us, so 0.3% of overhead
+MAX_CHUNK = 1 << 16
+MAX_FIXED = (1 << 24) - 2  # what a stamp can count; see _engine/board.py
+MIN_DEPTH = 2  # one running, one at hand
+MAX_DEPTH = 16
+DEPTH_SECONDS = 0.002  # work at hand in a worker, so that it never waits for a message
+_MEMORY = 0.5  # weight of the newest chunk in the running mean; a guess
+
+
+class Chunker:
+    """Sizes the chunks of one job from how long its earlier chunks took."""
+
+    def __init__(self, fixed: int | None = None) -> None:
+        self.fixed = fixed
+        self.per_task: float | None = None
+        self._proven = 0
+
+    def size(self, remaining: int, workers: int, *, more_to_come: bool = False) -> int:
+        """Tasks for the next chunk, at least 1, when ``remaining`` are not sent yet."""
+        if self.fixed is not None:
+            return min(self.fixed, MAX_FIXED)
+        if self.per_task is None:
+            return 1
+        wanted = TARGET_SECONDS / max(self.per_task, 1e-9)
+        share = remaining / (workers if more_to_come else 2 * workers)
+        return max(1, int(min(wanted, share, 2 * self._proven, MAX_CHUNK)))
+
+    def learn(self, tasks: int, seconds: float) -> None:
+        """Take in that a chunk of so many tasks took so long."""
+        if tasks <= 0:
+            return
+        new = seconds / tasks
+        old = self.per_task
+        # A chunk of one is mostly start-up cost (imports, first calls); it must not weigh on larger ones.
+        if old is None or tasks > 2 * self._proven:
+            self.per_task = new
+        else:
+            self.per_task = old + _MEMORY * (new - old)
+        self._proven = max(self._proven, tasks)
+
+    def depth(self, size: int) -> int:
+        """Chunks of this size that a worker should hold at once."""
+        if self.per_task is None:
+            return MIN_DEPTH
+        seconds = max(self.per_task * size, 1e-6)
+        return min(MAX_DEPTH, max(MIN_DEPTH, math.ceil(DEPTH_SECONDS / seconds) + 1))
+
+    def lookahead(self, workers: int) -> int:
+        """Tasks that should be at hand, sent or not, when the input is read lazily."""
+        size = self.fixed or self.size(MAX_CHUNK * workers, workers, more_to_come=True)
+        return max(4, 2 * workers * size * self.depth(size))

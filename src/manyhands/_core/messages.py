@@ -1,0 +1,277 @@
+"""What the scheduler is told (events) and what it asks for (commands).
+
+Times are seconds on one monotonic clock, given in from outside. Workers, jobs and chunks are numbers; tasks
+are numbers within their job, counted from 0, and ranges of them are half-open: ``[start, stop)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+
+def no_backoff(_attempt: int) -> float:
+    """Retry at once."""
+    return 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a job asks of the scheduler. ``attempts`` counts the first run; times are in seconds."""
+
+    chunksize: int | None = None
+    timeout: float | None = None
+    attempts: int = 1
+    backoff: Callable[[int], float] = no_backoff
+    rerun_after_death: bool = True
+    retry_timeouts: bool = False
+
+
+# --- events ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class JobAdded:
+    """A job exists; it has no tasks yet."""
+
+    job: int
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
+class TasksAdded:
+    """Tasks up to ``stop`` now exist; with ``closed`` there will be no more."""
+
+    job: int
+    stop: int
+    closed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JobCancelled:
+    """Nobody wants this job any more. Running tasks are stopped after ``grace`` (None: left to finish)."""
+
+    job: int
+    grace: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStarted:
+    """A worker is ready for chunks."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartFailed:
+    """A worker could not be made ready; ``fatal`` when trying again is useless (the initializer raised)."""
+
+    worker: int
+    fatal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerDied:
+    """A worker is gone. ``chunk`` and ``offset`` say what it was running, as its last stamp shows.
+
+    ``chunk`` None: nothing; ``offset`` None: it was unpacking that chunk, no task of it had begun.
+    """
+
+    worker: int
+    chunk: int | None = None
+    offset: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResultsArrived:
+    """A worker reports the tasks of a chunk up to ``upto`` (a task number) as run.
+
+    ``failed`` lists those that raised as (task, may be retried). ``ended``: the worker is through with the
+    chunk, having run nothing from ``upto`` on. ``seconds`` is the time the chunk took altogether, once ended.
+    """
+
+    worker: int
+    chunk: int
+    upto: int
+    failed: tuple[tuple[int, bool], ...] = ()
+    ended: bool = False
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkRefused:
+    """A worker could not unpack a chunk, and ran nothing of it: it must be sent item by item."""
+
+    worker: int
+    chunk: int
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """What a worker is doing at this moment, as WorkerDied has it, and since when."""
+
+    worker: int
+    chunk: int | None
+    offset: int | None
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed; nothing else happened."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShutdownAsked:
+    """Finish what there is, then let every worker go."""
+
+
+Event = (
+    JobAdded
+    | TasksAdded
+    | JobCancelled
+    | WorkerStarted
+    | StartFailed
+    | WorkerDied
+    | ResultsArrived
+    | ChunkRefused
+    | Inspected
+    | Tick
+    | ShutdownAsked
+)
+
+
+# --- commands -------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Tasks ``[start, stop)`` of one job, sent together. ``done`` counts up as results arrive.
+
+    ``isolated`` chunks carry each item packed by itself, so that one bad item cannot spoil the others.
+    ``strikes`` counts the workers that died around it without a task to charge.
+    """
+
+    serial: int
+    job: int
+    start: int
+    stop: int
+    done: int
+    isolated: bool = False
+    strikes: int = 0
+
+
+class Cause(Enum):
+    """Why a task ended without a result of its own."""
+
+    DIED = "its worker died"
+    TIMEOUT = "it ran too long"
+
+
+@dataclass(frozen=True, slots=True)
+class StartWorker:
+    """Begin to start this worker."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendChunk:
+    """Send this chunk to this worker."""
+
+    worker: int
+    chunk: Chunk
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """The results of ``[start, stop)`` that just arrived are final, but for the tasks in ``retried``."""
+
+    job: int
+    start: int
+    stop: int
+    retried: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class FailTask:
+    """This task ends here, for this cause, after so many attempts."""
+
+    job: int
+    task: int
+    cause: Cause
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class RetryTask:
+    """Told, not asked: this task will run again."""
+
+    job: int
+    task: int
+
+
+@dataclass(frozen=True, slots=True)
+class FinishJob:
+    """Every task of the job has ended."""
+
+    job: int
+
+
+@dataclass(frozen=True, slots=True)
+class BreakJob:
+    """The job cannot go on, because no worker can be had."""
+
+    job: int
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeRest:
+    """Forbid the worker to begin any further task until LiftRevoke."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class LiftRevoke:
+    """Let the worker begin tasks again."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class InspectWorker:
+    """Look what the worker is running, and tell (Inspected)."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class RetireWorker:
+    """Ask the worker to end by itself."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class KillWorker:
+    """End the worker now, whatever it is doing."""
+
+    worker: int
+
+
+Command = (
+    StartWorker
+    | SendChunk
+    | Deliver
+    | FailTask
+    | RetryTask
+    | FinishJob
+    | BreakJob
+    | RevokeRest
+    | LiftRevoke
+    | InspectWorker
+    | RetireWorker
+    | KillWorker
+)

@@ -1,0 +1,51 @@
+"""When a failed task runs again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from manyhands._core.messages import no_backoff
+from manyhands.errors import OptionError
+
+
+@dataclass(frozen=True)
+class Retry:
+    """Run a task again when it fails.
+
+    >>> import manyhands as mh
+    >>> mh.map(len, ["a", "bb"], retry=mh.Retry(attempts=3, backoff=0.5, on=(OSError,)), backend="serial")
+    [1, 2]
+
+    Args:
+        attempts: how often a task may run, the first time included.
+        backoff: seconds before the second attempt, doubled before each further one; or a function from the
+            number of attempts made to seconds.
+        on: exception classes that are worth another attempt. A ``timeout`` counts as TimeoutError.
+        on_worker_death: also when the task's worker died. False makes every task run at most once in that
+            case: a task whose worker died is never sent again, even if it may not have begun.
+    """
+
+    attempts: int = 3
+    backoff: float | Callable[[int], float] = 0.0
+    on: tuple[type[BaseException], ...] = (Exception,)
+    on_worker_death: bool = True
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.attempts, int) or self.attempts < 1:
+            raise OptionError(f"Retry(attempts={self.attempts!r}): attempts is a whole number from 1")
+        classes = self.on if isinstance(self.on, tuple) else (self.on,)
+        if not all(isinstance(cls, type) and issubclass(cls, BaseException) for cls in classes):
+            raise OptionError(f"Retry(on={self.on!r}): on is a tuple of exception classes")
+        object.__setattr__(self, "on", classes)
+        if not callable(self.backoff) and self.backoff < 0:
+            raise OptionError(f"Retry(backoff={self.backoff!r}): backoff is seconds, not negative")
+
+    def delay(self) -> Callable[[int], float]:
+        """Seconds to wait after so many attempts, as a function."""
+        backoff = self.backoff
+        if callable(backoff):
+            return backoff
+        if backoff == 0:
+            return no_backoff
+        return lambda made: backoff * 2.0 ** (made - 1)

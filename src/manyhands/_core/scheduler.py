@@ -1,0 +1,595 @@
+"""The scheduler: every decision about tasks and workers, and nothing else.
+
+It is told what happened and answers with what to do. It owns no thread, pipe or clock, so that any order of
+events can be played to it in a test. What it guarantees, whatever the order:
+
+- every task of a job that is not cancelled ends exactly once: delivered, or failed with a cause;
+- a task runs a second time only if a retry policy says so, or if its worker died before its result was out;
+- a death or a timeout is charged to the one task that was running; the others of its chunk are sent again;
+- workers are bounded by ``max_workers``, chunks in a worker by ``Chunker.depth``.
+
+Jobs are served first come, first served. A worker is *starting*, *ready*, or *leaving* (told to go, or being
+killed); a ready worker is *held* while its unstarted tasks are being taken back.
+
+Taking tasks back without asking the worker: RevokeRest forbids it to begin anything further; a moment later
+(HOLD_SECONDS, far longer than a store takes to become visible) an inspection shows the task it is in. All
+behind that one cannot have begun, and can run elsewhere.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from manyhands._core.chunking import Chunker
+from manyhands._core.messages import (
+    BreakJob,
+    Cause,
+    Chunk,
+    ChunkRefused,
+    Command,
+    Deliver,
+    Event,
+    FailTask,
+    FinishJob,
+    Inspected,
+    InspectWorker,
+    JobAdded,
+    JobCancelled,
+    KillWorker,
+    LiftRevoke,
+    Policy,
+    ResultsArrived,
+    RetireWorker,
+    RetryTask,
+    RevokeRest,
+    SendChunk,
+    ShutdownAsked,
+    StartFailed,
+    StartWorker,
+    TasksAdded,
+    Tick,
+    WorkerDied,
+    WorkerStarted,
+)
+
+STEAL_SECONDS = 0.005  # a worker stuck this long in one task, while another idles, gives up what it has not begun
+HOLD_SECONDS = 0.002  # between forbidding and looking; see above
+START_TRIES = 3  # failed starts in a row before work that has no worker at all is given up
+START_PAUSE_SECONDS = 1.0  # before another try to start one more, when some workers run
+LEAVE_SECONDS = 3.0  # a retiring worker that is still there is killed
+ISOLATE_STRIKES = 2  # unexplained deaths around a chunk before its tasks are sent one by one
+FINAL_STRIKES = 4  # and before a task is given up for it
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds the scheduler keeps; times in seconds, None for no bound."""
+
+    max_workers: int
+    tasks_per_worker: int | None = None
+    idle_seconds: float | None = None
+
+
+@dataclass(slots=True)
+class _Span:
+    start: int
+    stop: int
+    isolated: bool = False
+    strikes: int = 0
+
+
+@dataclass(slots=True)
+class _Job:
+    policy: Policy
+    chunker: Chunker
+    known: int = 0
+    issued: int = 0
+    ended: int = 0
+    closed: bool = False
+    again: deque[_Span] = field(default_factory=deque)
+    again_tasks: int = 0  # in ``again``
+    attempts: dict[int, int] = field(default_factory=dict)
+
+    def waiting(self) -> int:
+        """Tasks that could be sent now."""
+        return self.known - self.issued + self.again_tasks
+
+
+class _State(Enum):
+    STARTING = "starting"
+    READY = "ready"
+    LEAVING = "leaving"
+
+
+@dataclass(slots=True)
+class _Worker:
+    state: _State = _State.STARTING
+    chunks: deque[Chunk] = field(default_factory=deque)
+    given: int = 0
+    held: bool = False
+    doomed: tuple[int, int] | None = None  # (chunk, task) that it is being killed for
+    idle_since: float = 0.0
+    inspect_at: float | None = None  # after RevokeRest
+    timeout_at: float | None = None  # when a running task may be over its time
+    steal_at: float | None = None
+    kill_at: float | None = None  # for a task of a cancelled job, or for not leaving
+
+
+class Scheduler:
+    """Events in, commands out; see the module's text for what it keeps.
+
+    >>> s = Scheduler(Limits(max_workers=1))
+    >>> s.handle(JobAdded(0, Policy()), now=0.0)
+    []
+    >>> s.handle(TasksAdded(0, stop=1, closed=True), now=0.0)
+    [StartWorker(worker=0)]
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.broken = False
+        self._jobs: dict[int, _Job] = {}
+        self._ready: dict[int, _Job] = {}  # those with tasks to send, oldest first
+        self._workers: dict[int, _Worker] = {}
+        self._delayed: list[tuple[float, int, int]] = []  # (when, job, task): a heap of retries
+        self._single = Chunker()  # what jobs of one task have in common: how long such a task takes
+        self._open = 0  # tasks that have not ended, over all jobs
+        self._next_worker = 0
+        self._next_chunk = 1
+        self._failed_starts = 0
+        self._start_again_at: float | None = None
+        self._closing = False
+        self._handlers: dict[type, Callable[[Any, float], Iterable[Command]]] = {
+            JobAdded: self._job_added,
+            TasksAdded: self._tasks_added,
+            JobCancelled: self._job_cancelled,
+            WorkerStarted: self._worker_started,
+            StartFailed: self._start_failed,
+            WorkerDied: self._worker_died,
+            ResultsArrived: self._results_arrived,
+            ChunkRefused: self._chunk_refused,
+            Inspected: self._inspected,
+            Tick: self._tick,
+            ShutdownAsked: self._shutdown_asked,
+        }
+
+    # --- what others may look at ------------------------------------------------------------------------------
+
+    @property
+    def idle(self) -> bool:
+        """No job is open."""
+        return not self._jobs
+
+    @property
+    def workers(self) -> int:
+        """Workers that exist, in any state."""
+        return len(self._workers)
+
+    def chunk(self, worker: int, serial: int) -> Chunk | None:
+        """The chunk of this serial that the worker holds."""
+        return _find(self._workers.get(worker), serial)
+
+    def lookahead(self, job: int) -> int:
+        """Tasks of this job that should be at hand when its input is read lazily."""
+        record = self._jobs.get(job)
+        return record.chunker.lookahead(self.limits.max_workers) if record else 0
+
+    def next_deadline(self) -> float | None:
+        """When a Tick is due, if nothing else happens before."""
+        times = [self._delayed[0][0]] if self._delayed else []
+        if self._start_again_at is not None:
+            times.append(self._start_again_at)
+        for worker in self._workers.values():
+            times.extend(self._deadlines(worker))
+        return min(times, default=None)
+
+    def _deadlines(self, worker: _Worker) -> Iterator[float]:
+        for time in (worker.inspect_at, worker.timeout_at, worker.steal_at, worker.kill_at):
+            if time is not None:
+                yield time
+        if self._may_leave(worker) and self.limits.idle_seconds is not None:
+            yield worker.idle_since + self.limits.idle_seconds
+
+    # --- events -----------------------------------------------------------------------------------------------
+
+    def handle(self, event: Event, now: float) -> list[Command]:
+        """Take in one event; the commands are to be carried out in order."""
+        commands = list(self._handlers[type(event)](event, now))
+        commands.extend(self._after(now))
+        return commands
+
+    def _job_added(self, event: JobAdded, _now: float) -> Iterator[Command]:
+        self._jobs[event.job] = _Job(event.policy, Chunker(event.policy.chunksize))
+        if self.broken:
+            yield from self._break_all()
+
+    def _tasks_added(self, event: TasksAdded, _now: float) -> Iterator[Command]:
+        job = self._jobs.get(event.job)
+        if job is None:
+            return
+        self._open += event.stop - job.known
+        job.known, job.closed = event.stop, event.closed
+        if event.closed and event.stop == 1:
+            job.chunker = self._single
+        if job.waiting():
+            self._ready[event.job] = job
+        yield from self._maybe_finish(event.job, job)
+
+    def _job_cancelled(self, event: JobCancelled, now: float) -> Iterator[Command]:
+        yield from self._drop_job(event.job)
+        for number, worker in self._workers.items():
+            if worker.state is _State.READY and any(chunk.job == event.job for chunk in worker.chunks):
+                yield from self._hold(number, worker, now)
+                if event.grace is not None and worker.kill_at is None:
+                    worker.kill_at = now + event.grace
+
+    def _worker_started(self, event: WorkerStarted, now: float) -> Iterator[Command]:
+        worker = self._workers.get(event.worker)
+        if worker is not None and worker.state is _State.STARTING:
+            worker.state, worker.idle_since = _State.READY, now
+            self._failed_starts, self._start_again_at = 0, None
+        yield from ()
+
+    def _start_failed(self, event: StartFailed, now: float) -> Iterator[Command]:
+        self._workers.pop(event.worker, None)
+        self._failed_starts += 1
+        if event.fatal:
+            self.broken = True
+            yield from self._break_all()
+        elif not self._workers and self._failed_starts >= START_TRIES:
+            self._failed_starts, self._start_again_at = 0, None
+            yield from self._break_all()
+        elif self._failed_starts >= START_TRIES or self._has_ready_worker():
+            self._start_again_at = now + START_PAUSE_SECONDS
+
+    def _worker_died(self, event: WorkerDied, now: float) -> Iterator[Command]:
+        worker = self._workers.pop(event.worker, None)
+        if worker is None:
+            return
+        if worker.state is _State.STARTING:
+            yield from self._start_failed(StartFailed(event.worker), now)
+            return
+        for chunk in worker.chunks:
+            strikes = chunk.strikes
+            if chunk.serial == event.chunk and event.offset is not None:
+                yield from self._death_in_task(worker, chunk, chunk.start + event.offset, now)
+                continue
+            unpacking = chunk.serial == event.chunk
+            if event.chunk is None and chunk is worker.chunks[0] and worker.state is not _State.LEAVING:
+                strikes += 1
+            yield from self._resend(chunk, chunk.done, chunk.stop, strikes=strikes, isolated=unpacking)
+
+    def _death_in_task(self, worker: _Worker, chunk: Chunk, task: int, now: float) -> Iterator[Command]:
+        job = self._jobs.get(chunk.job)
+        if job is None:
+            return
+        if not chunk.done <= task < chunk.stop:  # its result is out already: it died behind that task
+            yield from self._resend(chunk, chunk.done, chunk.stop)
+            return
+        if job.policy.rerun_after_death:
+            self._requeue(chunk, chunk.done, task)
+        else:  # run, but never heard of: at most once means they may not run again
+            for lost in range(chunk.done, task):
+                yield from self._fail(chunk.job, job, lost, Cause.DIED)
+        self._requeue(chunk, task + 1, chunk.stop)
+        if worker.doomed is not None and worker.doomed != (chunk.serial, task) and job.policy.rerun_after_death:
+            self._requeue(chunk, task, task + 1)  # killed for a task that had just ended: this one is innocent
+        else:
+            cause = Cause.TIMEOUT if worker.doomed == (chunk.serial, task) else Cause.DIED
+            yield from self._charge(chunk.job, job, task, cause, now)
+
+    def _charge(self, number: int, job: _Job, task: int, cause: Cause, now: float) -> Iterator[Command]:
+        policy = job.policy
+        allowed = policy.retry_timeouts if cause is Cause.TIMEOUT else policy.rerun_after_death
+        if allowed and self._retry(number, job, task, now):
+            yield RetryTask(number, task)
+        else:
+            yield from self._fail(number, job, task, cause)
+
+    def _fail(self, number: int, job: _Job, task: int, cause: Cause) -> Iterator[Command]:
+        yield FailTask(number, task, cause, job.attempts.pop(task, 0) + 1)
+        yield from self._end_tasks(number, job, 1)
+
+    def _retry(self, number: int, job: _Job, task: int, now: float) -> bool:
+        made = job.attempts.get(task, 0) + 1
+        if made >= job.policy.attempts:
+            return False
+        job.attempts[task] = made
+        heapq.heappush(self._delayed, (now + job.policy.backoff(made), number, task))
+        return True
+
+    def _results_arrived(self, event: ResultsArrived, now: float) -> Iterator[Command]:
+        worker = self._workers.get(event.worker)
+        chunk = _find(worker, event.chunk)
+        if worker is None or chunk is None:
+            return
+        worker.steal_at = None
+        job = self._jobs.get(chunk.job)
+        upto = min(event.upto, chunk.stop)
+        if job is not None and upto > chunk.done:
+            yield from self._take_results(chunk, job, upto, event.failed, now)
+        chunk.done = max(chunk.done, upto)
+        if event.ended:
+            worker.chunks.remove(chunk)
+            worker.idle_since = now
+            if job is not None:
+                job.chunker.learn(event.upto - chunk.start, event.seconds)
+                yield from self._resend(chunk, chunk.done, chunk.stop)
+            yield from self._maybe_lift(event.worker, worker)
+
+    def _take_results(
+        self, chunk: Chunk, job: _Job, upto: int, failed: tuple[tuple[int, bool], ...], now: float
+    ) -> Iterator[Command]:
+        retried = frozenset(
+            task
+            for task, retryable in failed
+            if retryable and chunk.done <= task < upto and self._retry(chunk.job, job, task, now)
+        )
+        yield Deliver(chunk.job, chunk.done, upto, retried)
+        for task in retried:
+            yield RetryTask(chunk.job, task)
+        if job.attempts:
+            for task in range(chunk.done, upto):
+                if task not in retried:
+                    job.attempts.pop(task, None)
+        yield from self._end_tasks(chunk.job, job, upto - chunk.done - len(retried))
+
+    def _chunk_refused(self, event: ChunkRefused, _now: float) -> Iterator[Command]:
+        worker = self._workers.get(event.worker)
+        chunk = _find(worker, event.chunk)
+        if worker is None or chunk is None:
+            return
+        worker.chunks.remove(chunk)
+        yield from self._resend(chunk, chunk.done, chunk.stop, isolated=True)
+        yield from self._maybe_lift(event.worker, worker)
+
+    def _inspected(self, event: Inspected, now: float) -> Iterator[Command]:
+        worker = self._workers.get(event.worker)
+        if worker is None or worker.state is not _State.READY:
+            return
+        chunk = _find(worker, event.chunk)
+        if worker.held and chunk is not None:
+            self._take_back(worker, chunk, event.offset)
+        yield from self._check_timeout(event, worker, chunk, now)
+
+    def _take_back(self, worker: _Worker, running: Chunk, offset: int | None) -> None:
+        """Requeue what the held worker has not begun: all behind the task it is in."""
+        behind = False
+        for chunk in worker.chunks:
+            first = chunk.stop if not behind else chunk.done
+            if chunk is running:
+                behind = True
+                first = chunk.stop if offset is None else chunk.start + offset + 1
+            if first < chunk.stop:
+                self._requeue(chunk, max(first, chunk.done), chunk.stop)
+                chunk.stop = max(first, chunk.done)
+
+    def _check_timeout(self, event: Inspected, worker: _Worker, chunk: Chunk | None, now: float) -> Iterator[Command]:
+        timeouts = [t for t in (self._timeout_of(c) for c in worker.chunks) if t is not None]
+        worker.timeout_at = None
+        if not timeouts:
+            return
+        limit = self._timeout_of(chunk) if chunk is not None else None
+        if chunk is None or limit is None:
+            worker.timeout_at = now + min(timeouts)
+        elif now - event.since < limit:
+            worker.timeout_at = event.since + limit
+        else:
+            task = chunk.start + event.offset if event.offset is not None else -1
+            worker.doomed = (chunk.serial, task)
+            yield from self._kill(event.worker, worker)
+
+    def _timeout_of(self, chunk: Chunk) -> float | None:
+        job = self._jobs.get(chunk.job)
+        return job.policy.timeout if job else None
+
+    def _tick(self, _event: Tick, now: float) -> Iterator[Command]:
+        while self._delayed and self._delayed[0][0] <= now:
+            _, number, task = heapq.heappop(self._delayed)
+            if number in self._jobs:
+                self._put_back(number, _Span(task, task + 1))
+        if self._start_again_at is not None and self._start_again_at <= now:
+            self._start_again_at = None
+        for number, worker in self._workers.items():
+            yield from self._tick_worker(number, worker, now)
+
+    def _tick_worker(self, number: int, worker: _Worker, now: float) -> Iterator[Command]:
+        if worker.kill_at is not None and worker.kill_at <= now:
+            worker.kill_at = None
+            if worker.state is _State.LEAVING or self._runs_cancelled(worker):
+                yield from self._kill(number, worker)
+        if worker.steal_at is not None and worker.steal_at <= now:
+            worker.steal_at = None
+            if self._has_idle_worker() and not self._ready:
+                yield from self._hold(number, worker, now)
+        if worker.inspect_at is not None and worker.inspect_at <= now:
+            worker.inspect_at = None
+            yield InspectWorker(number)
+        elif worker.timeout_at is not None and worker.timeout_at <= now:
+            worker.timeout_at = None
+            yield InspectWorker(number)
+        idle = self.limits.idle_seconds
+        if idle is not None and self._may_leave(worker) and worker.idle_since + idle <= now:
+            yield from self._retire(number, worker, now)
+
+    def _shutdown_asked(self, _event: ShutdownAsked, _now: float) -> Iterator[Command]:
+        self._closing = True
+        yield from ()
+
+    # --- jobs -------------------------------------------------------------------------------------------------
+
+    def _end_tasks(self, number: int, job: _Job, count: int) -> Iterator[Command]:
+        job.ended += count
+        self._open -= count
+        yield from self._maybe_finish(number, job)
+
+    def _maybe_finish(self, number: int, job: _Job) -> Iterator[Command]:
+        if job.closed and job.ended == job.known and self._jobs.pop(number, None) is not None:
+            self._ready.pop(number, None)
+            yield FinishJob(number)
+
+    def _drop_job(self, number: int) -> Iterator[Command]:
+        job = self._jobs.pop(number, None)
+        self._ready.pop(number, None)
+        if job is not None:
+            self._open -= job.known - job.ended
+        yield from ()
+
+    def _break_all(self) -> Iterator[Command]:
+        for number in list(self._jobs):
+            yield from self._drop_job(number)
+            yield BreakJob(number)
+
+    # --- chunks -----------------------------------------------------------------------------------------------
+
+    def _requeue(self, chunk: Chunk, start: int, stop: int, *, isolated: bool = False) -> None:
+        if start < stop:
+            self._put_back(chunk.job, _Span(start, stop, isolated or chunk.isolated, chunk.strikes))
+
+    def _put_back(self, number: int, span: _Span) -> None:
+        job = self._jobs.get(number)
+        if job is not None:
+            job.again.append(span)
+            job.again_tasks += span.stop - span.start
+            self._ready.setdefault(number, job)
+
+    def _resend(
+        self, chunk: Chunk, start: int, stop: int, *, strikes: int = 0, isolated: bool = False
+    ) -> Iterator[Command]:
+        job = self._jobs.get(chunk.job)
+        if job is None or start >= stop:
+            return
+        chunk.strikes = max(strikes, chunk.strikes)
+        if chunk.strikes >= FINAL_STRIKES:
+            for task in range(start, stop):
+                yield from self._fail(chunk.job, job, task, Cause.DIED)
+        else:
+            self._requeue(chunk, start, stop, isolated=isolated or chunk.strikes >= ISOLATE_STRIKES)
+
+    def _cut(self, number: int, job: _Job, room: int | None) -> Chunk:
+        """The next chunk of a job that has tasks to send; ``room`` bounds it."""
+        workers = self.limits.max_workers
+        size = job.chunker.size(job.waiting(), workers, more_to_come=not job.closed)
+        if room is not None:
+            size = min(size, room)
+        if job.again:
+            span = job.again.popleft()
+            size = 1 if span.strikes >= ISOLATE_STRIKES else size
+            stop = min(span.stop, span.start + size)
+            if stop < span.stop:
+                job.again.appendleft(_Span(stop, span.stop, span.isolated, span.strikes))
+            job.again_tasks -= stop - span.start
+            start, isolated, strikes = span.start, span.isolated, span.strikes
+        else:
+            start, stop = job.issued, min(job.known, job.issued + size)
+            job.issued, isolated, strikes = stop, False, 0
+        if not job.again and job.issued == job.known:
+            self._ready.pop(number, None)
+        serial, self._next_chunk = self._next_chunk, self._next_chunk + 1
+        return Chunk(serial, number, start, stop, start, isolated, strikes)
+
+    # --- workers ----------------------------------------------------------------------------------------------
+
+    def _after(self, now: float) -> Iterator[Command]:
+        """What any event may have made possible: send, start, steal, let go."""
+        if self._ready:
+            yield from self._send(now)
+        if self._open:
+            yield from self._start_workers()
+            self._plan_steals(now)
+        for number, worker in self._workers.items():
+            spent = self.limits.tasks_per_worker is not None and worker.given >= self.limits.tasks_per_worker
+            if (spent or (self._closing and not self._jobs)) and self._may_leave(worker):
+                yield from self._retire(number, worker, now)
+
+    def _send(self, now: float) -> Iterator[Command]:
+        while self._ready:
+            number, job = next(iter(self._ready.items()))
+            size = job.chunker.size(job.waiting(), self.limits.max_workers, more_to_come=not job.closed)
+            target = self._freest(job.chunker.depth(size))
+            if target is None:
+                return
+            name, worker = target
+            chunk = self._cut(number, job, self._room(worker))
+            worker.chunks.append(chunk)
+            worker.given += chunk.stop - chunk.start
+            if job.policy.timeout is not None and worker.timeout_at is None:
+                worker.timeout_at = now + job.policy.timeout
+            yield SendChunk(name, chunk)
+
+    def _freest(self, depth: int) -> tuple[int, _Worker] | None:
+        best: tuple[int, _Worker] | None = None
+        fewest = depth
+        for number, worker in self._workers.items():
+            if len(worker.chunks) < fewest and self._can_take(worker):
+                best, fewest = (number, worker), len(worker.chunks)
+        return best
+
+    def _can_take(self, worker: _Worker) -> bool:
+        return worker.state is _State.READY and not worker.held and self._room(worker) != 0
+
+    def _room(self, worker: _Worker) -> int | None:
+        limit = self.limits.tasks_per_worker
+        return None if limit is None else max(0, limit - worker.given)
+
+    def _start_workers(self) -> Iterator[Command]:
+        if self.broken or self._start_again_at is not None:
+            return
+        useful = sum(1 for w in self._workers.values() if w.state is not _State.LEAVING and self._room(w) != 0)
+        useful += sum(1 for w in self._workers.values() if w.state is _State.READY and self._room(w) == 0 and w.chunks)
+        leaving = sum(1 for w in self._workers.values() if w.state is _State.LEAVING)
+        wanted = min(self.limits.max_workers, self._open) - useful
+        for _ in range(min(wanted, 2 * self.limits.max_workers - useful - leaving)):
+            number, self._next_worker = self._next_worker, self._next_worker + 1
+            self._workers[number] = _Worker()
+            yield StartWorker(number)
+
+    def _has_ready_worker(self) -> bool:
+        return any(worker.state is _State.READY for worker in self._workers.values())
+
+    def _has_idle_worker(self) -> bool:
+        return any(self._can_take(w) and not w.chunks for w in self._workers.values())
+
+    def _plan_steals(self, now: float) -> None:
+        """Note when to take tasks back from those who have some at hand, if another worker has nothing."""
+        if self._ready or not self._has_idle_worker():
+            return
+        for worker in self._workers.values():
+            unstarted = sum(chunk.stop - chunk.done for chunk in worker.chunks) > 1
+            if unstarted and worker.state is _State.READY and not worker.held and worker.steal_at is None:
+                worker.steal_at = now + STEAL_SECONDS
+
+    def _hold(self, number: int, worker: _Worker, now: float) -> Iterator[Command]:
+        if worker.chunks and not worker.held:
+            worker.held, worker.inspect_at = True, now + HOLD_SECONDS
+            yield RevokeRest(number)
+
+    def _maybe_lift(self, number: int, worker: _Worker) -> Iterator[Command]:
+        if worker.held and not worker.chunks and worker.state is _State.READY:
+            worker.held, worker.inspect_at, worker.kill_at = False, None, None
+            yield LiftRevoke(number)
+
+    def _runs_cancelled(self, worker: _Worker) -> bool:
+        return bool(worker.chunks) and worker.chunks[0].job not in self._jobs
+
+    def _may_leave(self, worker: _Worker) -> bool:
+        return worker.state is _State.READY and not worker.chunks
+
+    def _retire(self, number: int, worker: _Worker, now: float) -> Iterator[Command]:
+        worker.state, worker.kill_at = _State.LEAVING, now + LEAVE_SECONDS
+        yield RetireWorker(number)
+
+    def _kill(self, number: int, worker: _Worker) -> Iterator[Command]:
+        worker.state = _State.LEAVING
+        yield KillWorker(number)
+
+
+def _find(worker: _Worker | None, serial: int | None) -> Chunk | None:
+    if worker is None:
+        return None
+    return next((chunk for chunk in worker.chunks if chunk.serial == serial), None)

@@ -1,0 +1,88 @@
+"""The shared page on which each worker shows what it is doing.
+
+One slot of eight 64-bit numbers a worker. The worker writes CURRENT and SINCE before each task; the caller
+reads them after a death, or when a task may be over its time, and writes LIMIT to keep the worker from
+beginning more. Single aligned stores, no lock: a dying worker can hold nothing.
+
+A *tag* names a task: chunk serial and offset in the chunk, in one number.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+from typing import Any, NamedTuple
+
+CURRENT, SINCE, LIMIT = 0, 1, 2  # places in a slot
+IDLE = -1  # CURRENT: nothing of the user's is running
+NO_LIMIT = (1 << 63) - 1
+_OFFSET_BITS = 24
+UNPACKING = (1 << _OFFSET_BITS) - 1  # offset: the chunk as a whole is being unpacked
+SLOTS = 1024
+_SLOT_WORDS = 8
+_BYTES = SLOTS * _SLOT_WORDS * 8
+
+
+class Stamp(NamedTuple):
+    """What a slot says: chunk and offset as in the scheduler's messages, and since when (monotonic seconds)."""
+
+    chunk: int | None
+    offset: int | None
+    since: float
+
+
+def base_tag(serial: int) -> int:
+    """Tag of the first task of a chunk."""
+    return serial << _OFFSET_BITS
+
+
+def new_slot() -> list[int]:
+    """A slot for a worker that lives in this process."""
+    return [IDLE, 0, NO_LIMIT]
+
+
+def read(slot: Any) -> Stamp:  # noqa: ANN401 - a list or a memoryview
+    """What the worker of this slot is doing; torn reads are tried again."""
+    while True:
+        tag, since = slot[CURRENT], slot[SINCE]
+        if slot[CURRENT] == tag:
+            break
+    if tag == IDLE:
+        return Stamp(None, None, since / 1e9)
+    offset = tag & UNPACKING
+    return Stamp(tag >> _OFFSET_BITS, None if offset == UNPACKING else offset, since / 1e9)
+
+
+class Board:
+    """An anonymous shared page: nothing to name, so nothing to leak."""
+
+    def __init__(self, fd: int | None = None) -> None:
+        self.fd = _anonymous_file() if fd is None else fd
+        self._map = mmap.mmap(self.fd, _BYTES)
+        self._words = memoryview(self._map).cast("q")
+
+    def slot(self, number: int) -> memoryview:
+        """The numbers of one slot."""
+        start = (number % SLOTS) * _SLOT_WORDS
+        return self._words[start : start + _SLOT_WORDS]
+
+    def clear(self, number: int) -> memoryview:
+        """The slot, made ready for a new worker."""
+        slot = self.slot(number)
+        slot[CURRENT], slot[SINCE], slot[LIMIT] = IDLE, 0, NO_LIMIT
+        return slot
+
+    def close(self) -> None:
+        """Give the descriptor back; the page goes with its last user."""
+        os.close(self.fd)
+
+
+def _anonymous_file() -> int:
+    try:
+        fd = os.memfd_create("manyhands", os.MFD_CLOEXEC)
+    except (AttributeError, OSError):  # not Linux, or forbidden
+        with tempfile.TemporaryFile() as file:
+            fd = os.dup(file.fileno())
+    os.truncate(fd, _BYTES)
+    return fd

@@ -1,0 +1,57 @@
+"""How many cores this process may really use."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+
+def cpu_count() -> int:
+    """Cores this process may use: affinity and cgroup quota count, the machine's own number does not.
+
+    >>> cpu_count() >= 1
+    True
+    """
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = cgroup_quota()
+    if quota is not None:
+        allowed = min(allowed, max(1, math.ceil(quota)))
+    return max(1, allowed)
+
+
+def cgroup_quota(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> float | None:
+    """Cores that the cgroups of this process grant it, the tightest on the way to the root; None for no limit."""
+    quotas = [q for folder in _cgroup_folders(root, membership) if (q := _quota_of(folder)) is not None]
+    return min(quotas, default=None)
+
+
+def _cgroup_folders(root: Path, membership: Path) -> list[Path]:
+    folders = [root, root / "cpu"]
+    try:
+        lines = membership.read_text().splitlines()
+    except OSError:
+        return folders
+    for line in lines:
+        _, controllers, path = (line.split(":", 2) + ["", "", ""])[:3]
+        if controllers not in {"", "cpu", "cpu,cpuacct", "cpuacct,cpu"}:
+            continue
+        base = root if controllers == "" else root / "cpu"
+        inner = base
+        for part in Path(path.lstrip("/")).parts:
+            inner = inner / part
+            folders.append(inner)
+    return folders
+
+
+def _quota_of(folder: Path) -> float | None:
+    try:
+        quota, period = (folder / "cpu.max").read_text().split()[:2]  # version 2
+        return None if quota == "max" else int(quota) / int(period)
+    except (OSError, ValueError):
+        pass
+    try:
+        micros = int((folder / "cpu.cfs_quota_us").read_text())  # version 1
+        return None if micros <= 0 else micros / int((folder / "cpu.cfs_period_us").read_text())
+    except (OSError, ValueError, ZeroDivisionError):
+        return None

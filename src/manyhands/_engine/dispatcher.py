@@ -1,0 +1,389 @@
+"""The dispatcher: carries out on a backend what the scheduler decides.
+
+::
+
+    submit, map ──► add, supply, cancel ─┐                     ┌─► SendChunk, KillWorker, ... ──► backend
+                                         ├─► Scheduler.handle ─┤
+    backend ──► wait ──► reports ────────┘                     └─► Deliver, FailTask, ... ──► sinks
+
+The scheduler is entered under one lock, from any thread. Its commands are carried out on the dispatcher's own
+thread only, in order; the one exception is a chunk whose single input was packed beforehand (``submit``),
+which goes straight to the worker from the thread that submits it. User code never runs under the lock.
+A backend that is not ``threaded`` (serial) is driven by ``pump``, by whoever waits for results.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from itertools import count
+from typing import Any
+
+from manyhands._core import messages as m
+from manyhands._core.scheduler import Limits, Scheduler
+from manyhands._engine import courier
+from manyhands._engine.interface import (
+    Backend,
+    Batch,
+    Gone,
+    Job,
+    NotStarted,
+    Piece,
+    Ready,
+    Refused,
+    Report,
+    Results,
+    Said,
+)
+from manyhands._engine.payload import send_by_value
+from manyhands.errors import ExecutorClosed, TaskTimeout, WorkerDied, WorkersUnavailable, WorkerStartError
+
+
+class Dispatcher:
+    """One scheduler, one backend, and the thread between them."""
+
+    def __init__(self, backend: Backend, limits: Limits, *, name: str = "manyhands") -> None:
+        self.backend = backend
+        self.limits = limits
+        self.broken: WorkersUnavailable | None = None
+        self._scheduler = Scheduler(limits)
+        self._lock = threading.RLock()
+        self._jobs: dict[int, Job] = {}
+        self._later: deque[tuple[m.Command, Report | None]] = deque()
+        self._numbers = count()
+        self._started: dict[int, float] = {}  # worker: when its start was asked
+        self._start_error: WorkersUnavailable | None = None
+        self._closing = False
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._name = name
+
+    # --- for callers, from any thread ---------------------------------------------------------------------------
+
+    def add(self, job: Job, *, stop: int = 0, closed: bool = False) -> int:
+        """Take a job with its first ``stop`` tasks. Raises ExecutorClosed, or why no worker can be had."""
+        with self._lock:
+            self.check_open()
+            number = next(self._numbers)
+            self._jobs[number] = job
+            self._handle(m.JobAdded(number, job.policy))
+            direct = self._handle(m.TasksAdded(number, stop, closed), direct=number if job.ready is not None else None)
+            if direct is not None:
+                self._send(direct)
+        self._go_on()
+        return number
+
+    def check_open(self) -> None:
+        """Raise ExecutorClosed after shutdown, or why no worker can be had."""
+        if self._closing:
+            raise ExecutorClosed("cannot take new work after shutdown: make a new executor")
+        if self.broken is not None:
+            raise self.broken
+
+    def supply(self, number: int, stop: int, *, closed: bool = False) -> None:
+        """The job's tasks up to ``stop`` exist now."""
+        with self._lock:
+            self._handle(m.TasksAdded(number, stop, closed))
+        self._go_on()
+
+    def cancel(self, number: int, *, grace: float | None = None) -> None:
+        """Nobody waits for this job any more; what runs is stopped after ``grace`` seconds (None: is not)."""
+        with self._lock:
+            if self._jobs.pop(number, None) is not None:
+                self._handle(m.JobCancelled(number, grace))
+        self._go_on()
+
+    def drop_pending(self) -> None:
+        """Cancel what has not begun; of a job of several tasks, what has not been sent."""
+        with self._lock:
+            pending = [(n, job) for n, job in self._jobs.items() if not (job.begun and job.single)]
+            for number, _ in pending:
+                self.cancel(number)
+        for _, job in pending:
+            job.sink.abandon(CancelledError())
+
+    def drop_awaited(self) -> bool:
+        """Cancel what somebody was waiting for, who is no more; True if anything else is left to do."""
+        with self._lock:
+            for number, job in list(self._jobs.items()):
+                if job.awaited:
+                    self.cancel(number, grace=0.0)
+            return bool(self._jobs)
+
+    def lookahead(self, number: int) -> int:
+        """How many tasks of this job should be at hand."""
+        with self._lock:
+            return self._scheduler.lookahead(number)
+
+    def shutdown(self, *, wait: bool = True) -> None:
+        """Take no more work; with ``wait``, return when all is done and every worker has left."""
+        with self._lock:
+            if not self._closing:
+                self._closing = True
+                self._handle(m.ShutdownAsked())
+            started = self._thread is not None
+        if self.backend.threaded and not started:
+            self._end()
+            return
+        self._go_on()
+        if wait:
+            self.join()
+
+    @property
+    def usable(self) -> bool:
+        """It takes work."""
+        return not self._closing and self.broken is None
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until the dispatcher has ended; False if it has not within ``timeout`` seconds."""
+        if not self.backend.threaded:
+            while not self._ended.is_set():
+                self.pump()
+        elif threading.current_thread() is self._thread or courier.is_here():
+            return self._ended.is_set()  # a callback cannot wait for the end of what it is part of
+        elif self._thread is not None:
+            if not self._ended.wait(timeout):
+                return False
+            self._thread.join(timeout)
+        return True
+
+    def terminate(self, *, at_once: bool = False) -> None:
+        """Drop all work and end all workers now: by SIGTERM, or ``at_once`` by SIGKILL. Returns immediately."""
+        error = WorkersUnavailable("the executor was terminated before this task ended")
+        with self._lock:
+            self._closing = True
+            dropped = list(self._jobs.items())
+            for number, _ in dropped:
+                self.cancel(number, grace=0.0)
+            self._handle(m.ShutdownAsked())
+            for worker in list(self._started):
+                self.backend.kill(worker, at_once=at_once)
+        for _, job in dropped:
+            job.sink.abandon(error)
+        self.shutdown(wait=False)
+
+    # --- the loop -----------------------------------------------------------------------------------------------
+
+    def pump(self) -> None:
+        """One round: carry out, wait for something to happen, tell the scheduler."""
+        self._carry_out()
+        with self._lock:
+            if self._closing and self._scheduler.idle and not self._scheduler.workers and not self._later:
+                self._end()
+                return
+            deadline = self._scheduler.next_deadline()
+        timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
+        for report in self.backend.wait(0.0 if self._later else timeout):
+            self._take(report)
+        if deadline is not None and deadline <= time.monotonic():
+            with self._lock:
+                self._handle(m.Tick())
+        self._carry_out()
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            self.pump()
+
+    def _end(self) -> None:
+        if not self._ended.is_set():
+            self._closing = True
+            self.backend.close()
+            self._ended.set()
+
+    def _go_on(self) -> None:
+        """Let the loop see what was added; start it if this is the first time."""
+        if not self.backend.threaded or self._ended.is_set():
+            return
+        if self._thread is None:
+            with self._lock:
+                if self._thread is None:
+                    thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                    thread.start()
+                    self._thread = thread
+        elif self._later or self._closing:
+            self.backend.wake()
+
+    def _handle(self, event: m.Event, report: Report | None = None, *, direct: int | None = None) -> m.SendChunk | None:
+        """Tell the scheduler; queue its commands. A chunk of job ``direct`` is not queued but returned."""
+        found = None
+        for command in self._scheduler.handle(event, time.monotonic()):
+            if direct is not None and type(command) is m.SendChunk and command.chunk.job == direct and not self._later:
+                found = command
+            else:
+                self._later.append((command, report))
+        return found
+
+    # --- reports from the backend -------------------------------------------------------------------------------
+
+    def _take(self, report: Report) -> None:
+        if isinstance(report, Said):
+            courier.say(report)
+            return
+        if isinstance(report, Refused) and report.where is not None:
+            send_by_value(report.where)
+        with self._lock:
+            if isinstance(report, Results):
+                self._take_results(report)
+            else:
+                self._handle(self._event(report), report)
+
+    def _take_results(self, report: Results) -> None:
+        chunk = self._scheduler.chunk(report.worker, report.serial)
+        if chunk is None:
+            return  # of a worker that is given up: its tasks run elsewhere
+        report = report._replace(task=chunk.start + report.first)
+        stats = report.stats
+        if stats is not None and (job := self._jobs.get(chunk.job)):
+            slowest = chunk.start + stats.slowest_offset
+            if job.tally.add(report.worker, slowest, stats):
+                job.tally.arguments[slowest] = next(iter(job.source.items(slowest, slowest + 1)), None)
+        event = m.ResultsArrived(
+            report.worker,
+            report.serial,
+            report.task + report.batch.count,
+            tuple((report.task + offset, retry) for offset, retry in report.failed),
+            ended=stats is not None,
+            seconds=stats.seconds if stats is not None else 0.0,
+        )
+        self._handle(event, report)
+
+    def _event(self, report: Report) -> m.Event:
+        if isinstance(report, Ready):
+            return m.WorkerStarted(report.worker)
+        if isinstance(report, NotStarted):
+            assert isinstance(report.error, WorkersUnavailable)  # noqa: S101 - both errors of a start are
+            self._start_error = report.error
+            self.broken = report.error if report.fatal else self.broken
+            self._started.pop(report.worker, None)
+            return m.StartFailed(report.worker, report.fatal)
+        if isinstance(report, Gone):
+            self._started.pop(report.worker, None)
+            return m.WorkerDied(report.worker, report.stamp.chunk, report.stamp.offset)
+        assert isinstance(report, Refused)  # noqa: S101 - no other kind is left
+        return self._refused_event(report)
+
+    def _refused_event(self, report: Refused) -> m.Event:
+        chunk = self._scheduler.chunk(report.worker, report.serial)
+        job = self._jobs.get(chunk.job) if chunk is not None else None
+        if report.key is not None:
+            self.backend.forget(report.key, report.worker)
+            if job is not None:
+                job.shipment.repack()
+        return m.ChunkRefused(report.worker, report.serial)
+
+    # --- commands -----------------------------------------------------------------------------------------------
+
+    def _carry_out(self) -> None:
+        while self._later:
+            command, report = self._later.popleft()
+            _ACTIONS[type(command)](self, command, report)
+
+    def _start_worker(self, command: m.StartWorker, _report: Report | None) -> None:
+        with self._lock:
+            self._started[command.worker] = time.monotonic()
+            self.backend.start(command.worker)
+
+    def _send_chunk(self, command: m.SendChunk, _report: Report | None) -> None:
+        job = self._jobs.get(command.chunk.job)
+        if job is None:
+            return
+        if not job.sink.started():
+            self.cancel(command.chunk.job)
+            return
+        parcel = job.ready if job.ready is not None and not command.chunk.isolated else None
+        if parcel is None:
+            parcel = self.backend.pack(job, command.chunk)  # user code may run here: not under the lock
+        with self._lock:
+            job.tally.first_chunk = job.tally.first_chunk or time.monotonic()
+            job.begun = True
+            self.backend.send(command.worker, job, command.chunk, parcel)
+
+    def _send(self, command: m.SendChunk) -> None:
+        job = self._jobs[command.chunk.job]
+        if job.sink.started():
+            job.begun = True
+            self.backend.send(command.worker, job, command.chunk, job.ready)
+        else:
+            self.cancel(command.chunk.job)
+
+    def _deliver(self, command: m.Deliver, report: Report | None) -> None:
+        job = self._jobs.get(command.job)
+        if job is None:
+            return
+        assert isinstance(report, Results)  # noqa: S101 - results are delivered as they are reported
+        start = command.start
+        for hole in (*sorted(command.retried), command.stop):
+            if start < hole:
+                job.sink.put(Piece(start, hole, report.batch, start - report.task))
+                job.source.discard(start, hole)
+            start = hole + 1
+
+    def _fail_task(self, command: m.FailTask, report: Report | None) -> None:
+        job = self._jobs.get(command.job)
+        if job is not None:
+            error = self._failure(command, job, report)
+            job.sink.put(Piece(command.task, command.task + 1, Batch.failed(error), 0))
+            job.source.discard(command.task, command.task + 1)
+
+    def _failure(self, command: m.FailTask, job: Job, report: Report | None) -> BaseException:
+        if command.cause is m.Cause.TIMEOUT:
+            return TaskTimeout(seconds=job.policy.timeout or 0.0, index=command.task)
+        gone = report if isinstance(report, Gone) else None
+        return WorkerDied(
+            pid=gone.pid if gone else None,
+            exitcode=gone.exitcode if gone else None,
+            index=command.task,
+            attempts=command.attempts,
+        )
+
+    def _retry_task(self, command: m.RetryTask, _report: Report | None) -> None:
+        if job := self._jobs.get(command.job):
+            job.tally.retries += 1
+
+    def _finish_job(self, command: m.FinishJob, _report: Report | None) -> None:
+        job = self._jobs.pop(command.job, None)
+        if job is not None:
+            job.sink.finish(None)
+
+    def _break_job(self, command: m.BreakJob, _report: Report | None) -> None:
+        job = self._jobs.pop(command.job, None)
+        if job is not None:
+            job.sink.finish(self._start_error or WorkerStartError("no worker could be started"))
+
+    def _revoke_rest(self, command: m.RevokeRest, _report: Report | None) -> None:
+        self.backend.revoke(command.worker)
+
+    def _lift_revoke(self, command: m.LiftRevoke, _report: Report | None) -> None:
+        self.backend.lift(command.worker)
+
+    def _inspect_worker(self, command: m.InspectWorker, _report: Report | None) -> None:
+        stamp = self.backend.inspect(command.worker)
+        if stamp is not None:
+            with self._lock:
+                self._handle(m.Inspected(command.worker, stamp.chunk, stamp.offset, stamp.since))
+
+    def _retire_worker(self, command: m.RetireWorker, _report: Report | None) -> None:
+        with self._lock:
+            self.backend.retire(command.worker)
+
+    def _kill_worker(self, command: m.KillWorker, _report: Report | None) -> None:
+        self.backend.kill(command.worker)
+
+
+_ACTIONS: dict[type, Callable[[Dispatcher, Any, Report | None], None]] = {
+    m.StartWorker: Dispatcher._start_worker,
+    m.SendChunk: Dispatcher._send_chunk,
+    m.Deliver: Dispatcher._deliver,
+    m.FailTask: Dispatcher._fail_task,
+    m.RetryTask: Dispatcher._retry_task,
+    m.FinishJob: Dispatcher._finish_job,
+    m.BreakJob: Dispatcher._break_job,
+    m.RevokeRest: Dispatcher._revoke_rest,
+    m.LiftRevoke: Dispatcher._lift_revoke,
+    m.InspectWorker: Dispatcher._inspect_worker,
+    m.RetireWorker: Dispatcher._retire_worker,
+    m.KillWorker: Dispatcher._kill_worker,
+}

@@ -1,0 +1,101 @@
+"""The user's function on its way to workers: packed once, known by its content."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+from manyhands._engine import payload
+from manyhands._engine.payload import Packed
+from manyhands.errors import NotSendable
+
+
+class ByContent:
+    """Packed when made, so that it is sent as it is now; equal content has the same key."""
+
+    def __init__(self, func: Callable[..., Any]) -> None:
+        self.func = func
+        self._packed = pack_function(func)
+        self.key = _digest(self._packed)
+
+    def packed(self) -> Packed:
+        """As bytes."""
+        return self._packed
+
+    def repack(self) -> None:
+        """Pack again, by value what was found to need it."""
+        self._packed = pack_function(self.func)
+        self.key = _digest(self._packed)
+
+
+class ByIdentity:
+    """For workers in the same process, or forked from it: the object itself is there."""
+
+    def __init__(self, func: Callable[..., Any], key: bytes) -> None:
+        self.func = func
+        self.key = key
+        self._packed: Packed | None = None
+
+    def packed(self) -> Packed:
+        """As bytes, if it comes to that."""
+        if self._packed is None:
+            self._packed = pack_function(self.func)
+        return self._packed
+
+    def repack(self) -> None:
+        """Pack again, by value what was found to need it."""
+        self._packed = None
+
+
+def pack_function(func: Callable[..., Any]) -> Packed:
+    """Pack a function, or say what in it cannot be sent."""
+    try:
+        return payload.pack(func)
+    except Exception as error:
+        name = getattr(func, "__qualname__", None) or repr(func)
+        culprit = _culprit(func)
+        raise NotSendable(
+            f"the function {name} cannot be sent to worker processes: {culprit or ''}"
+            f"{type(error).__name__}: {error}. Open such things inside the function or with @mh.per_worker, or use "
+            "backend='threads'."
+        ) from error
+
+
+def _culprit(func: Callable[..., Any]) -> str:
+    """Which captured variable cannot be packed, as far as that can be told."""
+    inner = getattr(func, "__func__", func)
+    owner = getattr(func, "__self__", None)
+    names = getattr(getattr(inner, "__code__", None), "co_freevars", ())
+    captured = dict(zip(names, getattr(inner, "__closure__", None) or (), strict=False))
+    parts = {f"its variable {name!r}": cell.cell_contents for name, cell in captured.items() if _is_full(cell)}
+    globals_ = getattr(inner, "__globals__", {})
+    for name in getattr(getattr(inner, "__code__", None), "co_names", ()):
+        if name in globals_:
+            parts[f"the global {name!r} it uses"] = globals_[name]
+    for name, value in getattr(owner, "__dict__", {}).items():
+        parts[f"the attribute {name!r} of its object"] = value
+    return next((f"{what} (a {type(v).__name__}) is the cause: " for what, v in parts.items() if not _can(v)), "")
+
+
+def _is_full(cell: Any) -> bool:  # noqa: ANN401
+    try:
+        cell.cell_contents  # noqa: B018 - an empty cell raises
+    except ValueError:
+        return False
+    return True
+
+
+def _can(value: object) -> bool:
+    try:
+        payload.pack(value)
+    except Exception:  # noqa: BLE001
+        return False
+    return True
+
+
+def _digest(packed: Packed) -> bytes:
+    state = hashlib.blake2b(packed.data, digest_size=16)
+    for buffer in packed.buffers:
+        state.update(buffer)
+    return state.digest()

@@ -1,0 +1,127 @@
+"""Futures whose callbacks run on the courier and whose results are unpacked by whoever asks for them."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import threading
+from collections.abc import Callable
+from concurrent.futures import InvalidStateError
+from typing import Any, TypeVar
+
+from manyhands._engine import courier
+from manyhands._engine.interface import Failed, Piece
+
+T = TypeVar("T")
+
+
+class Future(concurrent.futures.Future[T]):
+    """A :class:`concurrent.futures.Future`, with a result that may still be packed when it arrives.
+
+    Unpacking is user code (``__setstate__``): it runs in the thread that calls ``result``, not in the one that
+    keeps the workers busy, so that one odd object delays nobody else.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._gate = threading.Lock()  # between cancel and begin
+        self._opening = threading.Lock()
+        self._withdraw: Callable[[], None] | None = None
+
+    def result(self, timeout: float | None = None) -> T:
+        """As in the standard library."""
+        value = self._opened(super().result(timeout))
+        if isinstance(value, Failed):
+            try:
+                raise value.error
+            finally:
+                del self, value  # no reference cycle through the traceback
+        result: T = value
+        return result
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """As in the standard library."""
+        error = super().exception(timeout)
+        if error is not None:
+            return error
+        value = self._opened(super().result(timeout))
+        return value.error if isinstance(value, Failed) else None
+
+    def _opened(self, value: Any) -> Any:  # noqa: ANN401 - a piece, or the result itself
+        if not isinstance(value, Piece):
+            return value
+        with self._opening:
+            return value.values()[0]
+
+    def cancel(self) -> bool:
+        """As in the standard library; a call that is cancelled is taken off the queue at once."""
+        withdraw = None
+        with self._gate:
+            before = self.cancelled()
+            cancelled = super().cancel()
+            if cancelled and not before:
+                self.set_running_or_notify_cancel()  # wakes those who wait for any of several futures
+                withdraw = self._withdraw
+        if withdraw is not None:
+            withdraw()
+        return cancelled
+
+    def begin(self) -> bool:
+        """Its call is about to be sent to a worker; False if it was cancelled."""
+        with self._gate:
+            return not self.cancelled() and (self.running() or self.set_running_or_notify_cancel())
+
+    def on_cancel(self, withdraw: Callable[[], None]) -> None:
+        """Call this when the future is cancelled, which it may be already."""
+        with self._gate:
+            self._withdraw = withdraw
+            cancelled = self.cancelled()
+        if cancelled:
+            withdraw()
+
+    def add_done_callback(self, fn: Callable[[concurrent.futures.Future[T]], object]) -> None:
+        """As in the standard library; called on a thread of its own, or here if already done."""
+        if self.done():
+            super().add_done_callback(fn)
+        else:
+            super().add_done_callback(lambda future: courier.run(lambda: fn(future)))
+
+
+class FutureSink:
+    """Gives the one result of a job to its future."""
+
+    def __init__(self, future: Future[Any], note: Callable[[BaseException], None]) -> None:
+        self._future = future
+        self._note = note
+
+    def started(self) -> bool:
+        """Run, unless it was cancelled."""
+        return self._future.begin()
+
+    def put(self, piece: Piece) -> None:
+        """Set the result, still packed; a failure is unpacked on the courier first, since waiters look at it."""
+        if piece.batch.failures:
+            courier.run(lambda: self._fail(piece))
+        else:
+            with contextlib.suppress(InvalidStateError):  # terminated meanwhile
+                self._future.set_result(piece)
+
+    def _fail(self, piece: Piece) -> None:
+        (value,) = piece.values()
+        self._note(value.error)
+        self._end(value.error)
+
+    def _end(self, error: BaseException) -> None:
+        if self._future.begin():
+            with contextlib.suppress(InvalidStateError):
+                self._future.set_exception(error)
+
+    def finish(self, error: BaseException | None) -> None:
+        """Nothing more will come: without a result the future fails."""
+        if error is not None and not self._future.done():
+            self._end(error)
+
+    def abandon(self, error: BaseException) -> None:
+        """Cancel it if its call has not begun, else fail it."""
+        if not self._future.cancel():
+            self.finish(error)

@@ -1,0 +1,262 @@
+"""What the dispatcher and a backend say to each other.
+
+A backend has workers and moves chunks; it decides nothing. It answers every start with Ready or NotStarted,
+and every worker that was Ready ends with one Gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from manyhands._core.messages import Chunk, Policy
+from manyhands._engine.board import Stamp
+from manyhands._engine.faults import Fault, revive
+from manyhands._engine.payload import Packed, unpack
+from manyhands._engine.protocol import Style, unflatten
+from manyhands._engine.tally import Stats, Tally
+from manyhands.errors import ManyhandsError, NotSendable
+
+
+class Failed(NamedTuple):
+    """In the place of a result: what went wrong instead."""
+
+    error: BaseException
+
+
+class Batch:
+    """Results of consecutive tasks as they came; opened (unpacked) once, by whoever wants them."""
+
+    def __init__(
+        self,
+        count: int,
+        *,
+        values: list[Any] | None = None,
+        sizes: list[Any] | None = None,
+        buffers: Sequence[Any] = (),
+        errors: Sequence[tuple[int, Any]] = (),
+    ) -> None:
+        self.count = count
+        self.failures = len(errors)  # known before it is opened
+        self._values = values
+        self._sizes, self._buffers, self._errors = sizes, buffers, errors
+
+    @classmethod
+    def failed(cls, error: BaseException) -> Batch:
+        """One task that failed."""
+        return cls(1, values=[None], errors=[(0, error)])
+
+    def failed_offsets(self) -> list[int]:
+        """Those known to have failed before it is opened."""
+        return [offset for offset, _ in self._errors]
+
+    def values(self) -> list[Any]:
+        """Each task's result, or Failed. Never raises: a result that cannot be unpacked is a Failed."""
+        if self._values is None:
+            self._values = self._open()
+            self._buffers = ()
+        for offset, error in self._errors:
+            self._values[offset] = Failed(revive(error) if isinstance(error, Fault) else error)
+        self._errors = ()
+        return self._values
+
+    def _open(self) -> list[Any]:
+        if self._sizes is None:
+            values: list[Any] = unpack(Packed(self._buffers[0], tuple(self._buffers[1:])))
+            return values
+        return [_open_one(packed) for packed in unflatten(self._sizes, tuple(self._buffers))]
+
+
+def _open_one(packed: Packed | Fault) -> Any:  # noqa: ANN401
+    try:
+        return unpack(packed) if isinstance(packed, Packed) else Failed(revive(packed))
+    except BaseException as error:  # noqa: BLE001 - user code in __setstate__
+        told = NotSendable(
+            f"the task's result could not be unpacked in the caller: {type(error).__name__}: {error}. The fault is "
+            "in how its class is pickled (__reduce__, __getstate__, __setstate__)."
+        )
+        told.__cause__ = error
+        return Failed(told)
+
+
+class Source(Protocol):
+    """The inputs of a job."""
+
+    def items(self, start: int, stop: int) -> list[Any]:
+        """Those of tasks ``[start, stop)``."""
+
+    def discard(self, start: int, stop: int) -> None:
+        """They will not be asked for again."""
+
+
+class Piece(NamedTuple):
+    """Results of tasks ``[start, stop)`` of a job, which begin at ``shift`` in the batch."""
+
+    start: int
+    stop: int
+    batch: Batch
+    shift: int
+
+    def values(self) -> list[Any]:
+        """Each task's result, or Failed."""
+        values = self.batch.values()
+        whole = self.shift == 0 and self.stop - self.start == len(values)
+        return values if whole else values[self.shift : self.shift + self.stop - self.start]
+
+
+class Sink(Protocol):
+    """Where a job's results go. Called on the dispatcher's thread, so it must not block or run user code."""
+
+    def started(self) -> bool:
+        """A first chunk is about to be sent; False if nobody wants the job any more."""
+
+    def put(self, piece: Piece) -> None:
+        """Take in some results."""
+
+    def finish(self, error: BaseException | None) -> None:
+        """All is there; or with an error, nothing more will come."""
+
+    def abandon(self, error: BaseException) -> None:
+        """The executor was terminated."""
+
+
+class Shipment(Protocol):
+    """A function on its way to workers."""
+
+    key: bytes
+    func: Callable[..., Any]
+
+    def packed(self) -> Packed:
+        """As bytes, packed at most once."""
+
+    def repack(self) -> None:
+        """Pack again: a worker could not find something that goes by value from now on."""
+
+
+@dataclass(slots=True)
+class Job:
+    """One call's work: a function, its inputs, and where results go."""
+
+    shipment: Shipment
+    style: Style
+    source: Source
+    sink: Sink
+    policy: Policy = field(default_factory=Policy)
+    seed: int | None = None
+    retry_on: tuple[type[BaseException], ...] = ()
+    around: Any = None
+    ready: Any = None  # its parcel, if its only item is packed already
+    single: bool = False  # one call of its own
+    begun: bool = False  # some of it was sent
+    tally: Tally = field(default_factory=Tally)
+    awaited: bool = True  # somebody waits for it; otherwise it is finished before the interpreter ends
+
+
+class Ready(NamedTuple):
+    """A worker can take chunks."""
+
+    worker: int
+    pid: int
+
+
+class NotStarted(NamedTuple):
+    """A worker will never be ready; ``fatal``: nor will any other."""
+
+    worker: int
+    error: ManyhandsError
+    fatal: bool = False
+
+
+class Gone(NamedTuple):
+    """A worker has ended; ``stamp`` shows what it was doing."""
+
+    worker: int
+    pid: int | None
+    exitcode: int | None
+    stamp: Stamp
+
+
+class Results(NamedTuple):
+    """Results of a chunk, from offset ``first`` on; with ``stats`` the worker is through with the chunk.
+
+    ``task`` is the number of the first one, which the dispatcher fills in.
+    """
+
+    worker: int
+    serial: int
+    first: int
+    batch: Batch
+    failed: tuple[tuple[int, bool], ...]  # (offset, may be retried)
+    stats: Stats | None
+    task: int = 0
+
+
+class Refused(NamedTuple):
+    """A worker could not unpack a chunk, or (``key``) its function, maybe for a name it could not find."""
+
+    worker: int
+    serial: int
+    key: bytes | None
+    where: tuple[str, str] | None
+
+
+class Said(NamedTuple):
+    """Words from a worker: a stream number and text, or "record"/"warning" and its packed form."""
+
+    kind: int | str
+    words: Any
+
+
+Report = Ready | NotStarted | Gone | Results | Refused | Said
+
+
+class Backend(Protocol):
+    """Where workers come from. ``pack`` may run user code; ``send`` and the others are quick and never block."""
+
+    threaded: bool  # the dispatcher runs it on a thread of its own; False: in whoever waits for results
+
+    def ship(self, func: Callable[..., Any]) -> Shipment:
+        """Make a function ready to travel; raises NotSendable."""
+
+    def start(self, worker: int) -> None:
+        """Begin to start a worker."""
+
+    def pack(self, job: Job, chunk: Chunk) -> Any:  # noqa: ANN401 - its own kind of parcel
+        """Make a chunk ready for ``send``."""
+
+    def pack_single(self, job: Job) -> Any:  # noqa: ANN401
+        """The parcel of a job of one task, ahead of time; None if that would gain nothing."""
+
+    def send(self, worker: int, job: Job, chunk: Chunk, parcel: Any) -> None:  # noqa: ANN401
+        """Give a chunk to a worker; nothing happens if the worker has gone."""
+
+    def revoke(self, worker: int) -> None:
+        """The worker is to begin nothing further..."""
+
+    def lift(self, worker: int) -> None:
+        """...until this."""
+
+    def inspect(self, worker: int) -> Stamp | None:
+        """What the worker is doing now."""
+
+    def retire(self, worker: int) -> None:
+        """Ask the worker to leave."""
+
+    def kill(self, worker: int, *, at_once: bool = False) -> None:
+        """End the worker: SIGTERM and after a grace period SIGKILL, or that at once."""
+
+    def forget(self, key: bytes, worker: int) -> None:
+        """The worker does not have this function after all."""
+
+    def pids(self) -> list[int]:
+        """Process ids of the workers, as far as they have any of their own."""
+
+    def wait(self, timeout: float | None) -> list[Report]:
+        """Wait until something happens, ``wake`` is called, or the time (seconds) is over."""
+
+    def wake(self) -> None:
+        """Make ``wait`` return. From any thread, never blocks."""
+
+    def close(self) -> None:
+        """End what still lives and give everything back."""

@@ -1,0 +1,184 @@
+"""Objects to bytes and back: the only place that pickles what users give us.
+
+Plain pickle goes first, because it is fast. It refers to functions and classes by name; what lives in
+``__main__`` has no name elsewhere, so whatever mentions it is packed again by cloudpickle, by value. The same
+happens to names that a worker said it could not find (a class made at run time inside an importable module).
+
+Classes sent by value keep their identity. A worker marks the classes it received; in its results they go
+back as a mere tag, and become the caller's own class again. (Stock cloudpickle would send the whole class
+back and overwrite the methods of the caller's class with copies.)
+
+Buffers of 64 KB and more (numpy arrays, bytearrays wrapped in PickleBuffer) leave the pickle and travel
+beside it, uncopied.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import threading
+from typing import Any, NamedTuple
+from weakref import WeakSet
+
+BIG_BUFFER = 1 << 16
+_MAIN = b"__main__"
+# Types whose unpickling runs no code but the interpreter's own: these may share one pickle.
+SIMPLE: frozenset[type] = frozenset({type(None), bool, int, float, complex, str, bytes})
+
+_by_value: set[tuple[str, str]] = set()  # (module, name) that some worker could not import
+_received: WeakSet[type] = WeakSet()  # in a worker: classes that came from the caller by value
+
+
+class Packed(NamedTuple):
+    """A pickle and the big buffers that travel beside it."""
+
+    data: Any
+    buffers: tuple[Any, ...] = ()
+
+    def size(self) -> int:
+        """Bytes altogether."""
+        return len(self.data) + sum(memoryview(b).nbytes for b in self.buffers)
+
+
+class MissingGlobalError(AttributeError):
+    """Unpickling asked for a name that this process cannot find."""
+
+    def __init__(self, module: str, name: str, reason: str) -> None:
+        super().__init__(f"cannot find {name!r} in module {module!r}: {reason}")
+        self.where = (module, name)
+
+
+def pack(
+    value: object, *, by_value: bool = False, main_by_name: bool = False, reply: bool = False, inline: bool = False
+) -> Packed:
+    """Pack an object. Raises whatever pickling raises.
+
+    ``reply``: in a worker, for the way back to the caller, whose ``__main__`` is the real one.
+    ``main_by_name``: the receiver was forked from this process and has its ``__main__``.
+    ``inline``: keep big buffers in the pickle.
+    """
+    by_name = main_by_name or reply
+    buffers: list[Any] = []
+
+    def keep_in_band(buffer: pickle.PickleBuffer) -> bool:
+        with buffer.raw() as view:
+            small = inline or view.nbytes < BIG_BUFFER
+        if not small:
+            buffers.append(buffer)
+        return small
+
+    if not by_value:
+        try:
+            data = pickle.dumps(value, 5, buffer_callback=keep_in_band)
+        except Exception:  # noqa: BLE001 - anything may come out of __reduce__; cloudpickle has the last word
+            buffers.clear()
+        else:
+            if (by_name or _MAIN not in data) and not any(name.encode() in data for _, name in _by_value):
+                return Packed(data, _raw(buffers))
+            buffers.clear()
+    target = io.BytesIO()
+    pickler(target, keep_in_band, reply=reply).dump(value)
+    return Packed(target.getvalue(), _raw(buffers))
+
+
+def _raw(buffers: list[Any]) -> tuple[Any, ...]:
+    return tuple(buffer.raw() for buffer in buffers)
+
+
+def unpack(packed: Packed) -> Any:  # noqa: ANN401 - it is whatever was packed
+    """The object again. Raises whatever unpickling raises."""
+    return pickle.loads(packed.data, buffers=packed.buffers)  # noqa: S301 - from our own processes only
+
+
+def unpack_strictly(packed: Packed) -> Any:  # noqa: ANN401
+    """Like unpack, but a name that cannot be found raises MissingGlobalError, which says which."""
+    return _Unpickler(io.BytesIO(packed.data), buffers=packed.buffers).load()
+
+
+def track_main_classes() -> None:
+    """Before a fork: let the classes of ``__main__`` keep their identity in the child when sent by value."""
+    import __main__
+    from cloudpickle import cloudpickle as cp
+
+    for value in list(vars(__main__).values()):
+        if isinstance(value, type) and value.__module__ == "__main__":
+            cp._get_or_create_tracker_id(value)
+
+
+def send_by_value(where: tuple[str, str]) -> bool:
+    """From now on send this (module, name) by value. False if that was so already."""
+    if where in _by_value:
+        return False
+    _by_value.add(where)
+    return True
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str, /) -> Any:  # noqa: ANN401
+        try:
+            return super().find_class(module, name)
+        except (AttributeError, ImportError) as error:
+            raise MissingGlobalError(module, name, str(error)) from error
+
+
+_pickler_class: Any = None
+_pickler_lock = threading.Lock()
+
+
+def pickler(target: io.BytesIO, buffer_callback: Any, *, reply: bool) -> Any:  # noqa: ANN401
+    """A cloudpickle Pickler that keeps the identity of classes; cloudpickle is imported on first use."""
+    global _pickler_class  # noqa: PLW0603 - a lazy class cannot be made at import
+    with _pickler_lock:
+        if _pickler_class is None:
+            _pickler_class = _make_pickler()
+    made = _pickler_class(target, 5, buffer_callback=buffer_callback)
+    made.reply = reply
+    return made
+
+
+def _make_pickler() -> Any:  # noqa: ANN401
+    from cloudpickle import cloudpickle as cp
+
+    class Pickler(cp.Pickler):  # type: ignore[misc, name-defined]
+        reply = False
+
+        def reducer_override(self, obj: Any) -> Any:  # noqa: ANN401
+            if isinstance(obj, type):
+                if self.reply and obj in _received:
+                    return _own_class, (cp._get_or_create_tracker_id(obj),)
+                if _is_by_value(obj):
+                    return self._mark(cp._dynamic_class_reduce(obj))
+                return self._mark(super().reducer_override(obj))
+            if callable(obj) and _is_by_value(obj) and hasattr(obj, "__code__"):
+                return self._dynamic_function_reduce(obj)
+            return super().reducer_override(obj)
+
+        def _mark(self, reduced: Any) -> Any:  # noqa: ANN401
+            # Only on the way out: the setter runs in the worker and notes that the class is the caller's.
+            if self.reply or not isinstance(reduced, tuple) or reduced[-1] is not cp._class_setstate:
+                return reduced
+            return (*reduced[:-1], _receive_class)
+
+    return Pickler
+
+
+def _is_by_value(obj: Any) -> bool:  # noqa: ANN401
+    return bool(_by_value) and (getattr(obj, "__module__", None), getattr(obj, "__qualname__", None)) in _by_value
+
+
+def _receive_class(cls: type, state: Any) -> type:  # noqa: ANN401
+    from cloudpickle import cloudpickle as cp
+
+    _received.add(cls)
+    received: type = cp._class_setstate(cls, state)
+    return received
+
+
+def _own_class(tracker_id: str) -> type:
+    from cloudpickle import cloudpickle as cp
+
+    found = cp._DYNAMIC_CLASS_TRACKER_BY_ID.get(tracker_id)
+    if found is None:
+        raise pickle.UnpicklingError("the class of this object no longer exists in the calling process")
+    known: type = found
+    return known

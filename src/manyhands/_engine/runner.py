@@ -1,0 +1,82 @@
+"""Running one chunk: the loop in which the user's function is called, the same on every backend."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from manyhands._engine import board
+from manyhands._engine.context import WorkerContext
+from manyhands._engine.payload import SIMPLE
+
+HOLE = object()  # in the place of a result, where the task failed
+
+
+@dataclass(slots=True)
+class Work:
+    """One chunk as the runner sees it. ``items`` yields each task's input, and may raise for one."""
+
+    serial: int
+    first_task: int
+    items: Sequence[Any]
+    call: Callable[[Any], Any]
+    seed: int | None = None
+    retry_on: tuple[type[BaseException], ...] = ()
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What running has produced so far; appended to by the runner, read by whoever sends results."""
+
+    values: list[Any] = field(default_factory=list)
+    errors: list[tuple[int, Any, bool]] = field(default_factory=list)  # (offset, described error, may be retried)
+    busy: float = 0.0
+    slowest: float = 0.0
+    slowest_offset: int = 0
+
+
+def run(
+    work: Work,
+    context: WorkerContext,
+    outcome: Outcome,
+    *,
+    seal: Callable[[Any], Any] | None,
+    describe: Callable[[BaseException], Any],
+    passing: tuple[type[BaseException], ...] = (),
+) -> None:
+    """Run the tasks in order, until the end or until told to stop.
+
+    ``seal`` makes a result ready to travel, at once, so that a result that cannot is its own task's trouble.
+    Exceptions in ``passing`` are not the task's own (Ctrl-C in the caller's thread) and go through.
+    """
+    slot, call, values = context.slot, work.call, outcome.values
+    base = board.base_tag(work.serial)
+    context.seed, context.first_tag, context.first_task = work.seed, base, work.first_task
+    clock = time.monotonic_ns
+    began = slot[board.SINCE] = first = clock()
+    worst, worst_tag = -1, base
+    for tag, item in enumerate(work.items, base):
+        slot[board.CURRENT] = tag
+        if tag > slot[board.LIMIT]:
+            break
+        try:
+            value = call(item)
+            if seal is not None and type(value) not in SIMPLE:
+                value = seal(value)
+        except passing:
+            slot[board.CURRENT] = board.IDLE
+            raise
+        except BaseException as error:  # noqa: BLE001 - SystemExit and the like are the task's own, too
+            value = HOLE
+            retry = isinstance(error, work.retry_on)
+            outcome.errors.append((tag - base, describe(error), retry))
+        values.append(value)
+        now = clock()
+        if now - began > worst:
+            worst, worst_tag = now - began, tag
+        began = slot[board.SINCE] = now
+    slot[board.CURRENT] = board.IDLE
+    outcome.busy = (began - first) / 1e9
+    outcome.slowest, outcome.slowest_offset = max(worst, 0) / 1e9, worst_tag - base

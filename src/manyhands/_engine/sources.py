@@ -1,0 +1,45 @@
+"""The inputs of a job: a sequence that is there, or an iterable that is read as needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+class SequenceSource:
+    """Inputs that can be sliced at any time."""
+
+    def __init__(self, items: Sequence[Any]) -> None:
+        self._items = items
+
+    def items(self, start: int, stop: int) -> list[Any]:
+        """Those of tasks ``[start, stop)``."""
+        return list(self._items[start:stop])
+
+    def discard(self, start: int, stop: int) -> None:
+        """They stay: they are not ours."""
+
+
+class GrowingSource:
+    """Inputs that are added one by one and kept until their results are there."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._items: dict[int, Any] = {}
+
+    def extend(self, items: Sequence[Any]) -> None:
+        """Add inputs."""
+        self._items.update(zip(range(self.count, self.count + len(items)), items, strict=True))
+        self.count += len(items)
+
+    def items(self, start: int, stop: int) -> list[Any]:
+        """Those of tasks ``[start, stop)`` that are still here."""
+        if stop - start == 1:
+            return [self._items[start]] if start in self._items else []
+        return list(map(self._items.__getitem__, range(start, stop)))
+
+    def discard(self, start: int, stop: int) -> None:
+        """Let go of them."""
+        pop = self._items.pop
+        for index in range(start, stop):
+            pop(index, None)

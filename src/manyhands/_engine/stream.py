@@ -1,0 +1,234 @@
+"""A job's results as the caller reads them, and its input as far as it was read for that.
+
+The input is read in the caller's thread, never in ours: generators may hold database cursors and the like.
+At any time at most a window of tasks is at hand: read, but their results not yet taken.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Protocol
+
+from manyhands._core.ordering import Reorder
+from manyhands._engine.dispatcher import Dispatcher
+from manyhands._engine.interface import Job, Piece
+from manyhands._engine.showing import MISSING
+from manyhands._engine.sources import GrowingSource, SequenceSource
+
+PULL_SECONDS = 0.002  # reading input stops after this, when results are waiting to be taken
+SLOW_SECONDS = 20e-6  # for one input: slower ones are passed on one by one
+MAX_STEP = 256  # inputs read before the workers are told of them
+
+
+class Feed(Protocol):
+    """Makes inputs known to the source, some at a time."""
+
+    source: GrowingSource | SequenceSource
+    count: int
+    ended: bool
+
+    def pull(self, most: int) -> None:
+        """Make up to so many more known."""
+
+
+class SequenceFeed:
+    """All inputs are there; they are made known as they are wanted."""
+
+    def __init__(self, items: Sequence[Any]) -> None:
+        self.source = SequenceSource(items)
+        self.count = 0
+        self.total = len(items)
+        self.ended = self.total == 0
+
+    def pull(self, most: int) -> None:
+        """A larger part of the sequence counts."""
+        self.count = min(self.total, self.count + most)
+        self.ended = self.count == self.total
+
+
+class IteratorFeed:
+    """Inputs are read from an iterator. What that raises ends the input, and is kept in ``error``."""
+
+    def __init__(self, items: Iterable[Any]) -> None:
+        self.source = GrowingSource()
+        self.ended = False
+        self.error: BaseException | None = None
+        self._iterator = iter(items)
+
+    @property
+    def count(self) -> int:
+        """Inputs read so far."""
+        return self.source.count
+
+    def pull(self, most: int) -> None:
+        """Read on."""
+        batch: list[Any] = []
+        try:
+            for item in islice(self._iterator, most):
+                batch.append(item)  # noqa: PERF402 - what was read before an error counts
+        except Exception as error:  # noqa: BLE001 - the user's own; it is raised where results end
+            self.error = error
+            self.ended = True
+        if len(batch) < most:
+            self.ended = True
+        self.source.extend(batch)
+
+
+class _End:
+    def __init__(self, error: BaseException | None) -> None:
+        self.error = error
+
+
+class Stream:
+    """The sink of a job, and the loop that reads input and takes results. Belongs to one thread at a time."""
+
+    def __init__(self, dispatcher: Dispatcher, *, ordered: bool, window: bool) -> None:
+        self.arguments: dict[int, Any] = {}  # of failed tasks
+        self._dispatcher = dispatcher
+        self._reorder: Reorder[Piece] | None = Reorder() if ordered else None
+        self._window = window
+        self._inbox: queue.SimpleQueue[Piece | _End] = queue.SimpleQueue()
+        self._feed: SequenceFeed | IteratorFeed
+        self._job: Job
+        self._number = -1
+        self._taken = 0  # tasks whose results were taken
+        self._step = 1
+        self._in_turn: deque[Piece] = deque()
+        self._background: threading.Condition | None = None
+        self._arrived = 0  # tasks whose results are here
+        self._over = False
+        self.ended = False  # everything was taken
+
+    # --- as a sink, on the dispatcher's thread ------------------------------------------------------------------
+
+    def started(self) -> bool:
+        """It is always wanted; when not, the job is cancelled."""
+        return True
+
+    def put(self, piece: Piece) -> None:
+        """Keep a piece until it is asked for."""
+        if piece.batch.failures:
+            for offset in piece.batch.failed_offsets():
+                task = piece.start - piece.shift + offset
+                if piece.start <= task < piece.stop:
+                    found = self._job.source.items(task, task + 1)
+                    self.arguments[task] = found[0] if found else MISSING
+        self._inbox.put(piece)
+        self._tell_reader(piece.stop - piece.start)
+
+    def finish(self, error: BaseException | None) -> None:
+        """The last word."""
+        self._over = True
+        self._inbox.put(_End(error))
+        self._tell_reader(0)
+
+    def _tell_reader(self, arrived: int) -> None:
+        self._arrived += arrived
+        if self._background is not None:
+            with self._background:
+                self._background.notify()
+
+    def abandon(self, error: BaseException) -> None:
+        """The last word, too."""
+        self.finish(error)
+
+    # --- as the caller sees it ----------------------------------------------------------------------------------
+
+    def open(self, job: Job, feed: SequenceFeed | IteratorFeed) -> None:
+        """Begin."""
+        self._feed, self._job = feed, job
+        if isinstance(feed, SequenceFeed) and not self._window:
+            feed.pull(feed.total)
+        self._number = self._dispatcher.add(job, stop=feed.count, closed=feed.ended)
+
+    def pieces(self, interval: float | None = None) -> Iterator[Piece | None]:
+        """All pieces, in order or as they come; None after ``interval`` seconds without one.
+
+        Raises what ended the job, and after all results what the input raised.
+        """
+        while not self.ended:
+            piece = self.next_piece(interval)
+            if piece is not None or not self.ended:
+                yield piece
+
+    def next_piece(self, timeout: float | None = None) -> Piece | None:
+        """The next piece; None when there is none within ``timeout`` seconds, or when all are taken (``ended``)."""
+        until = None if timeout is None else time.monotonic() + timeout
+        while not self._in_turn and not self.ended:
+            self._read_on()
+            got = self._take(until)
+            if got is None:
+                return None
+            if isinstance(got, _End):
+                self.ended = True
+                error = got.error or getattr(self._feed, "error", None)
+                if error is not None:
+                    raise error
+            elif self._reorder is None:
+                self._in_turn.append(got)
+            else:
+                self._in_turn.extend(self._reorder.put(got.start, got.stop, got))
+        if not self._in_turn:
+            return None
+        piece = self._in_turn.popleft()
+        self._taken += piece.stop - piece.start
+        return piece
+
+    def _take(self, until: float | None) -> Piece | _End | None:
+        if self._dispatcher.backend.threaded:
+            try:
+                return self._inbox.get(timeout=None if until is None else max(0.0, until - time.monotonic()))
+            except queue.Empty:
+                return None
+        while self._inbox.empty():
+            self._dispatcher.pump()
+        return self._inbox.get()
+
+    def read_in_background(self) -> None:
+        """Read all of the input on a thread of its own, at most a window ahead of the workers."""
+        self._background = threading.Condition()
+        threading.Thread(target=self._read_all, name="manyhands-input", daemon=True).start()
+
+    def _read_all(self) -> None:
+        feed, condition = self._feed, self._background
+        assert condition is not None  # noqa: S101 - set just before
+        while not feed.ended and not self._over:
+            with condition:
+                condition.wait_for(lambda: self._over or feed.count - self._arrived < self._window_size())
+            self._pull(self._step)
+
+    def _window_size(self) -> int:
+        return self._dispatcher.lookahead(self._number)
+
+    def _read_on(self) -> None:
+        """Fill the window; when results wait already, only for a moment."""
+        feed = self._feed
+        if feed.ended or self._background is not None:
+            return
+        window = self._window_size()
+        if feed.count - self._taken > window - max(1, window // 4):
+            return
+        until = time.monotonic() + PULL_SECONDS
+        while not feed.ended and (room := window - (feed.count - self._taken)) > 0:
+            self._pull(room if isinstance(feed, SequenceFeed) else min(room, self._step))
+            if time.monotonic() > until and not self._inbox.empty():
+                return
+
+    def _pull(self, most: int) -> None:
+        """Read some input and tell the workers; the slower the input, the fewer at a time."""
+        began = time.monotonic()
+        self._feed.pull(most)
+        self._dispatcher.supply(self._number, self._feed.count, closed=self._feed.ended)
+        slow = time.monotonic() - began > SLOW_SECONDS * most
+        self._step = 1 if slow else min(2 * self._step, MAX_STEP)
+
+    def cancel(self, *, grace: float | None) -> None:
+        """Nobody wants the rest."""
+        self._over = True
+        self._tell_reader(0)
+        self._dispatcher.cancel(self._number, grace=grace)

@@ -1,0 +1,494 @@
+"""The process backend: worker processes, one socket each, watched by one selector.
+
+What ends a worker is found out twice: by its launcher (the zygote reaps it, or its pidfd becomes readable)
+and by the end of its socket. Neither alone is trusted: a grandchild may hold the socket open, and a killed
+zygote reports nothing. When a worker has ended, what it had written is read to the last whole frame first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import socket
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
+from types import MethodType
+from typing import Any, NamedTuple
+
+from manyhands._core.messages import Chunk
+from manyhands._engine import board, faults, forks, launch, payload, surroundings
+from manyhands._engine.board import Board, Stamp
+from manyhands._engine.faults import Fault
+from manyhands._engine.functions import ByContent, ByIdentity
+from manyhands._engine.interface import Batch, Gone, Job, NotStarted, Ready, Refused, Report, Results, Said, Shipment, Stats
+from manyhands._engine.lifeline import Lifeline
+from manyhands._engine.payload import Packed
+from manyhands._engine.protocol import Kind, Style, flatten
+from manyhands._engine.transport import Channel, Frame
+from manyhands._engine.words import Lines
+from manyhands.errors import InitializerError, NotSendable, WorkerStartError
+
+KILL_GRACE_SECONDS = 0.3  # between SIGTERM and SIGKILL
+REPORT_SECONDS = 1.0  # a worker whose socket has ended is given up if nobody reports its end by then
+START_SECONDS = 60.0  # a worker that is not ready by then is killed
+KNOWN_FUNCTIONS = 64  # that a worker keeps
+_keys = count(1)
+
+
+class Settings(NamedTuple):
+    """What the workers of one backend have in common."""
+
+    start_method: str
+    threads: int  # each worker's share of the cores
+    initializer: Callable[..., object] | None = None
+    initargs: tuple[Any, ...] = ()
+
+
+@dataclass(slots=True)
+class _Worker:
+    channel: Channel
+    slot: memoryview
+    started: float
+    known: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
+    around: Any = None
+    here: bool = False
+    ready: bool = False
+    lines: dict[int, Lines] = field(default_factory=lambda: {1: Lines(), 2: Lines()})
+    ended_at: float | None = None  # its socket has ended
+    kill_at: float | None = None  # next signal
+    unfit: bool = False  # its initializer raised
+
+
+class Parcel(NamedTuple):
+    """A packed chunk: ``sizes`` and ``buffers`` as in the CHUNK message."""
+
+    sizes: list[Any] | None
+    buffers: tuple[Any, ...]
+    retry_on: bytes
+
+
+class Supervisor:
+    """Starts, feeds, watches and reaps worker processes."""
+
+    threaded = True
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._selector = selectors.DefaultSelector()
+        self._workers: dict[int, _Worker] = {}
+        self._reports: list[Report] = []
+        self._inherited: OrderedDict[bytes, Callable[..., Any]] = OrderedDict()
+        self._launcher: launch.Launcher | None = None
+        self._wake_in, self._wake_out = socket.socketpair()
+        for end in (self._wake_in, self._wake_out):
+            end.setblocking(False)
+            forks.close_in_child(end)
+        self._watch(self._wake_in.fileno(), self._woken)
+        self._resources: tuple[Board, Lifeline, dict[int, int], tuple[int, int]] | None = None
+        self._output_lines = {1: Lines(), 2: Lines()}
+        self._hello: tuple[Any, ...] | None = None
+
+    # --- starting ---------------------------------------------------------------------------------------------
+
+    def start(self, worker: int) -> None:
+        """Begin to start a worker; what goes wrong is reported."""
+        try:
+            hello = self._greeting()
+            ours, theirs = socket.socketpair()
+        except NotSendable as error:
+            self._reports.append(NotStarted(worker, _initializer_error(error), fatal=True))
+            return
+        except OSError as error:
+            self._reports.append(NotStarted(worker, _start_error(error)))
+            return
+        forks.close_in_child(ours)
+        try:
+            launcher = self._open()
+            record = _Worker(Channel(ours, blocking=False), self._board().clear(worker), time.monotonic())
+            launcher.start(worker, theirs, self._inherited)
+        except OSError as error:
+            forks.keep_in_child(ours)
+            ours.close()
+            theirs.close()
+            self._reports.append(NotStarted(worker, _start_error(error)))
+            return
+        record.known.update(dict.fromkeys(self._inherited))
+        self._workers[worker] = record
+        self._selector.register(ours, selectors.EVENT_READ, partial(self._receive, worker))
+        self._write(worker, record, hello[0], hello[1])
+
+    def _greeting(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        settings = self._settings
+        buffers: list[Any] = [payload.pack(surroundings.take()).data]
+        if settings.initializer is not None:
+            packed = _pack_initializer(settings.initializer, settings.initargs)
+            buffers += [packed.data, *packed.buffers]
+        return (Kind.HELLO, settings.threads), tuple(buffers)
+
+    def _open(self) -> launch.Launcher:
+        """The launcher and what workers share: made when the first worker is."""
+        if self._launcher is None:
+            pipes = [os.pipe(), os.pipe()]
+            self._resources = (Board(), Lifeline(), {1: pipes[0][0], 2: pipes[1][0]}, (pipes[0][1], pipes[1][1]))
+            shared, lifeline, reads, writes = self._resources
+            for fd in (*lifeline.fds()[1:], *reads.values()):
+                forks.close_in_child(fd)
+            for stream, fd in reads.items():
+                os.set_blocking(fd, False)
+                self._watch(fd, partial(self._read_output, stream))
+            common = launch.Common(shared, lifeline, writes, self._watch, self._unwatch, self._exited)
+            self._launcher = launch.make(self._settings.start_method, common)
+        return self._launcher
+
+    def _board(self) -> Board:
+        assert self._resources is not None  # noqa: S101 - opened just before
+        return self._resources[0]
+
+    def _watch(self, fd: int, callback: Callable[[], None]) -> None:
+        self._selector.register(fd, selectors.EVENT_READ, lambda _mask: callback())
+
+    def _unwatch(self, fd: int) -> None:
+        with contextlib.suppress(KeyError, ValueError):
+            self._selector.unregister(fd)
+
+    # --- sending ----------------------------------------------------------------------------------------------
+
+    def pack(self, job: Job, chunk: Chunk) -> Parcel:
+        """Pack the inputs of a chunk: together if that works, else each by itself."""
+        items = job.source.items(chunk.start, chunk.stop)
+        retry_on = payload.pack(job.retry_on).data if job.retry_on else b""
+        by_name = self._settings.start_method == "fork" and not chunk.isolated
+        if not chunk.isolated:
+            try:
+                packed = payload.pack(items, main_by_name=by_name)
+            except BaseException:  # noqa: BLE001 - user code in __reduce__; each by itself will show whose
+                pass
+            else:
+                return Parcel(None, (packed.data, *packed.buffers), retry_on)
+        sizes, buffers = flatten(pack_item(item, job.style) for item in items)
+        return Parcel(sizes, buffers, retry_on)
+
+    def pack_single(self, job: Job) -> Parcel:
+        """Packed in the thread that submits, so that the dispatcher's own need not."""
+        return self.pack(job, Chunk(0, 0, 0, 1, 0))
+
+    def send(self, worker: int, job: Job, chunk: Chunk, parcel: Parcel) -> None:
+        """Send a chunk, and before it whatever the worker lacks to run it."""
+        record = self._workers.get(worker)
+        if record is None:
+            return
+        if job.around is not None and record.around is not job.around:
+            record.around = job.around
+            self._write(worker, record, (Kind.AROUND,), (payload.pack(job.around).data,))
+        self._send_function(worker, record, job)
+        message = (
+            int(Kind.CHUNK), chunk.serial, chunk.start, job.shipment.key, int(job.style), job.seed,
+            parcel.retry_on, parcel.sizes,
+        )  # fmt: skip
+        self._write(worker, record, message, parcel.buffers)
+
+    def _send_function(self, worker: int, record: _Worker, job: Job) -> None:
+        key = job.shipment.key
+        if key in record.known:
+            record.known.move_to_end(key)
+            return
+        packed = job.shipment.packed()
+        self._write(worker, record, (Kind.FUNCTION, key), (packed.data, *packed.buffers))
+        record.known[key] = None
+        if len(record.known) > KNOWN_FUNCTIONS:
+            oldest, _ = record.known.popitem(last=False)
+            self._write(worker, record, (Kind.FORGET, [oldest]), ())
+
+    def ship(self, func: Callable[..., Any]) -> Shipment:
+        """By content; for forked workers by identity, since those to come have the function from birth."""
+        if self._settings.start_method != "fork":
+            return ByContent(func)
+        for key, known in self._inherited.items():
+            if known is func or (isinstance(func, MethodType) and known == func):
+                return ByIdentity(func, key)
+        shipment = ByIdentity(func, next(_keys).to_bytes(8, "little"))
+        self._inherited[shipment.key] = func
+        if len(self._inherited) > KNOWN_FUNCTIONS:
+            self._inherited.popitem(last=False)
+        return shipment
+
+    def _write(self, worker: int, record: _Worker, message: tuple[Any, ...], buffers: tuple[Any, ...]) -> None:
+        with contextlib.suppress(OSError):  # it is gone: that is reported elsewhere
+            record.channel.send(message, buffers)
+            if record.channel.backlog:
+                self._select(worker, record)
+
+    def _select(self, worker: int, record: _Worker) -> None:
+        """Wait for the socket to become writable exactly while there is something to write."""
+        callback = partial(self._receive, worker)
+        with contextlib.suppress(KeyError, ValueError):
+            wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if record.channel.backlog else 0)
+            self._selector.modify(record.channel.socket, wanted, callback)
+            if record.channel.backlog and not wanted & selectors.EVENT_WRITE:  # another thread was quicker
+                self._selector.modify(record.channel.socket, wanted | selectors.EVENT_WRITE, callback)
+
+    def revoke(self, worker: int) -> None:
+        """Let the worker begin nothing further."""
+        if worker in self._workers:
+            self._workers[worker].slot[board.LIMIT] = 0
+
+    def lift(self, worker: int) -> None:
+        """Let it begin tasks again."""
+        if worker in self._workers:
+            self._workers[worker].slot[board.LIMIT] = board.NO_LIMIT
+
+    def inspect(self, worker: int) -> Stamp | None:
+        """What the worker's slot shows."""
+        return board.read(self._workers[worker].slot) if worker in self._workers else None
+
+    def retire(self, worker: int) -> None:
+        """Ask the worker to leave."""
+        if worker in self._workers:
+            self._write(worker, self._workers[worker], (Kind.STOP,), ())
+
+    def kill(self, worker: int, *, at_once: bool = False) -> None:
+        """SIGTERM now and SIGKILL a little later, or that at once; again until it is gone."""
+        record = self._workers.get(worker)
+        if record is not None and self._launcher is not None:
+            self._launcher.signal(worker, signal.SIGKILL if at_once else signal.SIGTERM)
+            record.kill_at = time.monotonic() + KILL_GRACE_SECONDS
+
+    def forget(self, key: bytes, worker: int) -> None:
+        """The worker does not have this function."""
+        if worker in self._workers:
+            self._workers[worker].known.pop(key, None)
+
+    def pids(self) -> list[int]:
+        """Process ids of the workers that have one."""
+        if self._launcher is None:
+            return []
+        return [pid for worker in list(self._workers) if (pid := self._launcher.pid(worker)) is not None]
+
+    # --- waiting ----------------------------------------------------------------------------------------------
+
+    def wait(self, timeout: float | None) -> list[Report]:
+        """One round of the selector, and of what is due by time."""
+        if not self._reports:
+            for key, mask in self._selector.select(self._shorten(timeout)):
+                key.data(mask)
+        self._look_at_clock()
+        if any(type(report) is Results for report in self._reports):
+            for stream in (1, 2):  # what a task printed comes before its result
+                self._read_output(stream)
+        reports, self._reports = self._reports, []
+        reports.sort(key=lambda report: type(report) is not Said)
+        return reports
+
+    def _shorten(self, timeout: float | None) -> float | None:
+        times = [time for record in self._workers.values() for time in self._due(record)]
+        if not times:
+            return timeout
+        own = max(0.0, min(times) - time.monotonic())
+        return own if timeout is None else min(own, timeout)
+
+    def _due(self, record: _Worker) -> list[float]:
+        times = [] if record.kill_at is None else [record.kill_at]
+        if record.ended_at is not None:
+            times.append(record.ended_at + REPORT_SECONDS)
+        if not record.here and record.kill_at is None:
+            times.append(record.started + START_SECONDS)
+        return times
+
+    def _look_at_clock(self) -> None:
+        now = time.monotonic()
+        for worker, record in list(self._workers.items()):
+            if record.kill_at is not None and record.kill_at <= now:
+                self.kill(worker, at_once=True)
+            if record.ended_at is not None and record.ended_at + REPORT_SECONDS <= now:
+                self._exited(launch.Exit(worker, None, None))
+            elif not record.here and record.kill_at is None and record.started + START_SECONDS <= now:
+                self.kill(worker, at_once=True)
+
+    def _woken(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._wake_in.recv(1 << 12)
+
+    def wake(self) -> None:
+        """Make wait return; a full pipe means that it will anyway."""
+        with contextlib.suppress(OSError):
+            self._wake_out.send(b"x")
+
+    def _receive(self, worker: int, mask: int) -> None:
+        record = self._workers.get(worker)
+        if record is None:
+            return
+        if mask & selectors.EVENT_WRITE:
+            with contextlib.suppress(OSError):
+                record.channel.flush()
+            self._select(worker, record)
+        if mask & selectors.EVENT_READ and self._read_frames(worker, record):
+            self._socket_ended(worker, record)
+
+    def _read_frames(self, worker: int, record: _Worker) -> bool:
+        frames, ended = record.channel.arrived()
+        for frame in frames:
+            self._hear(worker, record, frame)
+        return ended
+
+    def _socket_ended(self, worker: int, record: _Worker) -> None:
+        """Nothing more can be heard of it: if it is not dead, it is useless."""
+        self._unwatch(record.channel.fileno())
+        if record.ended_at is None and self._launcher is not None:
+            record.ended_at = time.monotonic()
+            self._launcher.signal(worker, signal.SIGKILL)
+            launch.reap_all(self._launcher, [worker])
+
+    def _exited(self, ended: launch.Exit) -> None:
+        record = self._workers.pop(ended.worker, None)
+        if record is None:
+            return
+        while record.ended_at is None and not self._read_frames(ended.worker, record):
+            if not _readable(record.channel):
+                break
+        self._unwatch(record.channel.fileno())
+        forks.keep_in_child(record.channel.socket)
+        record.channel.close()
+        for stream, lines in record.lines.items():
+            self._say(stream, lines.end())
+        if record.ready:
+            self._reports.append(Gone(ended.worker, ended.pid, ended.exitcode, board.read(record.slot)))
+        elif not record.unfit:
+            self._reports.append(NotStarted(ended.worker, _start_error(ended.error or _died_early(ended))))
+
+    # --- hearing ----------------------------------------------------------------------------------------------
+
+    def _hear(self, worker: int, record: _Worker, frame: Frame) -> None:
+        kind = frame.message[0]
+        if kind == Kind.RESULTS:
+            self._reports.append(_results(worker, frame))
+        elif kind == Kind.REFUSED:
+            _, serial, key, where = frame.message
+            self._reports.append(Refused(worker, serial, key, where))
+        elif kind == Kind.TEXT:
+            _, stream, data = frame.message
+            self._say(stream, record.lines[stream].put(data))
+        elif kind in (Kind.RECORD, Kind.WARNING):
+            self._reports.append(Said("record" if kind == Kind.RECORD else "warning", bytes(frame.buffers[0])))
+        elif kind == Kind.READY:
+            record.ready = True
+            self._reports.append(Ready(worker, frame.message[1]))
+        elif kind == Kind.HERE:
+            record.here = True
+        elif kind == Kind.UNFIT:
+            record.unfit = True
+            cause = faults.revive(Fault(*_with_packed(frame.message[1])))
+            self._reports.append(NotStarted(worker, _initializer_error(cause), fatal=True))
+
+    def _say(self, stream: int, text: str) -> None:
+        if text:
+            self._reports.append(Said(stream, text))
+
+    def _read_output(self, stream: int) -> None:
+        """What was written below Python: by C code, and by external commands."""
+        if self._resources is None:
+            return
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(self._resources[2][stream], 1 << 16):
+                self._say(stream, self._output_lines[stream].put(data))
+
+    # --- the end ----------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """End all workers and give back every descriptor."""
+        if self._launcher is not None and self._resources is not None:
+            self._launcher.close()
+            shared, lifeline, reads, writes = self._resources
+            for fd in (lifeline.fds()[1], *reads.values()):
+                forks.keep_in_child(fd)
+            lifeline.close()
+            for fd in (*reads.values(), *writes):
+                os.close(fd)
+            shared.close()
+        for record in self._workers.values():
+            forks.keep_in_child(record.channel.socket)
+            record.channel.close()
+        self._workers.clear()
+        for end in (self._wake_in, self._wake_out):
+            forks.keep_in_child(end)
+            end.close()
+        self._selector.close()
+
+
+def _readable(channel: Channel) -> bool:
+    with selectors.DefaultSelector() as selector:
+        selector.register(channel.socket, selectors.EVENT_READ)
+        return bool(selector.select(0))
+
+
+def _results(worker: int, frame: Frame) -> Results:
+    _, serial, first, count, _, errors, sizes, stats = frame.message
+    faults_at = [(offset - first, Fault(*_with_packed(told))) for offset, told, _ in errors]
+    batch = Batch(count, sizes=sizes, buffers=frame.buffers, errors=faults_at)
+    failed = tuple((offset, retry) for offset, _, retry in errors)
+    return Results(worker, serial, first, batch, failed, Stats(*stats) if stats is not None else None)
+
+
+def _with_packed(told: tuple[Any, ...]) -> tuple[Any, ...]:
+    packed = told[0]
+    return (Packed(*packed) if packed is not None else None, *told[1:])
+
+
+def _pack_initializer(initializer: Callable[..., object], initargs: tuple[Any, ...]) -> Packed:
+    try:
+        return payload.pack((initializer, initargs))
+    except Exception as error:
+        raise NotSendable(
+            f"the initializer or its arguments cannot be sent to worker processes: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _initializer_error(cause: BaseException) -> InitializerError:
+    error = InitializerError(
+        f"the initializer failed in a worker ({type(cause).__name__}: {cause}); no task was run. Mend the initializer."
+    )
+    error.__cause__ = cause
+    return error
+
+
+def _start_error(cause: OSError) -> WorkerStartError:
+    error = WorkerStartError(
+        f"a worker process could not be started: {cause}. Fewer workers need fewer processes and descriptors "
+        "(ulimit -u, ulimit -n); `manyhands doctor` shows the limits."
+    )
+    error.__cause__ = cause
+    return error
+
+
+def _died_early(ended: launch.Exit) -> OSError:
+    return OSError(f"it ended before it was ready, with exit code {ended.exitcode}")
+
+
+def pack_item(item: Any, style: Style) -> Packed | Fault:  # noqa: ANN401
+    """One input by itself; if it cannot be packed, the error that says which argument is at fault."""
+    try:
+        return payload.pack(item)
+    except BaseException as error:  # noqa: BLE001 - user code in __reduce__
+        told = NotSendable(
+            f"{_which_argument(item, style)} cannot be sent to worker processes: {type(error).__name__}: {error}. "
+            "Send what it is made from (a path, a name) and open it in the function, or use backend='threads'."
+        )
+        return faults.describe(told)
+
+
+def _which_argument(item: Any, style: Style) -> str:  # noqa: ANN401
+    if style is Style.ITEM:
+        return f"the argument (a {type(item).__name__})"
+    args, kwargs = item if style is Style.APPLY else (tuple(item), {})
+    named = [*((f"argument {i + 1}", a) for i, a in enumerate(args)), *((f"argument {k!r}", a) for k, a in kwargs.items())]
+    for name, value in named:
+        try:
+            payload.pack(value)
+        except BaseException:  # noqa: BLE001, PERF203
+            return f"{name} (a {type(value).__name__})"
+    return "the arguments together"

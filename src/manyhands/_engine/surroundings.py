@@ -1,0 +1,84 @@
+"""What a function sees around it, taken in the caller and made true in a worker before the function runs."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import random
+import sys
+import warnings
+from typing import Any, NamedTuple
+
+# Read by numerical libraries when they are loaded: a worker gets its share of the cores, not all of them.
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "OPENCV_FOR_THREADS_NUM",
+)
+
+
+class Surroundings(NamedTuple):
+    """Working directory (None: it was deleted), environment, import path, warning filters, log level."""
+
+    cwd: str | None
+    environ: dict[str, str]
+    path: tuple[str, ...]
+    filters: tuple[Any, ...]
+    log_level: int
+
+
+_last: Surroundings | None = None
+
+
+def take() -> Surroundings:
+    """This process's surroundings now; the same object as the last time if nothing has changed."""
+    global _last  # noqa: PLW0603 - a cache of one
+    try:
+        cwd: str | None = os.getcwd()
+    except OSError:
+        cwd = None
+    path = tuple(entry or cwd or "." for entry in sys.path)
+    level = _lowest_log_level()
+    # filters compare by identity: their regular expressions do not change in place
+    now = Surroundings(cwd, dict(os.environ), path, tuple(warnings.filters), level)
+    if now != _last:
+        _last = now
+    return _last
+
+
+def _lowest_log_level() -> int:
+    """The level from which on some logger of the caller may want a record."""
+    root = logging.getLogger()
+    loggers = [lg for lg in list(root.manager.loggerDict.values()) if isinstance(lg, logging.Logger)]
+    levels = [lg.level for lg in loggers if lg.level != logging.NOTSET]
+    return max(min([root.level, *levels]), root.manager.disable + 1)
+
+
+def apply(wanted: Surroundings, threads: int) -> None:
+    """Make this process's surroundings those; ``threads`` is the worker's share of the cores."""
+    for name in set(os.environ) - set(wanted.environ) - set(THREAD_VARIABLES):
+        del os.environ[name]
+    os.environ.update(wanted.environ)
+    for name in THREAD_VARIABLES:
+        os.environ.setdefault(name, str(threads))
+    if wanted.cwd is not None:
+        with contextlib.suppress(OSError):
+            os.chdir(wanted.cwd)
+    sys.path[:] = wanted.path
+    warnings.filters[:] = wanted.filters  # type: ignore[index]
+    # A library's own remark on forking in the presence of our one helper thread would help nobody.
+    warnings.filterwarnings("ignore", message=".*multi-threaded, use of fork.*", category=DeprecationWarning)
+    logging.getLogger().setLevel(wanted.log_level)
+
+
+def reseed() -> None:
+    """After a fork: no two workers may draw the same random numbers."""
+    random.seed()
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed()

@@ -1,0 +1,327 @@
+"""A worker process: from its first breath to its last.
+
+It reads frames from its one socket and answers on it. It holds no lock that others share; all it has in
+common with the caller is the board, on which it notes each task before beginning it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import types
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from manyhands._engine import board, context, faults, lifeline, payload, runner, surroundings, words
+from manyhands._engine.board import Board
+from manyhands._engine.context import WorkerContext
+from manyhands._engine.faults import Fault
+from manyhands._engine.payload import MissingGlobalError, Packed
+from manyhands._engine.protocol import Kind, Style, caller, flatten, unflatten
+from manyhands._engine.transport import Channel, Frame
+from manyhands.errors import NotSendable
+
+FLUSH_SECONDS = 0.03  # finished results wait no longer for the rest of their chunk
+THREADS_SECONDS = 1.0  # a leaving worker waits so long for threads that tasks have left behind
+
+
+def begin(
+    sock: socket.socket,
+    board_fd: int,
+    slot: int,
+    lifeline_fd: int,
+    outputs: tuple[int, int],
+    inherited: dict[bytes, Callable[..., Any]] | None = None,
+) -> NoReturn:
+    """Turn this process, just started or forked, into a worker. Does not return.
+
+    ``inherited``: functions that came along in a fork of the caller, by key.
+    """
+    try:
+        with contextlib.suppress(OSError):
+            os.setsid()  # a group of its own: ends together with whatever tasks start
+        _reset_signals()
+        _redirect_files(outputs)
+        lifeline.hold(lifeline_fd, by_kernel=os.environ.get("MANYHANDS_LIFELINE") != "thread")
+        _hide_main()
+        Worker(Channel(sock, blocking=True), Board(board_fd).slot(slot), inherited or {}).live()
+    except (BrokenPipeError, ConnectionResetError):
+        os._exit(0)  # the caller does not listen any more
+    except BaseException:  # noqa: BLE001 - nothing may unwind into the code this process was forked from
+        with contextlib.suppress(BaseException):
+            sys.excepthook(*sys.exc_info())
+            sys.stderr.flush()
+        os._exit(70)
+    os._exit(0)
+
+
+def _reset_signals() -> None:
+    for number in signal.valid_signals():
+        if callable(signal.getsignal(number)):
+            with contextlib.suppress(OSError, ValueError):
+                signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's business
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.set_wakeup_fd(-1)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
+def _redirect_files(outputs: tuple[int, int]) -> None:
+    null = os.open(os.devnull, os.O_RDONLY)
+    for fd, target in ((null, 0), (outputs[0], 1), (outputs[1], 2)):
+        os.dup2(fd, target)
+    if null > 2:  # noqa: PLR2004 - the standard three
+        os.close(null)
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115, PTH123 - an empty input for life
+
+
+def _hide_main() -> None:
+    """The caller's ``__main__`` is not ours: nothing may be found there by accident. (A fork has the real one.)"""
+    main = sys.modules.get("__main__")
+    if main is None or getattr(main, "__manyhands__", False):
+        empty = types.ModuleType("__main__")
+        empty.__manyhands__ = True  # type: ignore[attr-defined]
+        sys.modules["__main__"] = empty
+
+
+class Worker:
+    """Reads messages and runs chunks until told to stop, or until the caller is gone."""
+
+    def __init__(self, channel: Channel, slot: memoryview, inherited: dict[bytes, Callable[..., Any]]) -> None:
+        self._channel = channel
+        self._owner = os.getpid()
+        self._context = WorkerContext(slot)
+        self._threads = 1
+        self._functions: dict[bytes, Packed] = {}
+        self._loaded = dict(inherited)
+        self._retry_on: dict[bytes, tuple[type[BaseException], ...]] = {b"": ()}
+        self._reporter = _Reporter(self._send)
+
+    def _send(self, message: tuple[Any, ...], buffers: tuple[Any, ...] = ()) -> None:
+        if os.getpid() != self._owner:
+            os._exit(0)  # a child that a task forked came back here: it must not speak for us
+        self._channel.send(message, buffers)
+
+    def live(self) -> None:
+        """The whole life."""
+        context.enter(self._context, whole_process=True)
+        words.redirect(self._send)
+        surroundings.reseed()
+        self._send((Kind.HERE, os.getpid()))
+        while (frame := self._channel.receive()) is not None:
+            kind = frame.message[0]
+            if kind == Kind.CHUNK:
+                self._run(frame)
+            elif kind == Kind.FUNCTION:
+                self._forget([frame.message[1]])
+                self._functions[frame.message[1]] = Packed(frame.buffers[0], frame.buffers[1:])
+            elif kind == Kind.FORGET:
+                self._forget(frame.message[1])
+            elif kind == Kind.AROUND:
+                surroundings.apply(payload.unpack(Packed(frame.buffers[0])), self._threads)
+            elif kind == Kind.HELLO:
+                self._greet(frame)
+            elif kind == Kind.STOP:
+                self._leave()
+                return
+
+    def _greet(self, frame: Frame) -> None:
+        self._threads = self._context.share = frame.message[1]
+        surroundings.apply(payload.unpack(Packed(frame.buffers[0])), self._threads)
+        if len(frame.buffers) > 1:
+            try:
+                initializer, initargs = payload.unpack(Packed(frame.buffers[1], frame.buffers[2:]))
+                initializer(*initargs)
+            except BaseException as error:  # noqa: BLE001 - SystemExit is a failure, too
+                self._send((Kind.UNFIT, tuple(faults.describe(error))))
+                os._exit(1)
+        self._send((Kind.READY, os.getpid()))
+
+    def _forget(self, keys: Sequence[bytes]) -> None:
+        for key in keys:
+            self._functions.pop(key, None)
+            self._loaded.pop(key, None)
+
+    # --- a chunk ----------------------------------------------------------------------------------------------
+
+    def _run(self, frame: Frame) -> None:
+        _, serial, first_task, key, style, seed, retry_on, sizes = frame.message
+        began = time.monotonic()
+        slot = self._context.slot
+        slot[board.SINCE] = time.monotonic_ns()
+        isolated = sizes is not None
+        slot[board.CURRENT] = board.base_tag(serial) + (0 if isolated else board.UNPACKING)
+        call: Callable[[Any], Any]
+        try:
+            call = caller(self._function(key), Style(style))
+        except BaseException as error:  # noqa: BLE001 - importing a module may raise anything
+            if not isolated:
+                self._refuse(serial, key, error)
+                return
+            call = _raiser("the function could not be unpacked in the worker", error)
+        if isolated:
+            items: Sequence[Any] = unflatten(sizes, frame.buffers)
+            call = _unpacking(call)
+        else:
+            try:
+                items = payload.unpack_strictly(Packed(frame.buffers[0], frame.buffers[1:]))
+            except BaseException as error:  # noqa: BLE001 - user code in __setstate__
+                self._refuse(serial, None, error)
+                return
+        work = runner.Work(serial, first_task, items, call, seed, self._retry_classes(retry_on))
+        del frame
+        with self._reporter.report(serial, len(items), began, slot) as outcome:
+            runner.run(work, self._context, outcome, seal=_seal, describe=faults.describe)
+
+    def _function(self, key: bytes) -> Callable[..., Any]:
+        if key not in self._loaded:
+            self._loaded[key] = payload.unpack_strictly(self._functions[key])
+        return self._loaded[key]
+
+    def _retry_classes(self, packed: bytes) -> tuple[type[BaseException], ...]:
+        if packed not in self._retry_on:
+            self._retry_on[packed] = payload.unpack(Packed(packed))
+        return self._retry_on[packed]
+
+    def _refuse(self, serial: int, key: bytes | None, error: BaseException) -> None:
+        self._context.slot[board.CURRENT] = board.IDLE
+        if key is not None:
+            self._forget([key])
+        where = error.where if isinstance(error, MissingGlobalError) else None
+        self._send((Kind.REFUSED, serial, key, where))
+
+    # --- the end ----------------------------------------------------------------------------------------------
+
+    def _leave(self) -> None:
+        self._context.close()
+        deadline = time.monotonic() + THREADS_SECONDS
+        for thread in threading.enumerate():
+            if thread is not threading.current_thread() and not thread.daemon:
+                thread.join(max(0.0, deadline - time.monotonic()))
+        with contextlib.suppress(BaseException):
+            atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+        self._send((Kind.BYE,))
+
+
+def _seal(value: Any) -> Packed:  # noqa: ANN401
+    """Pack a result at once, while the stamp still shows its task."""
+    try:
+        return payload.pack(value, reply=True)
+    except Exception as error:
+        raise NotSendable(
+            f"the task's result, of type {type(value).__name__}, cannot be sent to the caller: {_told(error)}. "
+            "Return plain data (or a path to it), or use backend='threads'."
+        ) from error
+
+
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _unpacking(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A call that unpacks its item first, so that an item that cannot be is its own task's trouble."""
+
+    def run(item: Packed | Fault) -> Any:  # noqa: ANN401
+        if isinstance(item, Fault):
+            raise faults.revive(item)
+        try:
+            value = payload.unpack(item)
+        except Exception as error:
+            raise NotSendable(
+                f"the task's argument could not be unpacked in the worker: {_told(error)}. The fault is in how its "
+                "class is pickled (__reduce__, __getstate__, __setstate__); backend='threads' sends nothing."
+            ) from error
+        return call(value)
+
+    return run
+
+
+def _raiser(text: str, error: BaseException) -> Callable[[Any], Any]:
+    told = f"{text}: {_told(error)}. What it needs must be importable in a new Python process."
+
+    def fail(_item: Any) -> Any:  # noqa: ANN401
+        raise NotSendable(told) from error
+
+    return fail
+
+
+class _Reporter:
+    """Sends results: at the end of a chunk, or earlier when the chunk takes its time."""
+
+    def __init__(self, send: Callable[..., None]) -> None:
+        self._send = send
+        self._lock = threading.Lock()
+        self._busy = threading.Event()  # a chunk of several tasks is running
+        self._thread: threading.Thread | None = None
+        self._serial = 0
+        self._sent = 0
+        self._errors_sent = 0
+        self._outcome: runner.Outcome | None = None
+
+    @contextlib.contextmanager
+    def report(self, serial: int, tasks: int, began: float, slot: memoryview) -> Any:  # noqa: ANN401
+        """The outcome to fill in; sent when done, and in parts before that."""
+        outcome = runner.Outcome()
+        with self._lock:
+            self._serial, self._sent, self._errors_sent, self._outcome = serial, 0, 0, outcome
+        if tasks > 1:
+            self._watch()
+        yield outcome
+        with self._lock:
+            slot[board.CURRENT] = board.IDLE
+            self._outcome = None
+            seconds = time.monotonic() - began
+            stats = (outcome.busy, seconds, outcome.slowest, outcome.slowest_offset)
+            self._flush(outcome, len(outcome.values), stats)
+
+    def _watch(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._flush_now_and_then, name="manyhands-flush", daemon=True)
+            self._thread.start()
+        if not self._busy.is_set():
+            self._busy.set()
+
+    def _flush_now_and_then(self) -> None:
+        idle = 0
+        while True:
+            self._busy.wait()
+            time.sleep(FLUSH_SECONDS)
+            with self._lock:
+                idle = idle + 1 if self._outcome is None else 0
+                if self._outcome is not None and len(self._outcome.values) > self._sent:
+                    self._flush(self._outcome, len(self._outcome.values), None)
+                if idle > 1 / FLUSH_SECONDS:
+                    self._busy.clear()
+                    idle = 0
+
+    def _flush(self, outcome: runner.Outcome, upto: int, stats: tuple[float, ...] | None) -> None:
+        first = self._sent
+        values = outcome.values[first:upto]
+        errors = [(o, tuple(f), r) for o, f, r in outcome.errors[self._errors_sent :] if o < upto]
+        self._errors_sent += len(errors)
+        self._sent = upto
+        sizes, buffers = _pack_results(values)
+        self._send((Kind.RESULTS, self._serial, first, len(values), stats is not None, errors, sizes, stats), buffers)
+
+
+def _pack_results(values: list[Any]) -> tuple[list[Any] | None, tuple[Any, ...]]:
+    """Simple values share one pickle; as soon as one was sealed, each has its own. None stands for a hole."""
+    plain = [None if value is runner.HOLE else value for value in values]
+    if Packed not in set(map(type, plain)):
+        packed = payload.pack(plain, reply=True)
+        return None, (packed.data, *packed.buffers)
+    return flatten(v if type(v) is Packed else payload.pack(v, reply=True) for v in plain)
+
+
+def spawned(socket_fd: int, board_fd: int, slot: int, lifeline_fd: int) -> NoReturn:
+    """The main of a worker that was started by itself, not forked; its outputs are in place already."""
+    begin(socket.socket(fileno=socket_fd), board_fd, slot, lifeline_fd, (1, 2))

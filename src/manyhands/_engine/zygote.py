@@ -1,0 +1,115 @@
+"""The zygote: a clean, single-threaded process that forks workers on request.
+
+It never runs user code and never imports the caller's ``__main__``, so that a worker forked from it inherits
+no lock, no thread and no half-made state. It reaps its workers: each one's exit status goes to the caller,
+and whatever is left of its process group is killed before its number can be used again.
+
+On its control socket (SOCK_SEQPACKET, one message a packet)::
+
+    caller → zygote   FORK worker slot (+ the worker's socket)   SIGNAL pid signal
+    zygote → caller   FORKED worker pid    REFUSED worker errno   EXITED pid status
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import struct
+
+from manyhands._engine import lifeline, worker
+
+FORK, SIGNAL, FORKED, REFUSED, EXITED = range(5)
+MESSAGE = struct.Struct("<bqq")
+
+
+def main(control_fd: int, board_fd: int, lifeline_fd: int) -> None:
+    """Serve until the caller closes the control socket or is gone."""
+    Zygote(socket.socket(fileno=control_fd), board_fd, lifeline_fd).serve()
+
+
+class Zygote:
+    """Forks, signals and reaps."""
+
+    def __init__(self, control: socket.socket, board_fd: int, lifeline_fd: int) -> None:
+        self._control = control
+        self._board_fd, self._lifeline_fd = board_fd, lifeline_fd
+        self._children: set[int] = set()
+
+    def serve(self) -> None:
+        """The loop: one poll over requests and deaths."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        lifeline.hold(self._lifeline_fd)
+        woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        poll = select.poll()
+        poll.register(self._control, select.POLLIN)
+        poll.register(woken, select.POLLIN)
+        while True:
+            ready = dict(poll.poll())
+            if woken in ready:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(woken, 1 << 12)
+                self._reap()
+            if self._control.fileno() in ready and not self._obey():
+                break
+        for pid in self._children:
+            _kill_group(pid, signal.SIGKILL)
+
+    def _obey(self) -> bool:
+        data, fds, _, _ = socket.recv_fds(self._control, MESSAGE.size, 1)
+        if not data:
+            return False
+        kind, first, second = MESSAGE.unpack(data)
+        if kind == FORK:
+            self._fork(first, second, fds[0] if fds else None)
+        elif kind == SIGNAL and first in self._children:
+            _kill_group(first, second)
+        return True
+
+    def _fork(self, number: int, slot: int, fd: int | None) -> None:
+        if fd is None:  # descriptors ran out on the way
+            self._tell(REFUSED, number, 24)
+            return
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self._tell(REFUSED, number, error.errno or 0)
+        else:
+            if pid == 0:
+                self._control.close()
+                worker.begin(socket.socket(fileno=fd), self._board_fd, slot, self._lifeline_fd, (1, 2))
+            self._children.add(pid)
+            self._tell(FORKED, number, pid)
+        os.close(fd)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if found is None:
+                return
+            pid = found.si_pid
+            _kill_group(pid, signal.SIGKILL)  # before its number is free: nobody else can be hit
+            _, status = os.waitpid(pid, 0)
+            self._children.discard(pid)
+            self._tell(EXITED, pid, os.waitstatus_to_exitcode(status))
+
+    def _tell(self, kind: int, first: int, second: int) -> None:
+        with contextlib.suppress(OSError):
+            self._control.send(MESSAGE.pack(kind, first, second))
+
+
+def _kill_group(pid: int, number: int) -> None:
+    """Signal a worker's group, or just the worker while it has none of its own yet."""
+    for send in (os.killpg, os.kill):
+        try:
+            send(pid, number)
+        except OSError:
+            continue
+        return

@@ -1,0 +1,54 @@
+"""Where workers come from, found by name.
+
+Other packages add backends by the entry point group ``manyhands.backends``: a callable that takes a
+:class:`Plan` and returns a backend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any
+
+from manyhands._engine.interface import Backend
+from manyhands.errors import OptionError
+
+BUILT_IN = ("serial", "threads", "processes")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a backend is asked for. ``threads``: each worker's share of the cores."""
+
+    workers: int
+    threads: int = 1
+    start_method: str | None = None
+    initializer: Callable[..., object] | None = None
+    initargs: tuple[Any, ...] = ()
+    name: str = ""
+
+
+def make(name: str, plan: Plan) -> Backend:
+    """The backend of that name. Raises OptionError for an unknown one."""
+    if name == "serial":
+        from manyhands.backends.serial import Serial
+
+        return Serial(plan.initializer, plan.initargs)
+    if name == "threads":
+        from manyhands.backends.threads import Threads
+
+        return Threads(plan.initializer, plan.initargs, name=plan.name)
+    if name == "processes":
+        from manyhands.backends.processes import make as make_processes
+
+        return make_processes(plan)
+    for entry in entry_points(group="manyhands.backends", name=name):
+        made: Backend = entry.load()(plan)
+        return made
+    raise OptionError(f"there is no backend {name!r}; choose one of {', '.join(names())}")
+
+
+def names() -> list[str]:
+    """All backends there are, ``auto`` first."""
+    return ["auto", *BUILT_IN, *sorted({entry.name for entry in entry_points(group="manyhands.backends")})]

@@ -1,0 +1,119 @@
+"""The serial backend: one worker, which is whoever waits for the results. For debugging, and inside workers."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from manyhands._core.messages import Chunk
+from manyhands._engine import board, context, runner
+from manyhands._engine.board import Stamp
+from manyhands._engine.context import WorkerContext
+from manyhands._engine.interface import Gone, Job, NotStarted, Ready, Report
+from manyhands.backends import local
+from manyhands.errors import InitializerError
+
+
+class Serial:
+    """Runs chunks inside ``wait``."""
+
+    threaded = False
+
+    def __init__(self, initializer: Callable[..., object] | None = None, initargs: tuple[Any, ...] = ()) -> None:
+        self._initializer, self._initargs = initializer, initargs
+        self._context = WorkerContext()
+        self._queue: deque[tuple[int, Chunk, local.Parcel]] = deque()
+        self._reports: list[Report] = []
+
+    def ship(self, func: Callable[..., Any]) -> Any:  # noqa: ANN401
+        """The function itself."""
+        return local.ship(func)
+
+    def start(self, worker: int) -> None:
+        """The worker is there already; it only has to be initialised."""
+        try:
+            if self._initializer is not None:
+                self._inside(lambda: self._initializer(*self._initargs))  # type: ignore[misc]
+        except Exception as error:  # noqa: BLE001
+            told = InitializerError(f"the initializer failed ({type(error).__name__}: {error}); no task was run.")
+            told.__cause__ = error
+            self._reports.append(NotStarted(worker, told, fatal=True))
+        else:
+            self._reports.append(Ready(worker, 0))
+
+    def _inside(self, call: Callable[[], object]) -> None:
+        before = context.enter(self._context)
+        try:
+            call()
+        finally:
+            context.leave(before)
+
+    def pack(self, job: Job, chunk: Chunk) -> local.Parcel:
+        """Nothing travels."""
+        return local.parcel(job, chunk)
+
+    def pack_single(self, job: Job) -> None:
+        """Nothing travels."""
+
+    def send(self, worker: int, job: Job, chunk: Chunk, parcel: local.Parcel) -> None:  # noqa: ARG002
+        """Queue the chunk."""
+        self._queue.append((worker, chunk, parcel))
+
+    def wait(self, timeout: float | None) -> list[Report]:
+        """Run the next chunk; only without one, let time pass."""
+        if self._queue and not self._reports:
+            self._run(*self._queue.popleft())
+        elif not self._reports and timeout:
+            time.sleep(timeout)
+        reports, self._reports = self._reports, []
+        return reports
+
+    def _run(self, worker: int, chunk: Chunk, parcel: local.Parcel) -> None:
+        outcome = runner.Outcome()
+        began = time.monotonic()
+        try:
+            self._inside(lambda: self._call(parcel.work, outcome))
+        finally:  # an interrupted chunk ends here, too
+            seconds = time.monotonic() - began
+            self._reports.append(local.results(worker, chunk.serial, outcome, 0, seconds))
+
+    def _call(self, work: runner.Work, outcome: runner.Outcome) -> None:
+        # Ctrl-C in the caller's own thread cannot be told from a task that raises it: it stops the call.
+        runner.run(work, self._context, outcome, seal=None, describe=local.describe, passing=(KeyboardInterrupt,))
+
+    def revoke(self, worker: int) -> None:  # noqa: ARG002
+        """Begin nothing further."""
+        self._context.slot[board.LIMIT] = 0
+
+    def lift(self, worker: int) -> None:  # noqa: ARG002
+        """Begin again."""
+        self._context.slot[board.LIMIT] = board.NO_LIMIT
+
+    def inspect(self, worker: int) -> Stamp | None:  # noqa: ARG002
+        """What it is doing."""
+        return board.read(self._context.slot)
+
+    def retire(self, worker: int) -> None:
+        """Let go of what the worker kept."""
+        self._context.close()
+        self._reports.append(Gone(worker, None, None, Stamp(None, None, 0.0)))
+
+    def kill(self, worker: int, *, at_once: bool = False) -> None:  # noqa: ARG002
+        """One cannot kill oneself and go on; the worker just leaves."""
+        self.retire(worker)
+
+    def forget(self, key: bytes, worker: int) -> None:
+        """Nothing is sent, so nothing is missing."""
+
+    def pids(self) -> list[int]:
+        """None of its own."""
+        return []
+
+    def wake(self) -> None:
+        """Nobody sleeps here for long."""
+
+    def close(self) -> None:
+        """Let go."""
+        self._context.close()

@@ -1,0 +1,217 @@
+"""The threads backend: workers are threads of this process.
+
+A thread cannot be killed. A task that is over its time, or whose job is cancelled, is left behind: its worker
+counts as gone, another takes its place, and what the task returns later is dropped.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from manyhands._core.messages import Chunk
+from manyhands._engine import board, context, runner
+from manyhands._engine.board import Stamp
+from manyhands._engine.context import WorkerContext
+from manyhands._engine.interface import Gone, Job, NotStarted, Ready, Report, Results
+from manyhands.backends import local
+from manyhands.errors import InitializerError, WorkerStartError
+
+FLUSH_SECONDS = 0.03  # finished results wait no longer for the rest of their chunk
+
+
+@dataclass(slots=True)
+class _Running:
+    chunk: Chunk
+    outcome: runner.Outcome
+    began: float
+    sent: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    ended: bool = False
+
+
+@dataclass(slots=True)
+class _Worker:
+    inbox: queue.SimpleQueue[tuple[Chunk, local.Parcel] | None]
+    context: WorkerContext
+    running: _Running | None = None
+    gone: bool = False
+
+
+class Threads:
+    """Feeds and watches worker threads."""
+
+    threaded = True
+
+    def __init__(
+        self, initializer: Callable[..., object] | None = None, initargs: tuple[Any, ...] = (), *, name: str = ""
+    ) -> None:
+        self._initializer, self._initargs = initializer, initargs
+        self._name = name or "manyhands-worker"
+        self._workers: dict[int, _Worker] = {}
+        self._outbox: queue.SimpleQueue[Report | None] = queue.SimpleQueue()
+        self._long: set[int] = set()  # chunks of several tasks that are out: their results are fetched early
+
+    def ship(self, func: Callable[..., Any]) -> Any:  # noqa: ANN401
+        """The function itself."""
+        return local.ship(func)
+
+    def start(self, worker: int) -> None:
+        """Start a thread."""
+        record = _Worker(queue.SimpleQueue(), WorkerContext(owner=self))
+        self._workers[worker] = record
+        thread = threading.Thread(target=self._live, args=(worker, record), name=f"{self._name}_{worker}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            del self._workers[worker]
+            told = WorkerStartError(f"a thread could not be started: {error}")
+            told.__cause__ = error
+            self._outbox.put(NotStarted(worker, told))
+
+    # --- in the worker thread -----------------------------------------------------------------------------------
+
+    def _live(self, worker: int, record: _Worker) -> None:
+        context.enter(record.context)
+        try:
+            if self._initializer is not None:
+                self._initializer(*self._initargs)
+        except BaseException as error:  # noqa: BLE001
+            told = InitializerError(f"the initializer failed in a worker ({type(error).__name__}: {error}).")
+            told.__cause__ = error
+            self._outbox.put(NotStarted(worker, told, fatal=True))
+            return
+        self._outbox.put(Ready(worker, 0))
+        while not record.gone and (given := record.inbox.get()) is not None:
+            self._run(worker, record, *given)
+            del given  # nothing of the user's is held while waiting
+        record.context.close()
+        self._end(worker, record)
+
+    def _run(self, worker: int, record: _Worker, chunk: Chunk, parcel: local.Parcel) -> None:
+        running = _Running(chunk, runner.Outcome(), time.monotonic())
+        record.running = running
+        runner.run(parcel.work, record.context, running.outcome, seal=None, describe=local.describe)
+        record.running = None
+        self._flush(worker, record, running, ended=True)
+
+    def _flush(self, worker: int, record: _Worker, running: _Running, *, ended: bool) -> None:
+        with running.lock:
+            if record.gone or running.ended:
+                return
+            running.ended = ended
+            seconds = time.monotonic() - running.began if ended else None
+            report = local.results(worker, running.chunk.serial, running.outcome, running.sent, seconds)
+            running.sent += report.batch.count
+            self._outbox.put(report)
+
+    def _end(self, worker: int, record: _Worker) -> None:
+        if not record.gone:
+            record.gone = True
+            self._outbox.put(Gone(worker, None, None, board.read(record.context.slot)))
+
+    # --- in the dispatcher's thread -----------------------------------------------------------------------------
+
+    def pack(self, job: Job, chunk: Chunk) -> local.Parcel:
+        """Nothing travels."""
+        return local.parcel(job, chunk)
+
+    def pack_single(self, job: Job) -> None:
+        """Nothing travels."""
+
+    def send(self, worker: int, job: Job, chunk: Chunk, parcel: local.Parcel) -> None:  # noqa: ARG002
+        """Put the chunk into the worker's inbox."""
+        if worker in self._workers:
+            if chunk.stop - chunk.start > 1:
+                self._long.add(chunk.serial)
+            self._workers[worker].inbox.put((chunk, parcel))
+
+    def revoke(self, worker: int) -> None:
+        """Begin nothing further."""
+        if worker in self._workers:
+            self._workers[worker].context.slot[board.LIMIT] = 0
+
+    def lift(self, worker: int) -> None:
+        """Begin again."""
+        if worker in self._workers:
+            self._workers[worker].context.slot[board.LIMIT] = board.NO_LIMIT
+
+    def inspect(self, worker: int) -> Stamp | None:
+        """What the worker's slot shows."""
+        return board.read(self._workers[worker].context.slot) if worker in self._workers else None
+
+    def retire(self, worker: int) -> None:
+        """Let the thread end."""
+        if worker in self._workers:
+            self._workers[worker].inbox.put(None)
+
+    def kill(self, worker: int, *, at_once: bool = False) -> None:  # noqa: ARG002
+        """Leave the thread behind."""
+        record = self._workers.pop(worker, None)
+        if record is None or record.gone:
+            return
+        if record.running is not None:
+            self._flush(worker, record, record.running, ended=False)
+        record.context.slot[board.LIMIT] = 0
+        stamp = board.read(record.context.slot)
+        record.gone = True
+        record.inbox.put(None)
+        self._outbox.put(Gone(worker, None, None, stamp))
+
+    def forget(self, key: bytes, worker: int) -> None:
+        """Nothing is sent, so nothing is missing."""
+
+    def pids(self) -> list[int]:
+        """None of their own."""
+        return []
+
+    def wait(self, timeout: float | None) -> list[Report]:
+        """The next reports; finished results of long chunks are fetched on the way."""
+        reports = self._next(timeout)
+        if not reports and self._flush_long_ones():
+            reports = self._next(0.0)
+        for report in reports:
+            if isinstance(report, Gone):
+                self._workers.pop(report.worker, None)
+                self._long &= {r.running.chunk.serial for r in self._workers.values() if r.running is not None}
+            elif isinstance(report, Results) and report.stats is not None:
+                self._long.discard(report.serial)
+        return reports
+
+    def _next(self, timeout: float | None) -> list[Report]:
+        if self._long:
+            timeout = FLUSH_SECONDS if timeout is None else min(timeout, FLUSH_SECONDS)
+        reports: list[Report] = []
+        try:
+            report = self._outbox.get(timeout=timeout) if timeout != 0 else self._outbox.get_nowait()
+            while True:
+                if report is not None:
+                    reports.append(report)
+                report = self._outbox.get_nowait()
+        except queue.Empty:
+            return reports
+
+    def _flush_long_ones(self) -> bool:
+        now = time.monotonic()
+        found = False
+        for worker, record in list(self._workers.items()):
+            running = record.running
+            if running is None or now - running.began < FLUSH_SECONDS:
+                continue
+            if len(running.outcome.values) > running.sent:
+                self._flush(worker, record, running, ended=False)
+                found = True
+        return found
+
+    def wake(self) -> None:
+        """Make wait return."""
+        self._outbox.put(None)
+
+    def close(self) -> None:
+        """Let idle threads end; what still runs is left behind."""
+        for worker in list(self._workers):
+            self.kill(worker)

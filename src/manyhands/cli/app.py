@@ -1,0 +1,162 @@
+"""The commands.
+
+Typer only parses here: a command returns what is to be done, and it is done after typer has returned. So
+Ctrl-C and closed pipes come to this package as they are, and mean the same with every version of typer.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated, Any
+
+import typer
+
+from manyhands.cli import parameters
+from manyhands.cli.formats import Call
+from manyhands.cli.problems import CommandError
+from manyhands.cli.reporting import ProgressKind
+from manyhands.cli.running import Backend, Exit, OnError, Options, run
+from manyhands.cli.sources import Inputs
+from manyhands.cli.streams import STDOUT, say
+from manyhands.cli.values import parse_duration
+
+Action = Callable[[], int | None]
+
+# The base of every complaint about arguments; typer names only this subclass of it in public.
+UsageError: Any = typer.BadParameter.__base__
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+
+
+def execute(arguments: Sequence[str]) -> int:
+    """Parse the arguments, do what they say and return the exit code."""
+    try:
+        code = _parse_and_do(arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code
+    except CommandError as error:
+        if error.detail:
+            say(error.detail)
+        say(f"manyhands: {error}")
+        return Exit.USAGE
+    except UsageError as error:
+        say(f"manyhands: {explain_usage(error)}")
+        return Exit.USAGE
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)  # what is still buffered has nowhere to go
+        return Exit.READER_GONE
+
+
+def _parse_and_do(arguments: Sequence[str]) -> int:
+    command = typer.main.get_command(app)
+    action = command.main(list(arguments), prog_name="manyhands", standalone_mode=False)
+    return (action() if callable(action) else action) or Exit.DONE
+
+
+def explain_usage(error: Any) -> str:
+    """Put a complaint of typer into one line with a hint."""
+    message = " ".join(error.format_message().split()).rstrip(".")
+    option = str(getattr(error, "option_name", ""))
+    if option[1:2].isdigit():
+        return f"{message}: an ITEM that begins with a dash goes after `--`"
+    command = error.ctx.command_path if error.ctx else "manyhands"
+    return f"{message} (see {command} --help)"
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        try:
+            print(f"manyhands {version('manyhands')}")
+        except PackageNotFoundError:
+            print("manyhands, version unknown: it runs from its source and is not installed")
+        raise typer.Exit
+
+
+ShowVersion = Annotated[
+    bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+]
+
+
+@app.callback(invoke_without_command=True)
+def _manyhands(*, context: typer.Context, version: ShowVersion = False) -> None:  # noqa: ARG001 - its callback acts
+    """Parallel Python that never hangs."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+@app.command("run")
+def _run(
+    *,
+    target: parameters.TargetText,
+    items: parameters.Items = None,
+    lines: parameters.Lines = None,
+    jsonl: parameters.JsonLines = None,
+    csv: parameters.Csv = None,
+    files: parameters.Files = None,
+    numbers: parameters.Numbers = None,
+    call: parameters.Call = None,
+    workers: parameters.Workers = None,
+    backend: parameters.Backend = Backend.AUTO,
+    timeout: parameters.Timeout = None,
+    retries: parameters.Retries = 0,
+    on_error: parameters.OnError = OnError.COLLECT,
+    chunksize: parameters.Chunksize = None,
+    seed: parameters.Seed = None,
+    out: parameters.Out = None,
+    plain: parameters.Plain = False,
+    progress: parameters.Progress = ProgressKind.AUTO,
+    report: parameters.Report = False,
+    dry_run: parameters.DryRun = False,
+) -> Action:
+    """Call a function on many inputs, in parallel.
+
+    Results are JSON lines on stdout, in the order of the inputs:
+
+    {"index": 0, "input": "a.png", "ok": true, "result": 3}
+
+    {"index": 1, "input": "b.png", "ok": false, "error": {"type": ..., "message": ..., "traceback": ...}}
+
+    A result that JSON cannot hold has "repr" in place of "result". The function's own prints go to stderr.
+
+    Exit codes: 0 all done, 1 some items failed, 2 wrong command or input, 130 interrupted.
+
+    Example: manyhands run thumbs.py:make --files 'photos/**/*.jpg' --timeout 30s --out done.jsonl
+    """
+    inputs = Inputs(items or (), lines, jsonl, csv, files, numbers)
+    options = Options(
+        call=call or (Call.KWARGS if csv is not None else Call.ITEM),
+        workers=workers,
+        backend=backend,
+        timeout=None if timeout is None else parse_duration(timeout),
+        retries=retries,
+        on_error=on_error,
+        chunksize=chunksize,
+        seed=seed,
+        out=out,
+        plain=plain,
+        progress=progress,
+        report=report,
+    )
+    if dry_run:
+        from manyhands.cli.preview import preview
+
+        return partial(preview, target, inputs, options)
+    return partial(run, target, inputs, options)
+
+
+@app.command("doctor")
+def _doctor(
+    *, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
+) -> Action:
+    """Look at this machine and this installation, and say what is wrong and how to mend it.
+
+    Exit codes: 0 all that is needed works, 1 something needed is broken.
+    """
+    from manyhands.cli.doctor import examine
+
+    return partial(examine, as_json=as_json)

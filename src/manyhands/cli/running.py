@@ -1,0 +1,210 @@
+"""A run: inputs in, one record a result out, a summary at the end, and an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from pathlib import Path
+from typing import Any
+
+import manyhands as mh
+from manyhands.cli.calls import fit_call
+from manyhands.cli.formats import Call
+from manyhands.cli.problems import CommandError
+from manyhands.cli.reading import STDIN
+from manyhands.cli.records import Outcome, failure_line, json_record, plain_result
+from manyhands.cli.reporting import ProgressKind, Tally, progress_option, summary
+from manyhands.cli.sources import Inputs, Source, Stream, choose_source
+from manyhands.cli.streams import FileLines, Lines, ReaderGone, StdoutLines, results_apart, say
+from manyhands.cli.targets import Target, load_target, parse_address
+from manyhands.errors import ManyhandsError
+
+
+class Exit(IntEnum):
+    """The exit codes of the command."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    INTERRUPTED = 130
+    READER_GONE = 141  # what a shell reports of a program that a closed pipe ended
+
+
+class OnError(StrEnum):
+    """What a failing item does to the run."""
+
+    COLLECT = "collect"
+    RAISE = "raise"
+    SKIP = "skip"
+
+
+class Backend(StrEnum):
+    """Where the workers come from."""
+
+    AUTO = "auto"
+    SERIAL = "serial"
+    THREADS = "threads"
+    PROCESSES = "processes"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run: the options of the command, read and checked."""
+
+    call: Call = Call.ITEM
+    workers: int | None = None
+    backend: Backend = Backend.AUTO
+    timeout: float | None = None
+    retries: int = 0
+    on_error: OnError = OnError.COLLECT
+    chunksize: int | None = None
+    seed: int | None = None
+    out: Path | None = None
+    plain: bool = False
+    progress: ProgressKind = ProgressKind.AUTO
+    report: bool = False
+
+
+class Stopped(Exception):
+    """A task failed, and the user asked to stop at the first failure."""
+
+
+@dataclass
+class Run:
+    """One run from its first input to its last record."""
+
+    target: Target
+    source: Source
+    total: int | None
+    options: Options
+    lines: Lines
+    results_on_terminal: bool
+    tally: Tally = field(default_factory=Tally)
+    report: mh.Report | None = None
+
+    def carry_out(self) -> Exit:
+        """Run everything, write the summary and return the exit code.
+
+        Raises:
+            CommandError: the input or the output failed midway; what was done before is delivered.
+        """
+        began = time.monotonic()
+        try:
+            code, ending = self._outcome()
+        except CommandError:
+            if self.tally.done or self.tally.failed:
+                self._conclude(time.monotonic() - began, "stopped")
+            raise
+        if code is not Exit.READER_GONE:
+            self._conclude(time.monotonic() - began, ending)
+        return code
+
+    def _outcome(self) -> tuple[Exit, str]:
+        try:
+            self._deliver()
+        except KeyboardInterrupt:
+            return Exit.INTERRUPTED, "interrupted"
+        except Stopped:
+            return Exit.FAILED, "stopped at the first failure"
+        except ReaderGone:
+            return Exit.READER_GONE, ""
+        except ManyhandsError as error:  # an option that does not fit, workers that do not start
+            raise CommandError(str(error)) from error
+        return (Exit.FAILED if self.tally.failed else Exit.DONE), ""
+
+    def _deliver(self) -> None:
+        waiting: deque[Any] = deque()
+        # The source is closed before the run is: the run may be waiting in it for the next item.
+        with self._start(_remember(iter(self.source), waiting)) as results, contextlib.closing(self.source):
+            try:
+                for index, result in enumerate(results):
+                    self._deliver_one(Outcome(index, waiting.popleft(), result))
+            except KeyboardInterrupt:
+                # A second Ctrl-C, while the workers are being stopped, ends the program on the spot.
+                signal.signal(signal.SIGINT, signal.SIG_DFL)
+                raise
+
+    def _start(self, items: Iterator[Any]) -> contextlib.AbstractContextManager[Iterable[Any]]:
+        options = self.options
+        return mh.imap(
+            fit_call(self.target.function, options.call),
+            items,
+            workers=options.workers,
+            backend=options.backend.value,
+            progress=progress_option(options.progress, results_on_terminal=self.results_on_terminal),
+            desc=self.target.text,
+            total=self.total,
+            timeout=options.timeout,
+            retry=mh.Retry(attempts=options.retries + 1) if options.retries else None,
+            on_error="collect",  # also for raise and skip: every input must meet its own result here
+            chunksize=options.chunksize,
+            seed=options.seed,
+            report=self._keep,
+        )
+
+    def _keep(self, report: mh.Report) -> None:
+        self.report = report
+
+    def _deliver_one(self, outcome: Outcome) -> None:
+        failure = outcome.failure
+        if failure is None:
+            self.tally.done += 1
+        else:
+            self.tally.failed += 1
+        self._write(outcome)
+        if failure is not None and self.options.on_error is OnError.RAISE:
+            say(failure.traceback.rstrip())
+            raise Stopped
+
+    def _write(self, outcome: Outcome) -> None:
+        """Write the record; a failure that leaves none is told on stderr instead."""
+        left_out = self.options.plain or self.options.on_error is OnError.SKIP
+        if outcome.failure is not None and left_out:
+            say(failure_line(outcome, outcome.failure))
+        else:
+            self.lines.write(plain_result(outcome.result) if self.options.plain else json_record(outcome))
+
+    def _conclude(self, seconds: float, ending: str) -> None:
+        say(summary(self.options.progress, self.tally, seconds, ending))
+        if self.options.report and self.report is not None:
+            say(str(self.report))
+
+
+def _remember(items: Iterator[Any], waiting: deque[Any]) -> Iterator[Any]:
+    """Pass items on, keeping each until its result comes."""
+    for item in items:
+        waiting.append(item)
+        yield item
+
+
+def run(target: str, inputs: Inputs, options: Options) -> Exit:
+    """Run the function on the inputs and deliver the results to stdout or --out.
+
+    Raises:
+        CommandError: the target, the inputs, the options or the output are wrong.
+    """
+    with results_apart() as stdout:
+        address = parse_address(target)
+        source = choose_source(inputs, options.call)
+        loaded = load_target(address)
+        total = source.examine()
+        with _open_lines(options.out, source, stdout) as lines:
+            on_terminal = options.out is None and os.isatty(stdout)
+            return Run(loaded, source, total, options, lines, on_terminal).carry_out()
+
+
+@contextlib.contextmanager
+def _open_lines(out: Path | None, source: Source, stdout: int) -> Iterator[Lines]:
+    if out is None:
+        yield StdoutLines(stdout)
+        return
+    if isinstance(source, Stream) and out.exists() and source.path != STDIN and out.samefile(source.path):
+        raise CommandError(f"--out {out} is the file the inputs come from: name another one")
+    with contextlib.closing(FileLines(out)) as lines:
+        yield lines

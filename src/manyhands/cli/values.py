@@ -1,0 +1,75 @@
+"""The small notations of the command line: a time such as 30s, a range such as 0:10:2."""
+
+from __future__ import annotations
+
+import re
+
+from manyhands.cli.problems import CommandError
+
+UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
+DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(ms|s|m|h|)", re.ASCII)
+RANGE = re.compile(r"([+-]?\d+):([+-]?\d+)(?::([+-]?\d+))?", re.ASCII)
+
+
+def parse_duration(text: str) -> float:
+    """Read a time and return it in seconds.
+
+    >>> parse_duration("500ms"), parse_duration("30"), parse_duration("5m"), parse_duration("2h")
+    (0.5, 30.0, 300.0, 7200.0)
+    """
+    match = DURATION.fullmatch(text.strip())
+    if match is None:
+        raise CommandError(f"{text!r} is not a time: write 500ms, 30s, 5m, 2h or plain seconds")
+    seconds = float(match[1]) * UNITS[match[2]]
+    if seconds <= 0:
+        raise CommandError(f"a time of {text!r} leaves no time at all: give more than zero, such as 30s")
+    return seconds
+
+
+def parse_range(text: str) -> range:
+    """Read whole numbers from a up to, not including, b.
+
+    >>> list(parse_range("0:10:4")), list(parse_range("3:0:-1"))
+    ([0, 4, 8], [3, 2, 1])
+    """
+    match = RANGE.fullmatch(text.strip())
+    if match is None:
+        raise CommandError(f"{text!r} is not a range: write a:b or a:b:step in whole numbers, such as 0:100")
+    start, stop, step = int(match[1]), int(match[2]), int(match[3] or 1)
+    if step == 0:
+        raise CommandError(f"the range {text!r} has a step of 0 and would never end: give another step")
+    numbers = range(start, stop, step)
+    if not numbers and start != stop:
+        mended = f"{start}:{stop}:{-step}"
+        raise CommandError(f"the range {text!r} is empty, its step leads away from {stop}: write {mended}")
+    return numbers
+
+
+def range_length(numbers: range) -> int:
+    """Count the numbers of a range; `len` cannot, from 2**63 on."""
+    return max(0, -((numbers.start - numbers.stop) // numbers.step))
+
+
+def show_duration(seconds: float) -> str:
+    """Write a time for people.
+
+    >>> show_duration(3.14), show_duration(125), show_duration(7260)
+    ('3.1 s', '2 min 5 s', '2 h 1 min')
+    """
+    if seconds < 1:
+        return f"{seconds:.2f} s"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def show_count(number: int, noun: str) -> str:
+    """Write a number with its noun.
+
+    >>> show_count(1, "task"), show_count(2, "task")
+    ('1 task', '2 tasks')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,162 @@
+"""Every error manyhands raises by itself. The user's own exceptions come back as themselves.
+
+::
+
+    ManyhandsError
+    ├── OptionError          (ValueError)        a call's options are wrong: nothing was run
+    ├── ExecutorClosed       (RuntimeError)      work was given to an executor that is shut down
+    ├── TaskError
+    │   ├── WorkerDied       (BrokenExecutor)    the task's worker died while running it
+    │   ├── TaskTimeout      (TimeoutError)      the task ran longer than its ``timeout``
+    │   ├── NotSendable      (PicklingError)     an argument, function or result cannot travel
+    │   └── RemoteError      (RuntimeError)      stands in for an exception that cannot travel
+    └── WorkersUnavailable   (BrokenExecutor)
+        ├── InitializerError                     the initializer raised: no worker can be used
+        └── WorkerStartError                     the system would not start a worker
+
+Each carries its facts as fields, survives pickling, and ends with what to do.
+"""
+
+from __future__ import annotations
+
+import signal as _signal
+from concurrent.futures import BrokenExecutor
+from pickle import PicklingError
+from typing import Any
+
+__all__ = [
+    "ExecutorClosed",
+    "InitializerError",
+    "ManyhandsError",
+    "NotSendable",
+    "OptionError",
+    "RemoteError",
+    "RemoteTraceback",
+    "TaskError",
+    "TaskTimeout",
+    "WorkerDied",
+    "WorkerStartError",
+    "WorkersUnavailable",
+]
+
+
+class ManyhandsError(Exception):
+    """Base of every error that manyhands itself raises."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Rebuilt from its fields, not through __init__, so that no subclass can fail to unpickle.
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(cls: type[BaseException], args: tuple[Any, ...], fields: dict[str, Any]) -> BaseException:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(fields)
+    return error
+
+
+class OptionError(ManyhandsError, ValueError):
+    """An option is wrong or does not fit the others; nothing was run."""
+
+
+class ExecutorClosed(ManyhandsError, RuntimeError):
+    """Work was given to an executor or pool that no longer takes any."""
+
+
+class TaskError(ManyhandsError):
+    """Something befell one task; ``index`` says which one."""
+
+    index: int | None = None
+
+
+class WorkerDied(TaskError, BrokenExecutor):
+    """The worker that ran this task ended before the task did.
+
+    Fields: ``pid``, ``exitcode`` (as in :class:`subprocess.Popen`: negative for a signal, None when the
+    system did not say), ``signal`` (its name, or None), ``index`` of the task, ``attempts`` made.
+    """
+
+    def __init__(self, *, pid: int | None, exitcode: int | None, index: int | None = None, attempts: int = 1) -> None:
+        self.pid = pid
+        self.exitcode = exitcode
+        self.index = index
+        self.attempts = attempts
+        self.signal = _signal_name(exitcode)
+        super().__init__(self._text())
+
+    def _text(self) -> str:
+        how = f"by {self.signal}" if self.signal else f"with exit code {self.exitcode}"
+        if self.exitcode is None:
+            how = "without a trace of why"
+        hint = ""
+        if self.signal == "SIGKILL":
+            hint = " SIGKILL is often the system's answer to too little memory: try fewer workers."
+        elif self.signal in {"SIGSEGV", "SIGBUS", "SIGABRT", "SIGILL", "SIGFPE"}:
+            hint = " The crash is in compiled code that the task called."
+        tries = f" (attempt {self.attempts})" if self.attempts > 1 else ""
+        return (
+            f"worker {self.pid} was ended {how} while running task {self.index}{tries}.{hint} "
+            "The other tasks are not affected; use on_error='collect' to keep their results, "
+            "or retry=Retry(...) to try this one again."
+        )
+
+
+def _signal_name(exitcode: int | None) -> str | None:
+    if exitcode is None or exitcode >= 0:
+        return None
+    try:
+        return _signal.Signals(-exitcode).name
+    except ValueError:
+        return f"signal {-exitcode}"
+
+
+class TaskTimeout(TaskError, TimeoutError):
+    """The task ran longer than its ``timeout`` and was stopped. Fields: ``seconds``, ``index``."""
+
+    def __init__(self, *, seconds: float, index: int | None = None) -> None:
+        self.seconds = seconds
+        self.index = index
+        super().__init__(
+            f"task {index} ran longer than timeout={seconds:g} s and was stopped; give it more time, or use "
+            "on_error='collect' to go on without it."
+        )
+
+
+class NotSendable(TaskError, PicklingError, TypeError):
+    """A function, argument or result cannot be sent between processes. Field: ``index``."""
+
+
+class RemoteError(TaskError, RuntimeError):
+    """Stands in for a task's exception that could not travel itself.
+
+    Fields: ``type_name``, ``message`` and ``remote_traceback`` of the original.
+    """
+
+    def __init__(self, type_name: str, message: str, remote_traceback: str) -> None:
+        self.type_name = type_name
+        self.message = message
+        self.remote_traceback = remote_traceback
+        super().__init__(f"{type_name}: {message} (the exception itself could not be sent between processes)")
+
+
+class RemoteTraceback(Exception):  # noqa: N818 - it is not an error, it is the cause shown under one
+    """The traceback of a task in its worker, shown as the cause of the task's exception."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        super().__init__(text)
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.text}"""'
+
+
+class WorkersUnavailable(ManyhandsError, BrokenExecutor):
+    """No worker could be made ready, so nothing can run."""
+
+
+class InitializerError(WorkersUnavailable):
+    """The initializer raised in a worker; its exception is the cause."""
+
+
+class WorkerStartError(WorkersUnavailable):
+    """A worker could not be started: the cause says what the system refused."""

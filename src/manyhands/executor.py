@@ -1,0 +1,333 @@
+"""Executors: what holds workers, in the words of the standard library."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+import time
+import weakref
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future
+from itertools import islice
+from types import TracebackType
+from typing import Any, ParamSpec, TypeVar
+
+from manyhands import backends
+from manyhands._core.messages import Policy
+from manyhands._core.scheduler import Limits
+from manyhands._engine import context, shared
+from manyhands._engine.cpus import cpu_count
+from manyhands._engine.dispatcher import Dispatcher
+from manyhands._engine.futures import Future as OurFuture
+from manyhands._engine.futures import FutureSink
+from manyhands._engine.interface import Failed, Job
+from manyhands._engine.protocol import Style
+from manyhands._engine.showing import add_note, short_repr
+from manyhands._engine.sources import SequenceSource
+from manyhands._engine.stream import SequenceFeed, Stream
+from manyhands._engine.surroundings import take as take_surroundings
+from manyhands.errors import ExecutorClosed, OptionError
+from manyhands.options import Options, gather
+from manyhands.types import StartMethod
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+IDLE_SECONDS = 60.0  # workers of the shared executors leave after this; an executor's own stay
+
+
+def make_dispatcher(
+    place: tuple[str, int],
+    *,
+    start_method: str | None = None,
+    initializer: Callable[..., object] | None = None,
+    initargs: tuple[Any, ...] = (),
+    limits: Limits | None = None,
+    name: str = "",
+) -> Dispatcher:
+    """A dispatcher with a backend of its own."""
+    backend, workers = place
+    share = max(1, cpu_count() // workers)
+    plan = backends.Plan(workers, share, start_method, initializer, initargs, name)
+    return Dispatcher(backends.make(backend, plan), limits or Limits(workers), name=f"manyhands-{backend}")
+
+
+def lend(options: Options) -> tuple[Dispatcher, Callable[[], object]]:
+    """A dispatcher for one call, and what to call when it is over. Usually a warm one, which stays."""
+    backend, workers = place = options.place()
+    if backend == "serial" or options.start_method == "fork" or context.worker() is not None:
+        # A fork shows the memory of its moment, so it is made for the call; serial costs nothing to make.
+        own = make_dispatcher(place, start_method=options.start_method)
+        if own.backend.threaded:
+            shared.register(own, finish_at_exit=False)
+        return own, lambda: own.shutdown(wait=own.backend.threaded)
+    key = (backend, workers, options.start_method)
+    limits = Limits(workers, idle_seconds=IDLE_SECONDS)
+    make = lambda: make_dispatcher(place, start_method=options.start_method, limits=limits)  # noqa: E731
+    return shared.warm(key, make), lambda: None
+
+
+class Executor(concurrent.futures.Executor):
+    """Workers to give work to: a :class:`concurrent.futures.Executor`.
+
+    >>> import manyhands as mh
+    >>> with mh.Executor(2, backend="threads") as executor:
+    ...     future = executor.submit(pow, 2, 5)
+    ...     future.result(), list(executor.map(abs, [-1, -2]))
+    (32, [1, 2])
+
+    Args:
+        max_workers: how many at most; None for one per core that this process may use.
+        backend: ``"auto"``, ``"processes"``, ``"threads"`` or ``"serial"``.
+        initializer: called with ``initargs`` in each worker before its first task.
+        max_tasks_per_child: a worker is replaced after so many tasks.
+        start_method: of processes: ``"zygote"`` (Linux), ``"spawn"`` or ``"fork"``.
+        thread_name_prefix: of worker threads.
+
+    Raises:
+        OptionError: an argument is wrong.
+    """
+
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        *,
+        backend: str = "auto",
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+        max_tasks_per_child: int | None = None,
+        start_method: StartMethod | None = None,
+        thread_name_prefix: str = "",
+    ) -> None:
+        if initializer is not None and not callable(initializer):
+            raise OptionError(f"initializer={initializer!r}: a function, or None")
+        _check_tasks_per_child(max_tasks_per_child)
+        options = gather({"workers": max_workers, "backend": backend, "start_method": start_method})
+        place = options.place()
+        dispatcher = make_dispatcher(
+            place,
+            start_method=start_method,
+            initializer=initializer,
+            initargs=tuple(initargs),
+            limits=Limits(place[1], tasks_per_worker=max_tasks_per_child),
+            name=thread_name_prefix,
+        )
+        self._attach(shared.register(dispatcher, finish_at_exit=True), place)
+        weakref.finalize(self, dispatcher.shutdown, wait=False).atexit = False
+
+    def _attach(self, dispatcher: Dispatcher, place: tuple[str, int]) -> None:
+        self._dispatcher = dispatcher
+        self._place = place
+        self._pid = os.getpid()
+
+    @classmethod
+    def shared(cls) -> Executor:
+        """The executor behind ``submit``: the warm workers that ``map`` uses, too."""
+        options = gather({})
+        executor = cls.__new__(cls)
+        dispatcher, _ = lend(options)
+        executor._attach(dispatcher, options.place())
+        return executor
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An executor that travels to a worker, captured by a function, runs things there in place.
+        return _executor_in_place, ()
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Run one call; its future at once.
+
+        A function or argument that cannot be sent makes the future fail with NotSendable.
+
+        Raises:
+            ExecutorClosed: after shutdown.
+            WorkersUnavailable: the initializer has failed.
+        """
+        self._check_process()
+        if not callable(fn):
+            raise OptionError(f"the first argument is the function to run; got {short_repr(fn)}")
+        if self._is_inside():
+            return _run_here(fn, args, kwargs)
+        return self._submit(fn, args, kwargs, Policy())
+
+    def _submit(
+        self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], policy: Policy
+    ) -> OurFuture[T]:
+        future: OurFuture[T] = OurFuture()
+        dispatcher = self._dispatcher
+        dispatcher.check_open()
+        note = _Note(fn, args, kwargs)
+        try:
+            shipment = dispatcher.backend.ship(fn)
+        except Exception as error:  # noqa: BLE001 - as in the standard library, the future says so
+            future.set_running_or_notify_cancel()
+            future.set_exception(error)
+            return future
+        job = Job(
+            shipment=shipment,
+            style=Style.APPLY,
+            source=SequenceSource([(args, kwargs)]),
+            sink=FutureSink(future, note),
+            policy=policy,
+            around=take_surroundings() if self._place[0] == "processes" else None,
+            awaited=False,
+            single=True,
+        )
+        job.ready = dispatcher.backend.pack_single(job)
+        number = dispatcher.add(job, stop=1, closed=True)
+        future.on_cancel(lambda: dispatcher.cancel(number))
+        if not dispatcher.backend.threaded:
+            while not future.done():
+                dispatcher.pump()
+        return future
+
+    def map(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+    ) -> Iterator[T]:
+        """The results in order, as an iterator; the calls begin at once.
+
+        Args:
+            fn: any callable.
+            iterables: zipped, as by the builtin map; read now, or with ``buffersize`` as results are taken.
+            timeout: seconds from now by which each result must be there when asked for.
+            chunksize: tasks sent together; None adapts to how long they take.
+            buffersize: tasks submitted ahead of the reader, at most.
+
+        Raises:
+            TimeoutError: by the iterator, a result is not there in time.
+        """
+        self._check_process()
+        for name, value in (("chunksize", chunksize), ("buffersize", buffersize)):
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise OptionError(f"{name}={value!r}: a whole number from 1")
+        end = None if timeout is None else time.monotonic() + timeout
+        items = zip(*iterables, strict=False)
+        if buffersize is not None or self._is_inside() or not self._dispatcher.backend.threaded:
+            return self._map_lazily(fn, items, end, buffersize or 1)
+        self._dispatcher.check_open()
+        stream = Stream(self._dispatcher, ordered=True, window=False)
+        feed = SequenceFeed(list(items))
+        job = Job(
+            shipment=self._dispatcher.backend.ship(fn),
+            style=Style.STAR,
+            source=feed.source,
+            sink=stream,
+            policy=Policy(chunksize=chunksize),
+            around=take_surroundings() if self._place[0] == "processes" else None,
+            awaited=False,
+        )
+        stream.open(job, feed)
+        return _take(stream, end)
+
+    def _map_lazily(
+        self, fn: Callable[..., T], items: Iterator[tuple[Any, ...]], end: float | None, ahead: int
+    ) -> Iterator[T]:
+        futures = [self.submit(fn, *args) for args in islice(items, ahead)]
+
+        def results() -> Generator[T, None, None]:
+            try:
+                while futures:
+                    value = futures[0].result(None if end is None else max(0.0, end - time.monotonic()))
+                    del futures[0]
+                    futures.extend(self.submit(fn, *args) for args in islice(items, 1))
+                    yield value
+            finally:
+                for future in futures:
+                    future.cancel()
+
+        return results()
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - inherited
+        """Take no more work. Safe to call again.
+
+        Args:
+            wait: return only when all work is done and every worker has left. Otherwise work goes on in
+                the background; the interpreter waits for it before it ends.
+            cancel_futures: cancel what has not begun.
+        """
+        if os.getpid() != self._pid:
+            return
+        if cancel_futures:
+            self._dispatcher.drop_pending()
+        self._dispatcher.shutdown(wait=wait)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> bool | None:
+        if kind is not None and not issubclass(kind, Exception):  # Ctrl-C: nobody wants to wait
+            self.terminate_workers()
+            self._dispatcher.join(shared.EXIT_SECONDS)
+        else:
+            self.shutdown(wait=True)
+        return None
+
+    def terminate_workers(self) -> None:
+        """End all workers by SIGTERM and drop all work: futures fail, or are cancelled if they had not begun."""
+        if os.getpid() == self._pid:
+            self._dispatcher.terminate()
+
+    def kill_workers(self) -> None:
+        """Like terminate_workers, by SIGKILL."""
+        if os.getpid() == self._pid:
+            self._dispatcher.terminate(at_once=True)
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._pid:
+            raise ExecutorClosed("this executor belongs to the process that this one was forked from: make a new one")
+
+    def _is_inside(self) -> bool:
+        """The caller is a task of this executor: to wait for a worker there could be to wait for itself."""
+        inside = context.worker()
+        return inside is not None and inside.owner is self._dispatcher.backend
+
+
+def _check_tasks_per_child(value: int | None) -> None:
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise OptionError(f"max_tasks_per_child={value!r}: a whole number from 1, or None")
+
+
+def _executor_in_place() -> Executor:
+    return Executor(1, backend="serial")
+
+
+def _run_here(fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> OurFuture[T]:
+    future: OurFuture[T] = OurFuture()
+    future.set_running_or_notify_cancel()
+    try:
+        future.set_result(fn(*args, **kwargs))
+    except BaseException as error:  # noqa: BLE001 - it is the future's
+        future.set_exception(error)
+    return future
+
+
+class _Note:
+    """Says in a call's exception which call it was."""
+
+    def __init__(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._fn, self._args, self._kwargs = fn, args, kwargs
+
+    def __call__(self, error: BaseException) -> None:
+        add_note(error, 0, short_repr(self._args + tuple(self._kwargs.items())))
+
+
+def _take(stream: Stream, end: float | None) -> Generator[Any, None, None]:
+    """The results of Executor.map."""
+    try:
+        while not stream.ended:
+            piece = stream.next_piece(None if end is None else max(0.0, end - time.monotonic()))
+            if piece is None:
+                if stream.ended:
+                    return
+                raise TimeoutError("the result is not there in time; its task goes on")
+            for index, value in enumerate(piece.values(), piece.start):
+                if type(value) is Failed:
+                    add_note(value.error, index, short_repr(stream.arguments.get(index)))
+                    raise value.error
+                yield value
+    finally:
+        if not stream.ended:
+            stream.cancel(grace=None)

@@ -1,0 +1,372 @@
+"""One call that runs a function over many inputs: ``map``, ``starmap``, ``imap``, ``imap_unordered``, ``submit``.
+
+All of them are one implementation, ``Results``: an iterator over a job's results. ``map`` is ``list`` of it.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from operator import length_hint
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any, Generic, Literal, ParamSpec, TypeVar, Unpack, cast, overload
+
+from manyhands import report as reports
+from manyhands._engine.dispatcher import Dispatcher
+from manyhands._engine.interface import Failed, Job, Piece
+from manyhands._engine.protocol import Style
+from manyhands._engine.showing import MISSING, add_note, short_repr
+from manyhands._engine.stream import IteratorFeed, SequenceFeed, Stream
+from manyhands._engine.surroundings import take as take_surroundings
+from manyhands.errors import OptionError, RemoteTraceback
+from manyhands.executor import Executor, lend
+from manyhands.options import CommonOptions, Options, gather
+from manyhands.progress import Meter
+from manyhands.types import Failure
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+CANCEL_GRACE_SECONDS = 1.0  # after a failure, so long may tasks that run go on before they are stopped
+
+
+class Results(Generic[R], Iterator[R]):
+    """Results as they are asked for. Closed by ``close``, at the end of a ``with``, or when dropped.
+
+    Closing cancels what has not run, and ends what runs.
+    """
+
+    def __init__(self, call: _Call[R]) -> None:
+        self._call = call
+        self._values = call.values()
+
+    def __iter__(self) -> Results[R]:
+        return self
+
+    def __next__(self) -> R:
+        return next(self._values)
+
+    def __enter__(self) -> Results[R]:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_values"):
+            self.close()
+
+    def close(self) -> None:
+        """Stop: what has not run never will."""
+        self._values.close()
+        self._call.end(grace=0.0)
+
+
+class _Call(Generic[R]):
+    """One call of map or the like, from its options to its report."""
+
+    def __init__(self, func: Callable[..., R], items: Iterable[Any], style: Style, options: Options, how: _How) -> None:
+        if not callable(func):
+            raise OptionError(f"the first argument is the function to run; got {short_repr(func)}")
+        self._options = options
+        self._place = options.place()
+        self._feed = _feed(items)
+        self._keep_up = how.keep_up
+        self._failures = self._tasks = 0
+        self._meter = Meter(options.progress, options.desc, _length(items) if options.total is None else options.total)
+        dispatcher, self._release = lend(options)
+        self._stream = Stream(dispatcher, ordered=how.ordered, window=how.window)
+        self._open = True
+        try:
+            self._job = self._make_job(dispatcher, func, style)
+            self._stream.open(self._job, self._feed)
+        except BaseException:
+            self._open = False
+            self._release()
+            raise
+
+    def _make_job(self, dispatcher: Dispatcher, func: Callable[..., R], style: Style) -> Job:
+        options = self._options
+        return Job(
+            shipment=dispatcher.backend.ship(func),
+            style=style,
+            source=self._feed.source,
+            sink=self._stream,
+            policy=options.policy(),
+            seed=options.seed,
+            retry_on=options.retry_on(),
+            around=take_surroundings() if self._place[0] == "processes" else None,
+        )
+
+    def values(self) -> Generator[R, None, None]:
+        """The results one by one, each failure treated as asked for."""
+        for start, values in self._batches():
+            for index, value in enumerate(values, start):
+                if type(value) is Failed:
+                    yield from self._treat(index, value.error)
+                else:
+                    yield value
+
+    def collect(self) -> list[R]:
+        """All results. A failure that is to be raised is raised as soon as it is known, wherever it stands."""
+        found = dict(self._batches())
+        results: list[R] = []
+        for start in sorted(found):
+            values = found.pop(start)
+            if any(type(value) is Failed for value in values):
+                for index, value in enumerate(values, start):
+                    results.extend(self._treat(index, value.error) if type(value) is Failed else (value,))
+            else:
+                results.extend(values)
+        return results
+
+    def _batches(self) -> Iterator[tuple[int, list[Any]]]:
+        """Pieces opened and counted; ends the call however it is left."""
+        grace: float | None = 0.0  # Ctrl-C, or the reader has had enough
+        try:
+            for piece in self._stream.pieces(self._meter.interval):
+                if piece is None:
+                    self._meter.add(0)
+                    continue
+                values = self._count(piece)
+                yield piece.start, values
+            grace = None
+        except Exception:
+            grace = CANCEL_GRACE_SECONDS
+            raise
+        finally:
+            self.end(grace=grace)
+
+    def _count(self, piece: Piece) -> list[Any]:
+        values = piece.values()
+        failed = [i for i, value in enumerate(values) if type(value) is Failed]
+        self._tasks += len(values)
+        self._failures += len(failed)
+        if failed and self._keep_up and self._options.on_error == "raise":
+            self._raise(piece.start + failed[0], values[failed[0]].error)
+        self._meter.add(len(values), len(failed))
+        return values
+
+    def _treat(self, index: int, error: BaseException) -> Iterator[R]:
+        if self._options.on_error == "raise":
+            self._raise(index, error)
+        if self._options.on_error == "collect":
+            yield cast("R", self._failure(index, error))
+
+    def _argument(self, index: int) -> str:
+        return short_repr(self._stream.arguments.get(index, MISSING))
+
+    def _raise(self, index: int, error: BaseException) -> None:
+        add_note(error, index, self._argument(index))
+        if self._open:
+            self.end(grace=CANCEL_GRACE_SECONDS)
+        raise error
+
+    def _failure(self, index: int, error: BaseException) -> Failure:
+        cause = error.__cause__
+        text = cause.text if isinstance(cause, RemoteTraceback) else _traceback_of(error)
+        attempts = getattr(error, "attempts", 1)
+        return Failure(index, error, self._argument(index), attempts, text)
+
+    def end(self, *, grace: float | None) -> None:
+        """Give everything back, once. ``grace``: see Dispatcher.cancel; None when all has run."""
+        if not self._open:
+            return
+        self._open = False
+        if grace is not None:
+            self._stream.cancel(grace=grace)
+        backend, workers = self._place
+        try:
+            self._meter.close()
+            made = reports.make(
+                self._job.tally, backend=backend, workers=workers, tasks=self._tasks, failures=self._failures
+            )
+        finally:
+            self._release()
+        if self._options.report is not None:
+            self._options.report(made)
+
+
+class _How:
+    """What tells the variants apart."""
+
+    def __init__(self, *, ordered: bool, window: bool, keep_up: bool) -> None:
+        self.ordered = ordered  # results come in the order of the inputs
+        self.window = window  # run ahead of the reader only so far
+        self.keep_up = keep_up  # raise a failure when it arrives, not when its turn comes
+
+
+_MAP = _How(ordered=False, window=False, keep_up=True)
+_IMAP = _How(ordered=True, window=True, keep_up=False)
+_UNORDERED = _How(ordered=False, window=True, keep_up=False)
+
+
+def _feed(items: Iterable[Any]) -> SequenceFeed | IteratorFeed:
+    if type(items) in {list, tuple, range}:
+        copied: Sequence[Any] = items[:]  # type: ignore[index]  # the caller may go on changing a list
+        return SequenceFeed(copied)
+    return IteratorFeed(items)
+
+
+def _length(items: Iterable[Any]) -> int | None:
+    """How many there are, where that can be told without reading them."""
+    if type(items) in {enumerate, zip, builtins.map}:
+        parts = items.__reduce__()[1]  # type: ignore[index]  # what it was made from
+        inner = parts[:1] if type(items) is enumerate else parts[1:] if type(items) is builtins.map else parts
+        lengths = [_length(part) for part in inner]
+        return None if None in lengths else min(cast("list[int]", lengths), default=0)
+    hint = length_hint(items, -1)
+    return None if hint < 0 else hint
+
+
+def _traceback_of(error: BaseException) -> str:
+    import traceback
+
+    try:
+        return "".join(traceback.format_exception(error))
+    except Exception:  # noqa: BLE001 - an exception whose own methods fail
+        return f"{type(error).__name__} (its traceback cannot be shown)\n"
+
+
+def _call(func: Callable[..., R], iterables: tuple[Iterable[Any], ...], given: Any, how: _How) -> _Call[R]:  # noqa: ANN401
+    options = gather(given)
+    if not iterables:
+        raise OptionError("nothing to run over: give an iterable after the function")
+    if len(iterables) == 1:
+        return _Call(func, iterables[0], Style.ITEM, options, how)
+    return _Call(func, zip(*iterables, strict=False), Style.STAR, options, how)
+
+
+@overload
+def map(  # noqa: A001 - as the builtin
+    func: Callable[..., R],
+    *iterables: Iterable[Any],
+    on_error: Literal["collect"],
+    **options: Unpack[CommonOptions],
+) -> list[R | Failure]: ...
+@overload
+def map(
+    func: Callable[..., R],
+    *iterables: Iterable[Any],
+    on_error: Literal["raise", "skip"] = ...,
+    **options: Unpack[CommonOptions],
+) -> list[R]: ...
+def map(func: Callable[..., Any], *iterables: Iterable[Any], **options: Any) -> list[Any]:
+    """Run a function over all inputs on all cores; the results as a list, in order.
+
+    >>> import manyhands as mh
+    >>> mh.map(lambda x: x * x, range(5))
+    [0, 1, 4, 9, 16]
+    >>> mh.map(pow, [2, 3], [5, 2])
+    [32, 9]
+
+    Args:
+        func: any callable: a function, lambda, closure, method, ``functools.partial``. What it refers to is
+            taken as it is now.
+        iterables: the inputs; several are zipped, as by the builtin map. Read in this thread.
+        options: keyword only, the same everywhere; see :class:`manyhands.Options`.
+
+    Returns:
+        The results in the order of the inputs.
+
+    Raises:
+        OptionError: an option is wrong; nothing has run.
+        Exception: the first failure, as itself, with the worker's traceback as its cause (``on_error="raise"``).
+        WorkerDied: the task's worker died.
+        TaskTimeout: the task ran longer than ``timeout``.
+        NotSendable: a function, argument or result cannot travel between processes.
+        WorkersUnavailable: no worker could be made ready.
+    """
+    return _call(func, iterables, options, _MAP).collect()
+
+
+@overload
+def starmap(
+    func: Callable[..., R],
+    iterable: Iterable[Iterable[Any]],
+    *,
+    on_error: Literal["collect"],
+    **options: Unpack[CommonOptions],
+) -> list[R | Failure]: ...
+@overload
+def starmap(
+    func: Callable[..., R],
+    iterable: Iterable[Iterable[Any]],
+    *,
+    on_error: Literal["raise", "skip"] = ...,
+    **options: Unpack[CommonOptions],
+) -> list[R]: ...
+def starmap(func: Callable[..., Any], iterable: Iterable[Iterable[Any]], **options: Any) -> list[Any]:
+    """Like map, but each input is a tuple of arguments.
+
+    >>> import manyhands as mh
+    >>> mh.starmap(pow, [(2, 5), (3, 2)])
+    [32, 9]
+    """
+    return _Call(func, iterable, Style.STAR, gather(options), _MAP).collect()
+
+
+@overload
+def imap(
+    func: Callable[..., R],
+    *iterables: Iterable[Any],
+    on_error: Literal["collect"],
+    **options: Unpack[CommonOptions],
+) -> Results[R | Failure]: ...
+@overload
+def imap(
+    func: Callable[..., R],
+    *iterables: Iterable[Any],
+    on_error: Literal["raise", "skip"] = ...,
+    **options: Unpack[CommonOptions],
+) -> Results[R]: ...
+def imap(func: Callable[..., Any], *iterables: Iterable[Any], **options: Any) -> Results[Any]:
+    """Like map, but lazy: an iterator over the results, in order, for inputs without end.
+
+    Workers run ahead of the reader by a bounded number of tasks.
+
+    >>> import itertools, manyhands as mh
+    >>> with mh.imap(abs, itertools.count(-3)) as results:
+    ...     [next(results) for _ in range(3)]
+    [3, 2, 1]
+    """
+    return Results(_call(func, iterables, options, _IMAP))
+
+
+@overload
+def imap_unordered(
+    func: Callable[..., R],
+    *iterables: Iterable[Any],
+    on_error: Literal["collect"],
+    **options: Unpack[CommonOptions],
+) -> Results[R | Failure]: ...
+@overload
+def imap_unordered(
+    func: Callable[..., R],
+    *iterables: Iterable[Any],
+    on_error: Literal["raise", "skip"] = ...,
+    **options: Unpack[CommonOptions],
+) -> Results[R]: ...
+def imap_unordered(func: Callable[..., Any], *iterables: Iterable[Any], **options: Any) -> Results[Any]:
+    """Like imap, but each result comes as soon as it is there.
+
+    >>> import manyhands as mh
+    >>> sorted(mh.imap_unordered(abs, [-3, 1, -2]))
+    [1, 2, 3]
+    """
+    return Results(_call(func, iterables, options, _UNORDERED))
+
+
+def submit(func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+    """Run one call on the shared workers; its Future at once.
+
+    >>> import manyhands as mh
+    >>> mh.submit(pow, 2, 5).result()
+    32
+
+    Returns:
+        A :class:`concurrent.futures.Future`. What is still running when the program ends is waited for.
+    """
+    return Executor.shared().submit(func, *args, **kwargs)
+

@@ -1,0 +1,178 @@
+"""The options of every call: each with its default, checked before any work starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from types import TracebackType
+from typing import Any, TypedDict
+
+from manyhands import backends
+from manyhands._core.messages import Policy, no_backoff
+from manyhands._core.retry import Retry
+from manyhands._engine import context
+from manyhands._engine.cpus import cpu_count
+from manyhands.errors import OptionError
+from manyhands.types import OnError, ProgressOption, Report, StartMethod
+
+MAX_WORKERS = 1000
+
+
+class CommonOptions(TypedDict, total=False):
+    """Options of every call but ``on_error``, which decides about the type of the result."""
+
+    workers: int | None
+    backend: str
+    start_method: StartMethod | None
+    progress: ProgressOption
+    desc: str | None
+    total: int | None
+    chunksize: int | None
+    timeout: float | None
+    retry: Retry | int | None
+    seed: int | None
+    report: Callable[[Report], Any] | None
+
+
+class AllOptions(CommonOptions, total=False):
+    """Options of every call."""
+
+    on_error: OnError
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a call was asked for.
+
+    Args:
+        workers: how many; None for one per core that this process may use.
+        backend: ``"auto"``, ``"serial"``, ``"threads"`` or ``"processes"``.
+        start_method: of processes: ``"zygote"`` (Linux), ``"spawn"`` or ``"fork"``; None for the system's best.
+        progress: None shows a bar on a terminal or in a notebook for work over a second; True always, False
+            never; a function is called with a Progress.
+        desc: words before the bar.
+        total: number of tasks, for the bar, when the input does not tell.
+        chunksize: tasks sent together; None adapts to how long they take.
+        timeout: seconds that one task may take.
+        retry: a Retry, or a number of attempts.
+        on_error: ``"raise"`` the first failure, ``"collect"`` a Failure in its place, or ``"skip"`` it.
+        seed: for ``task_rng``: whole number, same seed, same numbers, whatever the workers.
+        report: called with the Report when the call is over.
+    """
+
+    workers: int | None = None
+    backend: str = "auto"
+    start_method: StartMethod | None = None
+    progress: ProgressOption = None
+    desc: str | None = None
+    total: int | None = None
+    chunksize: int | None = None
+    timeout: float | None = None
+    retry: Retry | int | None = None
+    on_error: OnError = "raise"
+    seed: int | None = None
+    report: Callable[[Report], Any] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("workers", "chunksize"):
+            _check_count(name, getattr(self, name), lowest=1)
+        for name in ("total", "seed"):
+            _check_count(name, getattr(self, name), lowest=0)
+        if self.workers is not None and self.workers > MAX_WORKERS:
+            raise OptionError(f"workers={self.workers}: more than {MAX_WORKERS} on one machine help nobody")
+        if self.timeout is not None and not (_is_number(self.timeout) and self.timeout > 0):
+            raise OptionError(f"timeout={self.timeout!r}: seconds, more than 0")
+        if self.on_error not in {"raise", "collect", "skip"}:
+            raise OptionError(f"on_error={self.on_error!r}: choose 'raise', 'collect' or 'skip'")
+        if self.start_method not in {None, "zygote", "spawn", "fork"}:
+            raise OptionError(f"start_method={self.start_method!r}: choose 'zygote', 'spawn' or 'fork'")
+        if self.progress not in {None, True, False} and not callable(self.progress):
+            raise OptionError(f"progress={self.progress!r}: choose None, True, False or a function")
+        if self.backend not in {"auto", *backends.BUILT_IN} and self.backend not in backends.names():
+            raise OptionError(f"backend={self.backend!r}: choose one of {', '.join(backends.names())}")
+        if self.backend == "serial" and self.timeout is not None:
+            raise OptionError("backend='serial' cannot stop a task, so it has no timeout; use threads or processes")
+        if isinstance(self.retry, int):
+            object.__setattr__(self, "retry", Retry(attempts=self.retry))
+        elif self.retry is not None and not isinstance(self.retry, Retry):
+            raise OptionError(f"retry={self.retry!r}: a Retry(...) or a number of attempts")
+
+    def policy(self) -> Policy:
+        """What of this the scheduler wants to know."""
+        retry = self.retry if isinstance(self.retry, Retry) else None
+        return Policy(
+            chunksize=self.chunksize,
+            timeout=self.timeout,
+            attempts=retry.attempts if retry else 1,
+            backoff=retry.delay() if retry else no_backoff,
+            rerun_after_death=retry.on_worker_death if retry else True,
+            retry_timeouts=retry is not None and any(issubclass(TimeoutError, cls) for cls in retry.on),
+        )
+
+    def retry_on(self) -> tuple[type[BaseException], ...]:
+        """Exceptions worth another attempt."""
+        return self.retry.on if isinstance(self.retry, Retry) else ()
+
+    def place(self) -> tuple[str, int]:
+        """The backend and the number of workers that this call gets."""
+        backend = self.backend
+        if backend == "auto":
+            backend = "processes"
+            if context.worker() is not None:  # a call inside a task keeps to its share
+                backend = "serial" if self.timeout is None else "threads"
+        return backend, 1 if backend == "serial" else self.workers or default_workers()
+
+
+def default_workers() -> int:
+    """One per core; inside a task, the task's share of them."""
+    inside = context.worker()
+    return cpu_count() if inside is None else max(1, inside.share)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _check_count(name: str, value: object, *, lowest: int) -> None:
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < lowest):
+        raise OptionError(f"{name}={value!r}: a whole number from {lowest}")
+
+
+_defaults = Options()
+
+
+def gather(given: dict[str, Any]) -> Options:
+    """A call's options: what is given, and for the rest the defaults. Raises OptionError."""
+    unknown = set(given) - {field.name for field in fields(Options)}
+    if unknown:
+        known = ", ".join(field.name for field in fields(Options))
+        raise OptionError(f"there is no option {', '.join(map(repr, sorted(unknown)))}; the options are {known}")
+    return replace(_defaults, **given)
+
+
+class configure:  # noqa: N801 - used like a function
+    """Set defaults for the options of all later calls; as a context manager, until its end.
+
+    >>> import manyhands as mh
+    >>> with mh.configure(backend="serial", on_error="collect"):
+    ...     mh.map(int, ["1", "x"])[0]
+    1
+
+    Args:
+        options: those of :func:`manyhands.map`.
+
+    Raises:
+        OptionError: an option is wrong.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        global _defaults  # noqa: PLW0603 - one set of defaults a process
+        self._before = _defaults
+        _defaults = gather(options)
+
+    def __enter__(self) -> configure:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        global _defaults  # noqa: PLW0603
+        _defaults = self._before

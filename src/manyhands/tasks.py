@@ -1,0 +1,91 @@
+"""What the user's function may use while it runs as a task."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import uuid
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from manyhands._engine import context
+from manyhands.errors import OptionError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+T = TypeVar("T")
+
+
+def task_rng() -> np.random.Generator:
+    """The running task's own random generator: with ``seed=``, it depends on the seed and the task alone.
+
+    >>> import manyhands as mh
+    >>> draw = lambda _: int(mh.task_rng().integers(1000))
+    >>> mh.map(draw, range(3), seed=7, workers=1) == mh.map(draw, range(3), seed=7, workers=2)
+    True
+
+    Returns:
+        A numpy Generator, the same one however often a task asks. Without a seed, and outside any task, one
+        that is seeded by the system.
+    """
+    return context.here().rng()  # type: ignore[no-any-return]
+
+
+class per_worker(Generic[T]):  # noqa: N801 - used as a decorator
+    """Decorate a function that makes something each worker needs once: a model, a connection.
+
+    >>> import manyhands as mh
+    >>> @mh.per_worker
+    ... def table():
+    ...     return {n: n * n for n in range(100)}   # loaded once in each worker
+    >>> mh.map(lambda n: table()[n], [3, 4])
+    [9, 16]
+
+    The first call in a worker runs the function; later calls there return the same object. When the worker
+    ends, the object is closed, if it has ``close``. A generator function yields the object, and what stands
+    behind the ``yield`` runs at the end.
+
+    Args:
+        func: takes no arguments.
+    """
+
+    def __init__(self, func: Callable[[], T] | Callable[[], Generator[T, None, None]]) -> None:
+        if not callable(func):
+            raise OptionError("per_worker decorates a function that takes no arguments")
+        self._func = func
+        # The same for every copy of this object that travels; another for the next definition of that name.
+        self._key = uuid.uuid4().hex
+        functools.update_wrapper(self, func)
+
+    def __call__(self) -> T:
+        """This worker's object."""
+        where = context.here()
+        if self._key not in where.kept:
+            value, closer = self._make()
+            where.keep(self._key, value, closer)
+        kept: T = where.kept[self._key]
+        return kept
+
+    def _make(self) -> tuple[Any, Callable[[], object] | None]:
+        if not inspect.isgeneratorfunction(self._func):
+            value = self._func()
+            return value, getattr(value, "close", None)
+        generator = self._func()
+        return next(generator), lambda: next(generator, None)
+
+
+def thread_safe(func: Callable[..., T]) -> Callable[..., T]:
+    """Declare that a function may run in several threads at once, so that ``backend="auto"`` may use threads.
+
+    >>> import manyhands as mh
+    >>> @mh.thread_safe
+    ... def shrink(path):
+    ...     ...
+
+    Args:
+        func: changes nothing that other threads use; best if it spends its time outside the interpreter's
+            lock (numpy, image codecs, files, network).
+    """
+    func.__manyhands_thread_safe__ = True  # type: ignore[attr-defined]
+    return func

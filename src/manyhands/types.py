@@ -1,0 +1,104 @@
+"""Records that users are given, and what they may give in return. All frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+OnError = Literal["raise", "collect", "skip"]
+StartMethod = Literal["zygote", "spawn", "fork"]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """In the place of a result, with ``on_error="collect"``: the task that failed, and why.
+
+    >>> import manyhands as mh
+    >>> bad = mh.map(int, ["1", "two"], on_error="collect", backend="serial")[1]
+    >>> bad.index, type(bad.error).__name__, bad.argument
+    (1, 'ValueError', "'two'")
+
+    A Failure is false, so ``[r for r in results if r]`` drops failures (and whatever else is false).
+    """
+
+    index: int
+    error: BaseException
+    argument: str = ""
+    attempts: int = 1
+    traceback: str = ""
+
+    def __bool__(self) -> bool:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a call is: tasks ``done`` of ``total`` (None: not known), ``failed`` of them; times in seconds.
+
+    ``rate`` is tasks a second since the start, ``remaining`` the estimated rest (None: not known).
+    """
+
+    desc: str
+    done: int
+    total: int | None
+    failed: int
+    elapsed: float
+    rate: float
+    remaining: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SlowTask:
+    """One of the slowest tasks of a call."""
+
+    index: int
+    seconds: float
+    argument: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a finished call tells: what ran, what failed, and where the time went (seconds).
+
+    >>> import manyhands as mh
+    >>> _ = mh.map(abs, [-1, -2], backend="serial")
+    >>> mh.last_report().tasks
+    2
+
+    ``busy`` is the time in the function, per worker; ``startup`` the time until the first worker was at work;
+    ``transfer`` the time that workers spent packing and unpacking; ``waiting`` what is left of
+    wall time times workers. ``failures`` counts tasks that failed for good, ``retries`` the further attempts.
+    """
+
+    backend: str
+    workers: int
+    tasks: int
+    failures: int
+    retries: int
+    chunks: int
+    wall: float
+    startup: float
+    busy: dict[int, float]
+    transfer: float
+    slowest: tuple[SlowTask, ...]
+
+    @property
+    def waiting(self) -> float:
+        """Worker time that went into neither tasks, transfer nor start-up."""
+        spent = sum(self.busy.values()) + self.transfer + self.startup * self.workers
+        return max(0.0, self.wall * self.workers - spent)
+
+    def __str__(self) -> str:
+        share = 100 / max(self.wall * self.workers, 1e-9)
+        lines = [
+            f"{self.tasks} tasks on {self.workers} {self.backend} workers in {self.wall:.3g} s: {self.failures} failed, "
+            f"{self.retries} retries, {self.chunks} chunks",
+            f"workers' time: {sum(self.busy.values()) * share:.0f}% in the function, {self.transfer * share:.0f}% "
+            f"transfer, {min(100.0, self.startup * self.workers * share):.0f}% start-up, {self.waiting * share:.0f}% waiting",
+        ]
+        lines += [f"slowest: task {s.index}, {s.seconds:.3g} s, {s.argument}" for s in self.slowest]
+        return "\n".join(lines)
+
+
+ProgressOption = bool | Callable[[Progress], Any] | None

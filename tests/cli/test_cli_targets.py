@@ -1,0 +1,104 @@
+"""What can be named as TARGET, and what is said when it cannot be used."""
+
+import pytest
+
+
+def test_a_function_of_a_module_in_the_working_folder(manyhands):
+    assert manyhands("run", "tasks:double", "a").results == ["aa"]
+
+
+def test_a_function_of_an_installed_module(manyhands):
+    assert manyhands("run", "os.path:basename", "a/b").results == ["b"]
+
+
+def test_a_static_method(manyhands):
+    assert manyhands("run", "tasks:Tools.shout", "a").results == ["A"]
+
+
+def test_a_module_inside_a_package(manyhands, folder):
+    (folder / "package").mkdir()
+    (folder / "package/__init__.py").touch()
+    (folder / "package/inner.py").write_text("from . import other\ndef f(item): return other.VALUE\n")
+    (folder / "package/other.py").write_text("VALUE = 7\n")
+    assert manyhands("run", "package.inner:f", "a").results == [7]
+    from_file = manyhands("run", "package/inner.py:f", "a")
+    assert from_file.code == 2
+    assert "package.module:function" in from_file.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("backend", ["auto", "processes", "threads", "serial"])
+def test_a_file_is_imported_under_its_own_name_and_finds_its_neighbours(manyhands, folder, backend):
+    (folder / "sub").mkdir()
+    (folder / "sub/work.py").write_text("import beside\ndef f(item): return [__name__, beside.VALUE]\n")
+    (folder / "sub/beside.py").write_text("VALUE = 7\n")
+    assert manyhands("run", "sub/work.py:f", "a", "--backend", backend).results == [["work", 7]]
+
+
+@pytest.mark.parametrize("backend", ["auto", "processes"])
+@pytest.mark.parametrize("name", ["json", "queue", "typer", "tqdm", "two.dots", "with-dash", "__main__"])
+def test_a_file_named_like_another_module_is_still_the_one_that_runs(manyhands, folder, name, backend):
+    (folder / f"{name}.py").write_text(
+        "class Odd(Exception): pass\n"
+        "def f(item):\n"
+        "    import json\n"
+        "    if item == 'bad': raise Odd(item)\n"
+        "    return json.dumps(item)\n"
+    )
+    ran = manyhands("run", f"{name}.py:f", "fine", "bad", "--backend", backend)
+    assert ran.code == 1
+    assert ran.records[0]["result"] == '"fine"'
+    assert ran.records[1]["error"]["type"].endswith(".Odd")
+
+
+def test_exceptions_of_the_users_own_module_are_named_in_full(manyhands):
+    [record] = manyhands("run", "tasks:raise_mine", "x", "--backend", "processes").records
+    assert record["error"]["type"] == "tasks.Mine"
+    assert record["error"]["message"] == "about x"
+    assert "raise Mine" in record["error"]["traceback"]
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("tasks", "write module:function or file.py:function"),
+        ("tasks.py", "write module:function or file.py:function"),
+        ("tasks:", "write module:function or file.py:function"),
+        ("tasks:a b", "write module:function or file.py:function"),
+        ("tasks.txt:f", "there is no module 'tasks.txt'"),
+        ("./tasks:f", "neither a module nor a file that ends in .py"),
+        ("nowhere:f", "there is no module 'nowhere' in this folder or among the installed packages"),
+        ("nowhere.py:f", "there is no file 'nowhere.py' in the folder"),
+        ("tasks:doubel", "tasks has no 'doubel'; did you mean 'double'?"),
+        ("tasks.py:doubel", "tasks.py has no 'doubel'; did you mean 'double'?"),
+        ("tasks:Tools.shuot", "tasks:Tools has no 'shuot'; did you mean 'shout'?"),
+        ("tasks:zzz", "tasks has no 'zzz'; it has double, add, refuse_b,"),
+        ("tasks:LIMIT", "is not a function but a value of type int"),
+        ("tasks:later", "is an async function"),
+    ],
+)
+def test_a_target_that_cannot_be_used_is_told_in_one_line(manyhands, target, said):
+    ran = manyhands("run", target, "a")
+    assert (ran.code, ran.out) == (2, "")
+    assert said in ran.complaint
+    assert ran.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("target", ["broken:f", "broken.py:f"])
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("import no_such_thing_at_all", "No module named 'no_such_thing_at_all'"),
+        ("1 / 0", "ZeroDivisionError"),
+        ("def f(:", "SyntaxError"),
+        ("import sys; sys.exit('bye')", "SystemExit: bye"),
+    ],
+)
+def test_an_error_inside_the_users_module_is_shown_and_nothing_of_ours(manyhands, folder, target, code, said):
+    (folder / "broken.py").write_text(f"print('importing')\n{code}\n")
+    ran = manyhands("run", target, "a")
+    assert (ran.code, ran.out) == (2, "")
+    assert said in ran.err
+    assert "broken.py" in ran.err
+    assert "manyhands/cli" not in ran.err
+    assert "importlib" not in ran.err
+    assert "cannot be imported" in ran.err.splitlines()[-1]

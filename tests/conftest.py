@@ -1,0 +1,112 @@
+"""Fixtures for all tests: every kind of worker, and a check that nothing is left behind."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psutil
+import pytest
+
+from manyhands._engine import courier, shared
+
+START_METHODS = ("zygote", "spawn", "fork")
+PATIENCE = 10.0  # seconds that anything here may take at most to happen
+
+
+@pytest.fixture(params=START_METHODS)
+def start_method(request: pytest.FixtureRequest) -> str:
+    """Each way in which worker processes start."""
+    return str(request.param)
+
+
+def _options(kind: str) -> dict[str, Any]:
+    return {"backend": kind} if kind in {"serial", "threads"} else {"backend": "processes", "start_method": kind}
+
+
+@pytest.fixture(params=["serial", "threads", *START_METHODS])
+def any_backend(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Options for a call on each kind of worker."""
+    return _options(request.param)
+
+
+@pytest.fixture(params=["threads", *START_METHODS])
+def parallel_backend(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Options for a call on each kind of worker but the caller itself."""
+    return _options(request.param)
+
+
+@pytest.fixture(params=START_METHODS)
+def process_backend(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Options for a call on each kind of worker process."""
+    return _options(request.param)
+
+
+def eventually(condition: Callable[[], object], *, seconds: float = PATIENCE) -> bool:
+    """Wait until something is true; False if it has not become so."""
+    end = time.monotonic() + seconds
+    pause = threading.Event()
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        pause.wait(0.01)
+    return True
+
+
+def end_shared_workers() -> None:
+    """Let the warm workers of earlier calls go."""
+    for dispatcher in list(shared._warm.values()):
+        dispatcher.terminate(at_once=True)
+        assert dispatcher.join(PATIENCE), "the shared workers did not end"
+    shared._warm.clear()
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After each test: no process, thread or descriptor more than before."""
+    gc.collect()
+    end_shared_workers()
+    processes = {p.pid for p in psutil.Process().children(recursive=True)}
+    descriptors = _descriptors()
+    threads = _threads()
+    yield
+    if request.node.get_closest_marker("leaks_on_purpose"):
+        return
+    end_shared_workers()
+    courier.flush()
+    gc.collect()
+    assert eventually(lambda: not _new_processes(processes)), f"processes left: {_new_processes(processes)}"
+    assert eventually(lambda: _threads() <= threads), f"threads left: {_threads() - threads}"
+    assert eventually(lambda: _descriptors() <= descriptors), f"descriptors left: {_descriptors() - descriptors}"
+
+
+def _new_processes(before: set[int]) -> list[str]:
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if process.pid not in before and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(f"{process.pid} {' '.join(process.cmdline())[:200]}")
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def _threads() -> set[str]:
+    ignored = ("MainThread", "manyhands-courier", "pytest_timeout")
+    return {f"{t.name} {t.ident}" for t in threading.enumerate() if not t.name.startswith(ignored)}
+
+
+def _descriptors() -> set[tuple[int, str]]:
+    found = set()
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            target = os.readlink(f"/proc/self/fd/{fd}")
+        except OSError:
+            continue
+        if target.startswith(("socket:", "pipe:", "anon_inode:", "/memfd:", "/dev/shm")):
+            found.add((int(fd), target))
+    return found
