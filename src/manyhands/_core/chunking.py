@@ -1,8 +1,8 @@
 """How many tasks travel together, and how many chunks a worker holds.
 
 Too small, and sending costs more than running; too large, and at the end one worker toils while the others
-idle. So: aim at a few milliseconds of work, grow at most to the double of what was tried, and never give a
-worker more than its share of what remains.
+idle. So: aim at a few milliseconds of work, grow from what was tried step by step (twice, or eight times while a
+chunk is next to nothing), and never give a worker more than its share of what remains.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ MAX_FIXED = (1 << 24) - 2  # what a stamp can count; see _engine/board.py
 MIN_DEPTH = 2  # one running, one at hand
 MAX_DEPTH = 16
 DEPTH_SECONDS = 0.002  # work at hand in a worker, so that it never waits for a message
+GROWTH = 2  # of the next chunk over the largest so far
+QUICK_GROWTH = 8  # while even that would take far less than the target
 _MEMORY = 0.5  # weight of the newest chunk in the running mean; a guess
 
 
@@ -24,7 +26,8 @@ class Chunker:
     def __init__(self, fixed: int | None = None) -> None:
         self.fixed = fixed
         self.per_task: float | None = None
-        self._proven = 0
+        self._proven = 0  # the largest chunk that was tried
+        self._growth = GROWTH
 
     def size(self, remaining: int, workers: int, *, more_to_come: bool = False) -> int:
         """Tasks for the next chunk, at least 1, when ``remaining`` are not sent yet."""
@@ -34,7 +37,7 @@ class Chunker:
             return 1
         wanted = TARGET_SECONDS / max(self.per_task, 1e-9)
         share = remaining / (workers if more_to_come else 2 * workers)
-        return max(1, int(min(wanted, share, 2 * self._proven, MAX_CHUNK)))
+        return max(1, int(min(wanted, share, self._growth * self._proven, MAX_CHUNK)))
 
     def learn(self, tasks: int, seconds: float) -> None:
         """Take in that a chunk of so many tasks took so long."""
@@ -47,7 +50,9 @@ class Chunker:
             self.per_task = new
         else:
             self.per_task = old + _MEMORY * (new - old)
-        self._proven = max(self._proven, tasks)
+        if tasks >= self._proven:
+            self._proven = tasks
+            self._growth = QUICK_GROWTH if seconds < TARGET_SECONDS / QUICK_GROWTH**2 else GROWTH
 
     def depth(self, size: int) -> int:
         """Chunks of this size that a worker should hold at once."""

@@ -33,15 +33,17 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class JobAdded:
-    """A job exists; it has no tasks yet."""
+    """A job exists, with tasks up to ``stop``; with ``closed`` there will be no more."""
 
     job: int
     policy: Policy
+    stop: int = 0
+    closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class TasksAdded:
-    """Tasks up to ``stop`` now exist; with ``closed`` there will be no more."""
+    """Further tasks exist, up to ``stop`` now; with ``closed`` there will be no more."""
 
     job: int
     stop: int

@@ -124,9 +124,7 @@ class Scheduler:
     """Events in, commands out; see the module's text for what it keeps.
 
     >>> s = Scheduler(Limits(max_workers=1))
-    >>> s.handle(JobAdded(0, Policy()), now=0.0)
-    []
-    >>> s.handle(TasksAdded(0, stop=1, closed=True), now=0.0)
+    >>> s.handle(JobAdded(0, Policy(), stop=1, closed=True), now=0.0)
     [StartWorker(worker=0)]
     """
 
@@ -203,22 +201,24 @@ class Scheduler:
         commands.extend(self._after(now))
         return commands
 
-    def _job_added(self, event: JobAdded, _now: float) -> Iterator[Command]:
-        self._jobs[event.job] = _Job(event.policy, Chunker(event.policy.chunksize))
+    def _job_added(self, event: JobAdded, _now: float) -> Iterable[Command]:
+        single = event.closed and event.stop == 1
+        chunker = self._single if single else Chunker(event.policy.chunksize)
+        job = self._jobs[event.job] = _Job(event.policy, chunker)
         if self.broken:
-            yield from self._break_all()
+            return self._break_all()
+        return self._add_tasks(event.job, job, event.stop, closed=event.closed)
 
-    def _tasks_added(self, event: TasksAdded, _now: float) -> Iterator[Command]:
+    def _tasks_added(self, event: TasksAdded, _now: float) -> Iterable[Command]:
         job = self._jobs.get(event.job)
-        if job is None:
-            return
-        self._open += event.stop - job.known
-        job.known, job.closed = event.stop, event.closed
-        if event.closed and event.stop == 1:
-            job.chunker = self._single
+        return () if job is None else self._add_tasks(event.job, job, event.stop, closed=event.closed)
+
+    def _add_tasks(self, number: int, job: _Job, stop: int, *, closed: bool) -> Iterable[Command]:
+        self._open += stop - job.known
+        job.known, job.closed = stop, closed
         if job.waiting():
-            self._ready[event.job] = job
-        yield from self._maybe_finish(event.job, job)
+            self._ready[number] = job
+        return self._maybe_finish(number, job)
 
     def _job_cancelled(self, event: JobCancelled, now: float) -> Iterator[Command]:
         yield from self._drop_job(event.job)
@@ -502,6 +502,8 @@ class Scheduler:
         if self._open:
             yield from self._start_workers()
             self._plan_steals(now)
+        if self.limits.tasks_per_worker is None and not self._closing:
+            return
         for number, worker in self._workers.items():
             spent = self.limits.tasks_per_worker is not None and worker.given >= self.limits.tasks_per_worker
             if (spent or (self._closing and not self._jobs)) and self._may_leave(worker):
@@ -540,9 +542,12 @@ class Scheduler:
     def _start_workers(self) -> Iterator[Command]:
         if self.broken or self._start_again_at is not None:
             return
-        useful = sum(1 for w in self._workers.values() if w.state is not _State.LEAVING and self._room(w) != 0)
-        useful += sum(1 for w in self._workers.values() if w.state is _State.READY and self._room(w) == 0 and w.chunks)
-        leaving = sum(1 for w in self._workers.values() if w.state is _State.LEAVING)
+        useful = leaving = 0  # a worker that has had all its tasks counts until it has run them
+        for worker in self._workers.values():
+            if worker.state is _State.LEAVING:
+                leaving += 1
+            elif worker.chunks or self._room(worker) != 0:
+                useful += 1
         wanted = min(self.limits.max_workers, self._open) - useful
         for _ in range(min(wanted, 2 * self.limits.max_workers - useful - leaving)):
             number, self._next_worker = self._next_worker, self._next_worker + 1

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from pathlib import Path
+
+
+QUOTA_SECONDS = 5.0
 
 
 def cpu_count() -> int:
@@ -14,10 +18,22 @@ def cpu_count() -> int:
     True
     """
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = cgroup_quota()
+    quota = _recent_quota()
     if quota is not None:
         allowed = min(allowed, max(1, math.ceil(quota)))
     return max(1, allowed)
+
+
+_quota: tuple[float, float | None] = (-math.inf, None)  # when it was read, and what it was
+
+
+def _recent_quota() -> float | None:
+    """The quota, read again after a while: it may change, but it takes a dozen small files to find out."""
+    global _quota  # noqa: PLW0603 - a cache of one
+    now = time.monotonic()
+    if now - _quota[0] > QUOTA_SECONDS:
+        _quota = (now, cgroup_quota())
+    return _quota[1]
 
 
 def cgroup_quota(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> float | None:

@@ -69,8 +69,8 @@ class Dispatcher:
             self.check_open()
             number = next(self._numbers)
             self._jobs[number] = job
-            self._handle(m.JobAdded(number, job.policy))
-            direct = self._handle(m.TasksAdded(number, stop, closed), direct=number if job.ready is not None else None)
+            event = m.JobAdded(number, job.policy, stop, closed)
+            direct = self._handle(event, direct=number if job.ready is not None else None)
             if direct is not None:
                 self._send(direct)
         self._go_on()

@@ -90,9 +90,15 @@ def unpack(packed: Packed) -> Any:  # noqa: ANN401 - it is whatever was packed
     return pickle.loads(packed.data, buffers=packed.buffers)  # noqa: S301 - from our own processes only
 
 
-def unpack_strictly(packed: Packed) -> Any:  # noqa: ANN401
-    """Like unpack, but a name that cannot be found raises MissingGlobalError, which says which."""
-    return _Unpickler(io.BytesIO(packed.data), buffers=packed.buffers).load()
+def missing_global(packed: Packed) -> tuple[str, str] | None:
+    """After unpacking has failed: the (module, name) that it looked for in vain, if that was the reason."""
+    try:
+        _Unpickler(io.BytesIO(packed.data), buffers=packed.buffers).load()
+    except MissingGlobalError as error:
+        return error.where
+    except BaseException:  # noqa: BLE001 - user code; it has failed before, and is reported there
+        return None
+    return None
 
 
 def track_main_classes() -> None:

@@ -30,7 +30,7 @@ from manyhands._engine.interface import Batch, Gone, Job, NotStarted, Ready, Ref
 from manyhands._engine.lifeline import Lifeline
 from manyhands._engine.payload import Packed
 from manyhands._engine.protocol import Kind, Style, flatten
-from manyhands._engine.transport import Channel, Frame
+from manyhands._engine.transport import Channel, Frame, new_scratch
 from manyhands._engine.words import Lines
 from manyhands.errors import InitializerError, NotSendable, WorkerStartError
 
@@ -83,6 +83,7 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._workers: dict[int, _Worker] = {}
         self._reports: list[Report] = []
+        self._scratch = new_scratch()
         self._inherited: OrderedDict[bytes, Callable[..., Any]] = OrderedDict()
         self._launcher: launch.Launcher | None = None
         self._wake_in, self._wake_out = socket.socketpair()
@@ -110,7 +111,7 @@ class Supervisor:
         forks.close_in_child(ours)
         try:
             launcher = self._open()
-            record = _Worker(Channel(ours, blocking=False), self._board().clear(worker), time.monotonic())
+            record = _Worker(Channel(ours, blocking=False, scratch=self._scratch), self._board().clear(worker), time.monotonic())
             launcher.start(worker, theirs, self._inherited)
         except OSError as error:
             forks.keep_in_child(ours)
@@ -278,11 +279,9 @@ class Supervisor:
             for key, mask in self._selector.select(self._shorten(timeout)):
                 key.data(mask)
         self._look_at_clock()
-        if any(type(report) is Results for report in self._reports):
-            for stream in (1, 2):  # what a task printed comes before its result
-                self._read_output(stream)
         reports, self._reports = self._reports, []
-        reports.sort(key=lambda report: type(report) is not Said)
+        if len(reports) > 1:  # what a task wrote was there before its result was: it is delivered first
+            reports.sort(key=lambda report: type(report) is not Said)
         return reports
 
     def _shorten(self, timeout: float | None) -> float | None:

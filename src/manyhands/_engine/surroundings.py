@@ -34,30 +34,35 @@ class Surroundings(NamedTuple):
 
 
 _last: Surroundings | None = None
+_last_raw: tuple[Any, ...] = ()
 
 
 def take() -> Surroundings:
     """This process's surroundings now; the same object as the last time if nothing has changed."""
-    global _last  # noqa: PLW0603 - a cache of one
+    global _last, _last_raw  # noqa: PLW0603 - a cache of one
     try:
         cwd: str | None = os.getcwd()
     except OSError:
         cwd = None
-    path = tuple(entry or cwd or "." for entry in sys.path)
-    level = _lowest_log_level()
-    # filters compare by identity: their regular expressions do not change in place
-    now = Surroundings(cwd, dict(os.environ), path, tuple(warnings.filters), level)
-    if now != _last:
-        _last = now
+    # As the system has it, environment variables compare in a microsecond; decoded, they take fifty.
+    environ = dict(getattr(os.environ, "_data", os.environ))
+    # Warning filters compare by identity: their regular expressions do not change in place.
+    raw = (cwd, environ, tuple(sys.path), tuple(warnings.filters), _lowest_log_level())
+    if _last is None or raw != _last_raw:
+        path = tuple(entry or cwd or "." for entry in sys.path)
+        _last, _last_raw = Surroundings(cwd, dict(os.environ), path, raw[3], raw[4]), raw
     return _last
 
 
 def _lowest_log_level() -> int:
     """The level from which on some logger of the caller may want a record."""
     root = logging.getLogger()
-    loggers = [lg for lg in list(root.manager.loggerDict.values()) if isinstance(lg, logging.Logger)]
-    levels = [lg.level for lg in loggers if lg.level != logging.NOTSET]
-    return max(min([root.level, *levels]), root.manager.disable + 1)
+    lowest = root.level
+    for logger in list(root.manager.loggerDict.values()):
+        level = getattr(logger, "level", 0)  # a placeholder has none
+        if 0 < level < lowest:
+            lowest = level
+    return max(lowest, root.manager.disable + 1)
 
 
 def apply(wanted: Surroundings, threads: int) -> None:

@@ -16,11 +16,11 @@ import socket
 import struct
 import threading
 from collections import deque
-from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 _HEADER = struct.Struct("<II")
-_READ = 1 << 18
+_READ = 1 << 17  # bytes asked for at once; a frame of which more is missing is read straight into its place
 _MAX_PIECES = 512  # buffers in one sendmsg; the system's limit is 1024
 
 
@@ -32,15 +32,15 @@ class Frame(NamedTuple):
 
 
 class Channel:
-    """One end of a socket, speaking frames."""
+    """One end of a socket, speaking frames. ``scratch`` may be shared by channels that one thread reads."""
 
-    def __init__(self, sock: socket.socket, *, blocking: bool) -> None:
+    def __init__(self, sock: socket.socket, *, blocking: bool, scratch: bytearray | None = None) -> None:
         sock.setblocking(blocking)
         self.socket = sock
         self._lock = threading.Lock()
         self._backlog: deque[memoryview] = deque()
-        self._parser = FrameParser()
-        self._frames: Iterator[Frame] = iter(())
+        self._parser = FrameParser(new_scratch() if scratch is None else scratch)
+        self._frames: deque[Frame] = deque()
 
     def fileno(self) -> int:
         """The descriptor to wait on; -1 once closed."""
@@ -55,10 +55,13 @@ class Channel:
         """Send a frame. Raises OSError (BrokenPipeError) when the other end is gone."""
         views = [memoryview(buffer).cast("B") for buffer in buffers]
         body = pickle.dumps(message, 5)
-        head = _HEADER.pack(len(views), len(body)) + struct.pack(f"<{len(views)}Q", *(v.nbytes for v in views))
+        lengths = _lengths(len(views)).pack(*[view.nbytes for view in views])
+        first = memoryview(b"".join((_HEADER.pack(len(views), len(body)), lengths, body)))
         with self._lock:
-            self._backlog.append(memoryview(head + body))
-            self._backlog.extend(view for view in views if view.nbytes)
+            self._backlog.append(first)
+            for view in views:
+                if view.nbytes:
+                    self._backlog.append(view)
             self._flush()
 
     def flush(self) -> None:
@@ -69,7 +72,7 @@ class Channel:
     def _flush(self) -> None:
         backlog = self._backlog
         while backlog:
-            pieces = list(backlog)[:_MAX_PIECES] if len(backlog) > 1 else backlog
+            pieces = list(backlog)[:_MAX_PIECES] if len(backlog) > _MAX_PIECES else backlog
             try:
                 sent = self.socket.sendmsg(pieces)
             except BlockingIOError:
@@ -84,26 +87,27 @@ class Channel:
 
     def receive(self) -> Frame | None:
         """The next frame, waiting for it; None when the other end is gone. For the blocking end."""
-        while True:
-            for frame in self._frames:
-                return frame
+        while not self._frames:
             if not self._parser.read(self.socket):
                 return None
-            self._frames = self._parser.frames()
+            self._frames.extend(self._parser.frames())
+        return self._frames.popleft()
 
     def arrived(self) -> tuple[list[Frame], bool]:
         """All frames that are here now, and whether the other end is gone. For the end that never blocks."""
         frames: list[Frame] = []
         for _ in range(8):  # then others get their turn
             try:
-                alive = self._parser.read(self.socket)
+                count = self._parser.read(self.socket)
             except BlockingIOError:
                 return frames, False
             except OSError:
-                alive = False
-            if not alive:
+                count = 0
+            if not count:
                 return frames, True
-            frames.extend(self._parser.frames())
+            frames += self._parser.frames()
+            if count < _READ:  # that was all; if not, the selector will say so
+                break
         return frames, False
 
     def close(self) -> None:
@@ -113,72 +117,93 @@ class Channel:
             self.socket.close()
 
 
+def new_scratch() -> bytearray:
+    """Room to receive into."""
+    return bytearray(_READ)
+
+
 class FrameParser:
     """Bytes in, frames out; holds at most one incomplete frame."""
 
-    def __init__(self) -> None:
-        self._loose = bytearray()  # bytes not yet parsed
+    def __init__(self, scratch: bytearray) -> None:
+        self._scratch = memoryview(scratch)
+        self._loose = bytearray()  # the beginning of a frame
+        self._read = self._scratch[:0]  # what was read last
         self._large: bytearray | None = None  # a frame too large to collect piece by piece
         self._filled = 0
 
-    def read(self, sock: socket.socket) -> bool:
-        """Read once; False at the end of the stream. Raises what recv raises."""
+    def read(self, sock: socket.socket) -> int:
+        """Read once; the bytes that came, 0 at the end of the stream. Raises what recv raises."""
         if self._large is not None:
             with memoryview(self._large) as view:
                 count = sock.recv_into(view[self._filled :])
             self._filled += count
-            return count > 0
-        data = sock.recv(_READ)
-        self._loose += data
-        return bool(data)
+            return count
+        count = sock.recv_into(self._scratch)
+        self._read = self._scratch[:count]
+        return count
 
-    def frames(self) -> Iterator[Frame]:
+    def frames(self) -> list[Frame]:
         """The frames that are complete."""
         if self._large is not None:
-            if self._filled == len(self._large):
-                whole, self._large = self._large, None
-                yield _parse(whole)
-            return
-        loose, start = self._loose, 0
-        while (size := _frame_size(loose, start)) is not None:
-            missing = size - (len(loose) - start)
+            if self._filled < len(self._large):
+                return []
+            whole, self._large = memoryview(self._large), None
+            return [_parse(whole, own=True)]
+        if not self._loose:
+            rest, frames = self._cut(self._read)
+        else:
+            with memoryview(self._loose + self._read) as joined:
+                rest, frames = self._cut(joined)
+                rest = bytes(rest)
+        self._loose = bytearray(rest) if self._large is None else bytearray()
+        return frames
+
+    def _cut(self, data: memoryview) -> tuple[Any, list[Frame]]:
+        """All whole frames, and the bytes that are left."""
+        frames: list[Frame] = []
+        start, end = 0, len(data)
+        while (size := _frame_size(data, start, end)) is not None:
+            missing = size - (end - start)
             if missing > 0:
                 if missing >= _READ:
-                    self._begin_large(size, start)
-                    return
+                    self._begin_large(size, data[start:])
                 break
-            yield _parse(loose[start : start + size])
+            frames.append(_parse(data[start : start + size], own=False))
             start += size
-        del loose[:start]
+        return data[start:], frames
 
-    def _begin_large(self, size: int, start: int) -> None:
-        """The rest of a large frame is read straight into its place."""
+    def _begin_large(self, size: int, beginning: memoryview) -> None:
         self._large = bytearray(size)
-        self._filled = len(self._loose) - start
-        self._large[: self._filled] = self._loose[start:]
-        self._loose = bytearray()
+        self._filled = len(beginning)
+        self._large[: self._filled] = beginning
 
 
-def _frame_size(data: bytearray, start: int) -> int | None:
+@lru_cache(64)
+def _lengths(count: int) -> struct.Struct:
+    return struct.Struct(f"<{count}Q")
+
+
+def _frame_size(data: memoryview, start: int, end: int) -> int | None:
     """Bytes of the frame that begins at ``start``; None while its head is incomplete."""
-    if len(data) - start < _HEADER.size:
+    at = start + _HEADER.size
+    if end < at:
         return None
     count, body = _HEADER.unpack_from(data, start)
-    if len(data) - start < _HEADER.size + 8 * count:
+    if end < at + 8 * count:
         return None
-    lengths = struct.unpack_from(f"<{count}Q", data, start + _HEADER.size)
-    return int(_HEADER.size + 8 * count + body + sum(lengths))
+    return int(_HEADER.size + 8 * count + body + sum(_lengths(count).unpack_from(data, at)))
 
 
-def _parse(frame: bytearray) -> Frame:
+def _parse(frame: memoryview, *, own: bool) -> Frame:
+    """Take a whole frame apart; unless the memory is its ``own``, buffers are copied out of it."""
     count, body = _HEADER.unpack_from(frame)
-    lengths = struct.unpack_from(f"<{count}Q", frame, _HEADER.size)
-    view = memoryview(frame)
     at = _HEADER.size + 8 * count
-    message = pickle.loads(view[at : at + body])  # noqa: S301 - from our own processes only
+    message = pickle.loads(frame[at : at + body])  # noqa: S301 - from our own processes only
     at += body
     buffers = []
-    for length in lengths:
-        buffers.append(view[at : at + length])
+    for length in _lengths(count).unpack_from(frame, _HEADER.size):
+        view = frame[at : at + length]
+        buffers.append(view if own else memoryview(bytearray(view)))
         at += length
     return Frame(message, tuple(buffers))

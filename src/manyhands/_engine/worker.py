@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import pickle
 import signal
 import socket
 import sys
@@ -22,7 +23,7 @@ from manyhands._engine import board, context, faults, lifeline, payload, runner,
 from manyhands._engine.board import Board
 from manyhands._engine.context import WorkerContext
 from manyhands._engine.faults import Fault
-from manyhands._engine.payload import MissingGlobalError, Packed
+from manyhands._engine.payload import Packed
 from manyhands._engine.protocol import Kind, Style, caller, flatten, unflatten
 from manyhands._engine.transport import Channel, Frame
 from manyhands.errors import NotSendable
@@ -162,26 +163,28 @@ class Worker:
             call = caller(self._function(key), Style(style))
         except BaseException as error:  # noqa: BLE001 - importing a module may raise anything
             if not isolated:
-                self._refuse(serial, key, error)
+                self._refuse(serial, key, self._functions.get(key), error)
                 return
             call = _raiser("the function could not be unpacked in the worker", error)
         if isolated:
             items: Sequence[Any] = unflatten(sizes, frame.buffers)
             call = _unpacking(call)
         else:
+            packed = Packed(frame.buffers[0], frame.buffers[1:])
             try:
-                items = payload.unpack_strictly(Packed(frame.buffers[0], frame.buffers[1:]))
+                items = payload.unpack(packed)
             except BaseException as error:  # noqa: BLE001 - user code in __setstate__
-                self._refuse(serial, None, error)
+                self._refuse(serial, None, packed, error)
                 return
         work = runner.Work(serial, first_task, items, call, seed, self._retry_classes(retry_on))
         del frame
-        with self._reporter.report(serial, len(items), began, slot) as outcome:
-            runner.run(work, self._context, outcome, seal=_seal, describe=faults.describe)
+        outcome = self._reporter.begin(serial, len(items))
+        runner.run(work, self._context, outcome, seal=_seal, describe=faults.describe)
+        self._reporter.end(outcome, began)
 
     def _function(self, key: bytes) -> Callable[..., Any]:
         if key not in self._loaded:
-            self._loaded[key] = payload.unpack_strictly(self._functions[key])
+            self._loaded[key] = payload.unpack(self._functions[key])
         return self._loaded[key]
 
     def _retry_classes(self, packed: bytes) -> tuple[type[BaseException], ...]:
@@ -189,11 +192,13 @@ class Worker:
             self._retry_on[packed] = payload.unpack(Packed(packed))
         return self._retry_on[packed]
 
-    def _refuse(self, serial: int, key: bytes | None, error: BaseException) -> None:
+    def _refuse(self, serial: int, key: bytes | None, packed: Packed | None, error: BaseException) -> None:
+        where = None
+        if packed is not None and isinstance(error, AttributeError | ImportError):
+            where = payload.missing_global(packed)
         self._context.slot[board.CURRENT] = board.IDLE
         if key is not None:
             self._forget([key])
-        where = error.where if isinstance(error, MissingGlobalError) else None
         self._send((Kind.REFUSED, serial, key, where))
 
     # --- the end ----------------------------------------------------------------------------------------------
@@ -267,20 +272,20 @@ class _Reporter:
         self._errors_sent = 0
         self._outcome: runner.Outcome | None = None
 
-    @contextlib.contextmanager
-    def report(self, serial: int, tasks: int, began: float, slot: memoryview) -> Any:  # noqa: ANN401
-        """The outcome to fill in; sent when done, and in parts before that."""
+    def begin(self, serial: int, tasks: int) -> runner.Outcome:
+        """The outcome to fill in; while the chunk runs, it is sent in parts now and then."""
         outcome = runner.Outcome()
         with self._lock:
             self._serial, self._sent, self._errors_sent, self._outcome = serial, 0, 0, outcome
         if tasks > 1:
             self._watch()
-        yield outcome
+        return outcome
+
+    def end(self, outcome: runner.Outcome, began: float) -> None:
+        """The chunk has run: send what is left of its results."""
         with self._lock:
-            slot[board.CURRENT] = board.IDLE
             self._outcome = None
-            seconds = time.monotonic() - began
-            stats = (outcome.busy, seconds, outcome.slowest, outcome.slowest_offset)
+            stats = (outcome.busy, time.monotonic() - began, outcome.slowest, outcome.slowest_offset)
             self._flush(outcome, len(outcome.values), stats)
 
     def _watch(self) -> None:
@@ -306,8 +311,10 @@ class _Reporter:
     def _flush(self, outcome: runner.Outcome, upto: int, stats: tuple[float, ...] | None) -> None:
         first = self._sent
         values = outcome.values[first:upto]
-        errors = [(o, tuple(f), r) for o, f, r in outcome.errors[self._errors_sent :] if o < upto]
-        self._errors_sent += len(errors)
+        errors: list[Any] = []
+        if outcome.errors:
+            errors = [(o, tuple(f), r) for o, f, r in outcome.errors[self._errors_sent :] if o < upto]
+            self._errors_sent += len(errors)
         self._sent = upto
         sizes, buffers = _pack_results(values)
         self._send((Kind.RESULTS, self._serial, first, len(values), stats is not None, errors, sizes, stats), buffers)
@@ -315,10 +322,9 @@ class _Reporter:
 
 def _pack_results(values: list[Any]) -> tuple[list[Any] | None, tuple[Any, ...]]:
     """Simple values share one pickle; as soon as one was sealed, each has its own. None stands for a hole."""
-    plain = [None if value is runner.HOLE else value for value in values]
+    plain = [None if value is runner.HOLE else value for value in values] if runner.HOLE in values else values
     if Packed not in set(map(type, plain)):
-        packed = payload.pack(plain, reply=True)
-        return None, (packed.data, *packed.buffers)
+        return None, (pickle.dumps(plain, 5),)
     return flatten(v if type(v) is Packed else payload.pack(v, reply=True) for v in plain)
 
 
