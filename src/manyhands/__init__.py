@@ -9,10 +9,10 @@ The names below are all there is. They load on first use, so that the import its
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as typing's, whose import would take longer than all of this one
 if TYPE_CHECKING:
+    from typing import Any
+
     from manyhands._core.retry import Retry as Retry
     from manyhands._engine.cpus import cpu_count as cpu_count
     from manyhands.errors import ExecutorClosed as ExecutorClosed
@@ -77,10 +77,12 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = sorted(_HOME_OF)  # noqa: PLE0605 - the table is the one place where names are listed
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - as many types as names
+def __getattr__(name: str) -> Any:
     home = _HOME_OF.get(name)
     if home is None:
         raise AttributeError(f"module 'manyhands' has no attribute {name!r}")
+    from importlib import import_module
+
     value = getattr(import_module(f"manyhands.{home}"), name)
     globals()[name] = value
     return value

@@ -72,7 +72,7 @@ class TaskError(ManyhandsError):
 class WorkerDied(TaskError, BrokenExecutor):
     """The worker that ran this task ended before the task did.
 
-    Fields: ``pid``, ``exitcode`` (as in :class:`subprocess.Popen`: negative for a signal, None when the
+    Fields: ``pid``, ``exitcode`` (as in `subprocess.Popen`: negative for a signal, None when the
     system did not say), ``signal`` (its name, or None), ``index`` of the task, ``attempts`` made.
     """
 

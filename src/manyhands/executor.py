@@ -15,7 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 from manyhands import backends
 from manyhands._core.messages import Policy
 from manyhands._core.scheduler import Limits
-from manyhands._engine import context, shared
+from manyhands._engine import context, modules, shared
 from manyhands._engine.cpus import cpu_count
 from manyhands._engine.dispatcher import Dispatcher
 from manyhands._engine.futures import Future as OurFuture
@@ -52,7 +52,7 @@ def make_dispatcher(
     return Dispatcher(backends.make(backend, plan), limits or Limits(workers), name=f"manyhands-{backend}")
 
 
-def lend(options: Options) -> tuple[Dispatcher, Callable[[], object]]:
+def lend(options: Options, func: Callable[..., Any]) -> tuple[Dispatcher, Callable[[], object]]:
     """A dispatcher for one call, and what to call when it is over. Usually a warm one, which stays."""
     backend, workers = place = options.place()
     if backend == "serial" or options.start_method == "fork" or context.worker() is not None:
@@ -60,7 +60,9 @@ def lend(options: Options) -> tuple[Dispatcher, Callable[[], object]]:
         own = make_dispatcher(place, start_method=options.start_method)
         if own.backend.threaded:
             shared.register(own, finish_at_exit=False)
-        return own, lambda: own.shutdown(wait=own.backend.threaded)
+        return own, own.shutdown
+    if backend == "processes" and modules.reloaded(func):
+        shared.renew()  # the warm workers have imported what is no more
     key = (backend, workers, options.start_method)
     limits = Limits(workers, idle_seconds=IDLE_SECONDS)
     make = lambda: make_dispatcher(place, start_method=options.start_method, limits=limits)  # noqa: E731
@@ -68,7 +70,7 @@ def lend(options: Options) -> tuple[Dispatcher, Callable[[], object]]:
 
 
 class Executor(concurrent.futures.Executor):
-    """Workers to give work to: a :class:`concurrent.futures.Executor`.
+    """Workers to give work to: a `concurrent.futures.Executor`.
 
     >>> import manyhands as mh
     >>> with mh.Executor(2, backend="threads") as executor:
@@ -120,15 +122,6 @@ class Executor(concurrent.futures.Executor):
         self._place = place
         self._pid = os.getpid()
 
-    @classmethod
-    def shared(cls) -> Executor:
-        """The executor behind ``submit``: the warm workers that ``map`` uses, too."""
-        options = gather({})
-        executor = cls.__new__(cls)
-        dispatcher, _ = lend(options)
-        executor._attach(dispatcher, options.place())
-        return executor
-
     def __reduce__(self) -> tuple[Any, ...]:
         # An executor that travels to a worker, captured by a function, runs things there in place.
         return _executor_in_place, ()
@@ -147,10 +140,10 @@ class Executor(concurrent.futures.Executor):
             raise OptionError(f"the first argument is the function to run; got {short_repr(fn)}")
         if self._is_inside():
             return _run_here(fn, args, kwargs)
-        return self._submit(fn, args, kwargs, Policy())
+        return self._submit(fn, args, kwargs)
 
     def _submit(
-        self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], policy: Policy
+        self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], options: Options | None = None
     ) -> OurFuture[T]:
         future: OurFuture[T] = OurFuture()
         dispatcher = self._dispatcher
@@ -167,7 +160,9 @@ class Executor(concurrent.futures.Executor):
             style=Style.APPLY,
             source=SequenceSource([(args, kwargs)]),
             sink=FutureSink(future, note),
-            policy=policy,
+            policy=options.policy() if options else Policy(),
+            seed=options.seed if options else None,
+            retry_on=options.retry_on() if options else (),
             around=take_surroundings() if self._place[0] == "processes" else None,
             awaited=False,
             single=True,
@@ -283,6 +278,15 @@ class Executor(concurrent.futures.Executor):
         """The caller is a task of this executor: to wait for a worker there could be to wait for itself."""
         inside = context.worker()
         return inside is not None and inside.owner is self._dispatcher.backend
+
+
+def submit_shared(fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[T]:
+    """Submit to the warm workers that calls of map use, too, with the default options."""
+    options = gather({})
+    executor = Executor.__new__(Executor)
+    dispatcher, _ = lend(options, fn)
+    executor._attach(dispatcher, options.place())
+    return executor._submit(fn, args, kwargs, options)
 
 
 def _check_tasks_per_child(value: int | None) -> None:

@@ -10,9 +10,10 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from operator import length_hint
 from concurrent.futures import Future
 from types import TracebackType
-from typing import Any, Generic, Literal, ParamSpec, TypeVar, Unpack, cast, overload
+from typing import Any, Generic, Literal, NamedTuple, ParamSpec, TypeVar, Unpack, cast, overload
 
 from manyhands import report as reports
+from manyhands._engine import courier
 from manyhands._engine.dispatcher import Dispatcher
 from manyhands._engine.interface import Failed, Job, Piece
 from manyhands._engine.protocol import Style
@@ -20,7 +21,7 @@ from manyhands._engine.showing import MISSING, add_note, short_repr
 from manyhands._engine.stream import IteratorFeed, SequenceFeed, Stream
 from manyhands._engine.surroundings import take as take_surroundings
 from manyhands.errors import OptionError, RemoteTraceback
-from manyhands.executor import Executor, lend
+from manyhands.executor import lend, submit_shared
 from manyhands.options import CommonOptions, Options, gather
 from manyhands.progress import Meter
 from manyhands.types import Failure
@@ -45,7 +46,11 @@ class Results(Generic[R], Iterator[R]):
         return self
 
     def __next__(self) -> R:
-        return next(self._values)
+        value = next(self._values)
+        if type(value) is _Raise:
+            self.close()
+            raise value.error
+        return value  # type: ignore[return-value]  # nothing else is left
 
     def __enter__(self) -> Results[R]:
         return self
@@ -72,10 +77,9 @@ class _Call(Generic[R]):
         self._options = options
         self._place = options.place()
         self._feed = _feed(items)
-        self._keep_up = how.keep_up
         self._failures = self._tasks = 0
         self._meter = Meter(options.progress, options.desc, _length(items) if options.total is None else options.total)
-        dispatcher, self._release = lend(options)
+        dispatcher, self._release = lend(options, func)
         self._stream = Stream(dispatcher, ordered=how.ordered, window=how.window)
         self._open = True
         try:
@@ -99,38 +103,41 @@ class _Call(Generic[R]):
             around=take_surroundings() if self._place[0] == "processes" else None,
         )
 
-    def values(self) -> Generator[R, None, None]:
+    def values(self) -> Generator[R | _Raise, None, None]:
         """The results one by one, each failure treated as asked for."""
-        for start, values in self._batches():
-            for index, value in enumerate(values, start):
-                if type(value) is Failed:
-                    yield from self._treat(index, value.error)
-                else:
-                    yield value
+        for start, values, failed in self._batches():
+            if failed:
+                yield from self._treat(start, values)
+            else:
+                yield from values
 
-    def collect(self) -> list[R]:
-        """All results. A failure that is to be raised is raised as soon as it is known, wherever it stands."""
-        found = dict(self._batches())
+    def collect(self) -> list[R] | _Raise:
+        """All results; or, as soon as one is known wherever it stands, the failure that is to be raised."""
+        found: dict[int, tuple[list[Any], int]] = {}
+        for start, values, failed in self._batches():
+            if failed and self._options.on_error == "raise":
+                return next(value for value in self._treat(start, values) if type(value) is _Raise)
+            found[start] = values, failed
         results: list[R] = []
         for start in sorted(found):
-            values = found.pop(start)
-            if any(type(value) is Failed for value in values):
-                for index, value in enumerate(values, start):
-                    results.extend(self._treat(index, value.error) if type(value) is Failed else (value,))
-            else:
-                results.extend(values)
+            values, failed = found.pop(start)
+            results.extend(self._treat(start, values) if failed else values)
         return results
 
-    def _batches(self) -> Iterator[tuple[int, list[Any]]]:
-        """Pieces opened and counted; ends the call however it is left."""
+    def _batches(self) -> Iterator[tuple[int, list[Any], int]]:
+        """Pieces opened and counted: first task, results, how many of them failed; ends the call however it is left."""
         grace: float | None = 0.0  # Ctrl-C, or the reader has had enough
         try:
             for piece in self._stream.pieces(self._meter.interval):
                 if piece is None:
                     self._meter.add(0)
                     continue
-                values = self._count(piece)
-                yield piece.start, values
+                values = piece.values()
+                failed = sum(type(value) is Failed for value in values) if piece.batch.failures else 0
+                self._tasks += len(values)
+                self._failures += failed
+                self._meter.add(len(values), failed)
+                yield piece.start, values, failed
             grace = None
         except Exception:
             grace = CANCEL_GRACE_SECONDS
@@ -138,35 +145,29 @@ class _Call(Generic[R]):
         finally:
             self.end(grace=grace)
 
-    def _count(self, piece: Piece) -> list[Any]:
-        values = piece.values()
-        failed = [i for i, value in enumerate(values) if type(value) is Failed]
-        self._tasks += len(values)
-        self._failures += len(failed)
-        if failed and self._keep_up and self._options.on_error == "raise":
-            self._raise(piece.start + failed[0], values[failed[0]].error)
-        self._meter.add(len(values), len(failed))
-        return values
+    def _treat(self, start: int, values: list[Any]) -> Iterator[Any]:
+        """Results among which some failed, with these as asked for."""
+        for index, value in enumerate(values, start):
+            if type(value) is not Failed:
+                yield value
+            elif self._options.on_error == "raise":
+                yield self._noted(index, value.error)
+            elif self._options.on_error == "collect":
+                yield self._failure(index, value.error)
 
-    def _treat(self, index: int, error: BaseException) -> Iterator[R]:
-        if self._options.on_error == "raise":
-            self._raise(index, error)
-        if self._options.on_error == "collect":
-            yield cast("R", self._failure(index, error))
+    def _noted(self, index: int, error: BaseException) -> _Raise:
+        """The error as it is to be raised; by then the rest is cancelled."""
+        add_note(error, index, self._argument(index))
+        self.end(grace=CANCEL_GRACE_SECONDS)
+        return _Raise(error)
 
     def _argument(self, index: int) -> str:
         return short_repr(self._stream.arguments.get(index, MISSING))
 
-    def _raise(self, index: int, error: BaseException) -> None:
-        add_note(error, index, self._argument(index))
-        if self._open:
-            self.end(grace=CANCEL_GRACE_SECONDS)
-        raise error
-
     def _failure(self, index: int, error: BaseException) -> Failure:
         cause = error.__cause__
         text = cause.text if isinstance(cause, RemoteTraceback) else _traceback_of(error)
-        attempts = getattr(error, "attempts", 1)
+        attempts = 1 + self._job.tally.retried.get(index, 0)
         return Failure(index, error, self._argument(index), attempts, text)
 
     def end(self, *, grace: float | None) -> None:
@@ -178,6 +179,7 @@ class _Call(Generic[R]):
             self._stream.cancel(grace=grace)
         backend, workers = self._place
         try:
+            courier.flush()  # what workers said comes before what the caller says next
             self._meter.close()
             made = reports.make(
                 self._job.tally, backend=backend, workers=workers, tasks=self._tasks, failures=self._failures
@@ -188,18 +190,22 @@ class _Call(Generic[R]):
             self._options.report(made)
 
 
-class _How:
+class _How(NamedTuple):
     """What tells the variants apart."""
 
-    def __init__(self, *, ordered: bool, window: bool, keep_up: bool) -> None:
-        self.ordered = ordered  # results come in the order of the inputs
-        self.window = window  # run ahead of the reader only so far
-        self.keep_up = keep_up  # raise a failure when it arrives, not when its turn comes
+    ordered: bool  # results come in the order of the inputs
+    window: bool  # run ahead of the reader only so far
 
 
-_MAP = _How(ordered=False, window=False, keep_up=True)
-_IMAP = _How(ordered=True, window=True, keep_up=False)
-_UNORDERED = _How(ordered=False, window=True, keep_up=False)
+_MAP = _How(ordered=False, window=False)  # put in order at the end
+_IMAP = _How(ordered=True, window=True)
+_UNORDERED = _How(ordered=False, window=True)
+
+
+class _Raise(NamedTuple):
+    """An error on its way to the public function, which raises it: the reader sees no frames of ours but that."""
+
+    error: BaseException
 
 
 def _feed(items: Iterable[Any]) -> SequenceFeed | IteratorFeed:
@@ -265,7 +271,7 @@ def map(func: Callable[..., Any], *iterables: Iterable[Any], **options: Any) -> 
         func: any callable: a function, lambda, closure, method, ``functools.partial``. What it refers to is
             taken as it is now.
         iterables: the inputs; several are zipped, as by the builtin map. Read in this thread.
-        options: keyword only, the same everywhere; see :class:`manyhands.Options`.
+        options: keyword only, the same everywhere; see `manyhands.Options`.
 
     Returns:
         The results in the order of the inputs.
@@ -278,7 +284,10 @@ def map(func: Callable[..., Any], *iterables: Iterable[Any], **options: Any) -> 
         NotSendable: a function, argument or result cannot travel between processes.
         WorkersUnavailable: no worker could be made ready.
     """
-    return _call(func, iterables, options, _MAP).collect()
+    results = _call(func, iterables, options, _MAP).collect()
+    if isinstance(results, _Raise):
+        raise results.error
+    return results
 
 
 @overload
@@ -304,7 +313,10 @@ def starmap(func: Callable[..., Any], iterable: Iterable[Iterable[Any]], **optio
     >>> mh.starmap(pow, [(2, 5), (3, 2)])
     [32, 9]
     """
-    return _Call(func, iterable, Style.STAR, gather(options), _MAP).collect()
+    results = _Call(func, iterable, Style.STAR, gather(options), _MAP).collect()
+    if isinstance(results, _Raise):
+        raise results.error
+    return results
 
 
 @overload
@@ -366,7 +378,8 @@ def submit(func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future
     32
 
     Returns:
-        A :class:`concurrent.futures.Future`. What is still running when the program ends is waited for.
+        A `concurrent.futures.Future`. What is still running when the program ends is waited for.
     """
-    return Executor.shared().submit(func, *args, **kwargs)
-
+    if not callable(func):
+        raise OptionError(f"the first argument is the function to run; got {short_repr(func)}")
+    return submit_shared(func, args, kwargs)

@@ -159,7 +159,7 @@ class configure:  # noqa: N801 - used like a function
     1
 
     Args:
-        options: those of :func:`manyhands.map`.
+        options: those of `manyhands.map`.
 
     Raises:
         OptionError: an option is wrong.

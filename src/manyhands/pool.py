@@ -1,4 +1,4 @@
-"""``Pool``: the face of :class:`multiprocessing.pool.Pool` on manyhands' workers.
+"""``Pool``: the face of `multiprocessing.pool.Pool` on manyhands' workers.
 
 A program that works with the standard library's Pool works with this one after changing the import.
 ``ThreadPool`` is the same on threads.
@@ -36,7 +36,7 @@ class PoolClosed(ExecutorClosed, ValueError):  # noqa: N818 - the standard libra
 
 
 class Pool:
-    """A drop-in for :class:`multiprocessing.pool.Pool`.
+    """A drop-in for `multiprocessing.pool.Pool`.
 
     >>> import manyhands as mh
     >>> with mh.Pool(2) as pool:
@@ -211,7 +211,7 @@ class Pool:
 
 
 class ThreadPool(Pool):
-    """A drop-in for :class:`multiprocessing.pool.ThreadPool`."""
+    """A drop-in for `multiprocessing.pool.ThreadPool`."""
 
     _backend = "threads"
 

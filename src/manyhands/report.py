@@ -35,7 +35,7 @@ def make(tally: Tally, *, backend: str, workers: int, tasks: int, failures: int)
         workers=workers,
         tasks=tasks,
         failures=failures,
-        retries=tally.retries,
+        retries=sum(tally.retried.values()),
         chunks=tally.chunks,
         wall=now - tally.began,
         startup=max(0.0, (tally.first_chunk or now) - tally.began),

@@ -76,7 +76,9 @@ class per_worker(Generic[T]):  # noqa: N801 - used as a decorator
 
 
 def thread_safe(func: Callable[..., T]) -> Callable[..., T]:
-    """Declare that a function may run in several threads at once, so that ``backend="auto"`` may use threads.
+    """Declare that a function may run in several threads at once.
+
+    For now ``backend="auto"`` means processes for every function; this will let it choose threads.
 
     >>> import manyhands as mh
     >>> @mh.thread_safe

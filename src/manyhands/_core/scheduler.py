@@ -59,8 +59,9 @@ from manyhands._core.messages import (
 
 STEAL_SECONDS = 0.005  # a worker stuck this long in one task, while another idles, gives up what it has not begun
 HOLD_SECONDS = 0.002  # between forbidding and looking; see above
-START_TRIES = 3  # failed starts in a row before work that has no worker at all is given up
-START_PAUSE_SECONDS = 1.0  # before another try to start one more, when some workers run
+START_TRIES = 10  # failed starts in a row before work that has no worker at all is given up
+PAUSE_TRIES = 3  # or, where some workers run, before the next try waits a while
+START_PAUSE_SECONDS = 1.0
 LEAVE_SECONDS = 3.0  # a retiring worker that is still there is killed
 ISOLATE_STRIKES = 2  # unexplained deaths around a chunk before its tasks are sent one by one
 FINAL_STRIKES = 4  # and before a task is given up for it
@@ -244,7 +245,7 @@ class Scheduler:
         elif not self._workers and self._failed_starts >= START_TRIES:
             self._failed_starts, self._start_again_at = 0, None
             yield from self._break_all()
-        elif self._failed_starts >= START_TRIES or self._has_ready_worker():
+        elif self._failed_starts >= (PAUSE_TRIES if self._has_ready_worker() else START_TRIES):
             self._start_again_at = now + START_PAUSE_SECONDS
 
     def _worker_died(self, event: WorkerDied, now: float) -> Iterator[Command]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import tempfile
 from typing import Any, NamedTuple
 
 CURRENT, SINCE, LIMIT = 0, 1, 2  # places in a slot
@@ -82,6 +81,8 @@ def _anonymous_file() -> int:
     try:
         fd = os.memfd_create("manyhands", os.MFD_CLOEXEC)
     except (AttributeError, OSError):  # not Linux, or forbidden
+        import tempfile
+
         with tempfile.TemporaryFile() as file:
             fd = os.dup(file.fileno())
     os.truncate(fd, _BYTES)

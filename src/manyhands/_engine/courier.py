@@ -28,13 +28,20 @@ around_output: Callable[[Any], AbstractContextManager[object]] = contextlib.null
 _lock = threading.Lock()
 _queue: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
 _thread: threading.Thread | None = None
+_pending = 0  # errands that are not done
 _log = logging.getLogger("manyhands")
+
+
+def busy() -> bool:
+    """Something that was asked is not done yet."""
+    return _pending > 0
 
 
 def run(errand: Callable[[], object]) -> None:
     """Have this called soon, after all that was asked before; what it raises is logged."""
-    global _thread  # noqa: PLW0603 - one courier a process
+    global _thread, _pending  # noqa: PLW0603 - one courier a process
     with _lock:
+        _pending += 1
         _queue.put(errand)
         if _thread is None:
             _thread = threading.Thread(target=_work, name="manyhands-courier", daemon=True)
@@ -53,7 +60,7 @@ def is_here() -> bool:
 
 def flush(timeout: float | None = 1.0) -> None:
     """Wait until all that was asked so far is done, but not for ever: user code may be slow."""
-    if _thread is not None and not is_here():
+    if busy() and not is_here():
         done = threading.Event()
         run(done.set)
         done.wait(timeout)
@@ -85,10 +92,14 @@ def _drain() -> None:
 
 
 def _call(errand: Callable[[], object]) -> None:
+    global _pending  # noqa: PLW0603
     try:
         errand()
     except BaseException:
         _log.exception("a callback raised; everything else goes on")
+    finally:
+        with _lock:
+            _pending -= 1
 
 
 def _deliver(said: Said) -> None:
@@ -110,8 +121,8 @@ def _print(stream: Any, text: str) -> None:  # noqa: ANN401 - whatever sys.stdou
 
 def _forget() -> None:
     """In a forked child, the thread and what it had to do are the parent's."""
-    global _thread, _lock, _queue  # noqa: PLW0603
-    _thread, _lock, _queue = None, threading.Lock(), queue.SimpleQueue()
+    global _thread, _lock, _queue, _pending  # noqa: PLW0603
+    _thread, _lock, _queue, _pending = None, threading.Lock(), queue.SimpleQueue(), 0
 
 
 if hasattr(os, "register_at_fork"):

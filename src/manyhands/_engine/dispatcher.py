@@ -341,7 +341,7 @@ class Dispatcher:
 
     def _retry_task(self, command: m.RetryTask, _report: Report | None) -> None:
         if job := self._jobs.get(command.job):
-            job.tally.retries += 1
+            job.tally.retried[command.task] = job.tally.retried.get(command.task, 0) + 1
 
     def _finish_job(self, command: m.FinishJob, _report: Report | None) -> None:
         job = self._jobs.pop(command.job, None)

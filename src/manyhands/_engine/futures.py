@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Future(concurrent.futures.Future[T]):
-    """A :class:`concurrent.futures.Future`, with a result that may still be packed when it arrives.
+    """A `concurrent.futures.Future`, with a result that may still be packed when it arrives.
 
     Unpacking is user code (``__setstate__``): it runs in the thread that calls ``result``, not in the one that
     keeps the workers busy, so that one odd object delays nobody else.
@@ -102,9 +102,14 @@ class FutureSink:
         """Set the result, still packed; a failure is unpacked on the courier first, since waiters look at it."""
         if piece.batch.failures:
             courier.run(lambda: self._fail(piece))
+        elif courier.busy():  # what the task printed is still being delivered, and comes first
+            courier.run(lambda: self._set(piece))
         else:
-            with contextlib.suppress(InvalidStateError):  # terminated meanwhile
-                self._future.set_result(piece)
+            self._set(piece)
+
+    def _set(self, piece: Piece) -> None:
+        with contextlib.suppress(InvalidStateError):  # terminated meanwhile
+            self._future.set_result(piece)
 
     def _fail(self, piece: Piece) -> None:
         (value,) = piece.values()

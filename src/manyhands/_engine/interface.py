@@ -38,7 +38,7 @@ class Batch:
         errors: Sequence[tuple[int, Any]] = (),
     ) -> None:
         self.count = count
-        self.failures = len(errors)  # known before it is opened
+        self.failures = len(errors)  # as far as is known before it is opened
         self._values = values
         self._sizes, self._buffers, self._errors = sizes, buffers, errors
 
@@ -56,6 +56,8 @@ class Batch:
         if self._values is None:
             self._values = self._open()
             self._buffers = ()
+            if self._sizes is not None:  # some may not have come out again
+                self.failures += sum(type(value) is Failed for value in self._values)
         for offset, error in self._errors:
             self._values[offset] = Failed(revive(error) if isinstance(error, Fault) else error)
         self._errors = ()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from manyhands._engine import board
 from manyhands._engine.context import WorkerContext
@@ -14,9 +13,8 @@ from manyhands._engine.payload import SIMPLE
 HOLE = object()  # in the place of a result, where the task failed
 
 
-@dataclass(slots=True)
-class Work:
-    """One chunk as the runner sees it. ``items`` yields each task's input, and may raise for one."""
+class Work(NamedTuple):
+    """One chunk as the runner sees it."""
 
     serial: int
     first_task: int
@@ -26,15 +24,17 @@ class Work:
     retry_on: tuple[type[BaseException], ...] = ()
 
 
-@dataclass(slots=True)
 class Outcome:
     """What running has produced so far; appended to by the runner, read by whoever sends results."""
 
-    values: list[Any] = field(default_factory=list)
-    errors: list[tuple[int, Any, bool]] = field(default_factory=list)  # (offset, described error, may be retried)
-    busy: float = 0.0
-    slowest: float = 0.0
-    slowest_offset: int = 0
+    __slots__ = ("busy", "errors", "slowest", "slowest_offset", "values")
+
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+        self.errors: list[tuple[int, Any, bool]] = []  # (offset, described error, may be retried)
+        self.busy = 0.0
+        self.slowest = 0.0
+        self.slowest_offset = 0
 
 
 def run(

@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable
 from manyhands._engine.dispatcher import Dispatcher
 
 KEPT = 4  # sets of warm workers
-EXIT_SECONDS = 1.0  # after terminating at exit; whatever is left then, the lifeline ends
+EXIT_SECONDS = 0.5  # for workers to leave at exit by themselves, and again when killed; then the lifeline ends them
 
 _lock = threading.Lock()
 _warm: OrderedDict[Hashable, Dispatcher] = OrderedDict()
@@ -27,6 +27,15 @@ def register(dispatcher: Dispatcher, *, finish_at_exit: bool) -> Dispatcher:
     """See to it that this dispatcher ends before the interpreter does: its work done, or dropped."""
     (_living if finish_at_exit else _impatient).add(dispatcher)
     return dispatcher
+
+
+def renew() -> None:
+    """Let the warm workers go when they are idle; calls from now on get fresh ones."""
+    with _lock:
+        old = list(_warm.values())
+        _warm.clear()
+    for dispatcher in old:
+        dispatcher.shutdown(wait=False)
 
 
 def warm(key: Hashable, make: Callable[[], Dispatcher]) -> Dispatcher:
@@ -49,17 +58,17 @@ def _end_all() -> None:
         with contextlib.suppress(ValueError, OSError):
             signal.signal(signal.SIGINT, signal.SIG_IGN)
     interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt
-    patient, impatient = list(_living), list(_impatient)
-    for dispatcher in list(impatient):
-        if not interrupted and dispatcher.drop_awaited():
-            patient.append(dispatcher)
-            impatient.remove(dispatcher)
-    for dispatcher in impatient + (patient if interrupted else []):
-        dispatcher.terminate()
-    for dispatcher in patient:
-        dispatcher.shutdown(wait=not interrupted)
-    for dispatcher in impatient + patient:
-        dispatcher.join(EXIT_SECONDS)
+    for dispatcher in list(_impatient):
+        if dispatcher.drop_awaited() and not interrupted:
+            _living.add(dispatcher)  # something was submitted that nobody waits for: it is finished
+    for dispatcher in list(_living):
+        dispatcher.terminate() if interrupted else dispatcher.shutdown(wait=True)
+    for dispatcher in list(_impatient):
+        dispatcher.shutdown(wait=False)
+    for dispatcher in [*_impatient, *_living]:
+        if not dispatcher.join(EXIT_SECONDS):
+            dispatcher.terminate(at_once=True)
+            dispatcher.join(EXIT_SECONDS)
 
 
 def _forget() -> None:

@@ -27,7 +27,7 @@ class Tally:
         self.busy: dict[int, float] = {}  # per worker, in the user's function
         self.transfer = 0.0  # in workers: unpacking, packing, sending
         self.chunks = 0
-        self.retries = 0
+        self.retried: dict[int, int] = {}  # task: further attempts
         self.slowest: list[tuple[float, int]] = []  # a heap of (seconds, task)
         self.arguments: dict[int, Any] = {}  # of the slowest tasks
 

@@ -76,6 +76,7 @@ class _Handler(logging.Handler):
 
 def _packed_record(record: logging.LogRecord) -> bytes:
     fields = dict(record.__dict__, msg=record.getMessage(), args=None, exc_info=None)
+    fields["processName"] = f"worker-{os.getpid()}"
     if record.exc_info and not record.exc_text:
         fields["exc_text"] = logging.Formatter().formatException(record.exc_info)
     try:

@@ -1,14 +1,13 @@
 """Where workers come from, found by name.
 
 Other packages add backends by the entry point group ``manyhands.backends``: a callable that takes a
-:class:`Plan` and returns a backend.
+`Plan` and returns a backend.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from typing import Any
 
 from manyhands._engine.interface import Backend
@@ -43,7 +42,9 @@ def make(name: str, plan: Plan) -> Backend:
         from manyhands.backends.processes import make as make_processes
 
         return make_processes(plan)
-    for entry in entry_points(group="manyhands.backends", name=name):
+    for entry in _added():
+        if entry.name != name:
+            continue
         made: Backend = entry.load()(plan)
         return made
     raise OptionError(f"there is no backend {name!r}; choose one of {', '.join(names())}")
@@ -51,4 +52,10 @@ def make(name: str, plan: Plan) -> Backend:
 
 def names() -> list[str]:
     """All backends there are, ``auto`` first."""
-    return ["auto", *BUILT_IN, *sorted({entry.name for entry in entry_points(group="manyhands.backends")})]
+    return ["auto", *BUILT_IN, *sorted({entry.name for entry in _added()})]
+
+
+def _added() -> Any:  # noqa: ANN401 - entry points
+    from importlib.metadata import entry_points  # takes 20 ms, and is rarely needed
+
+    return entry_points(group="manyhands.backends")

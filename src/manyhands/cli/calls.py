@@ -6,7 +6,7 @@ import importlib.util
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, update_wrapper
 from operator import attrgetter
 from types import ModuleType
 from typing import Any
@@ -51,7 +51,8 @@ def fit_call(function: Callable[..., Any], call: Call) -> Callable[[Any], Any]:
     """Make a function of one item from the user's function."""
     if call is Call.ITEM:
         return function
-    return partial(call_with_args if call is Call.ARGS else call_with_kwargs, function)
+    spread = partial(call_with_args if call is Call.ARGS else call_with_kwargs, function)
+    return update_wrapper(spread, function)  # what decorators have marked on the function stays marked
 
 
 def call_with_args(function: Callable[..., Any], item: list[Any]) -> Any:

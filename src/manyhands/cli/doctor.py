@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Iterable, Iterator
 
@@ -13,11 +12,18 @@ from manyhands.cli.values import show_count
 
 def examine(*, as_json: bool) -> int:
     """Print the findings and return the exit code: 1 if something needed is broken."""
-    findings = itertools.chain(machine.look(), starting.look(), packages.look())
-    listed = list(findings) if as_json else _print_as_found(findings)
+    listed = list(_look()) if as_json else _print_as_found(_look())
     if as_json:
         print(json.dumps(as_object(listed), indent=2))
     return int(any(finding.broken for finding in listed))
+
+
+def _look() -> Iterator[Finding]:
+    yield from machine.look()
+    installed = list(packages.look())
+    yield from installed
+    if not any(finding.broken for finding in installed):  # otherwise nothing can be learnt from trying
+        yield from starting.look()
 
 
 def _print_as_found(findings: Iterable[Finding]) -> list[Finding]:

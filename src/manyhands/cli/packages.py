@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import manyhands as mh
+from manyhands.cli.apart import try_apart
 from manyhands.cli.findings import Finding
 
 NEEDED, OPTIONAL = "Needed packages", "Optional packages"
@@ -76,24 +74,13 @@ def look() -> Iterator[Finding]:
 
 
 def try_package(package: Package) -> Finding:
-    """Import a package in a process of its own, where it can do no harm, and find out its version."""
+    """Import a package, if it is there, and find out its version."""
     if importlib.util.find_spec(package.name) is None:
         return _missing(package)
-    command = [sys.executable, "-P", "-c", PROGRAM, package.module, package.name, *package.distributions]
-    try:
-        trial = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)  # noqa: S603
-    except subprocess.TimeoutExpired:
-        return _broken(package, f"its import did not end within {PATIENCE:g} s")
-    if trial.returncode != 0:
-        return _broken(package, _why(trial))
-    return _found(package, trial.stdout.split("\n")[-2])
-
-
-def _why(trial: subprocess.CompletedProcess[str]) -> str:
-    if trial.returncode < 0:
-        return f"its import crashed with {signal.Signals(-trial.returncode).name}"
-    lines = trial.stderr.strip().splitlines()
-    return f"it cannot be imported: {lines[-1]}" if lines else "it cannot be imported"
+    trial = try_apart(PROGRAM, package.module, package.name, *package.distributions, patience=PATIENCE)
+    if trial.problem is not None:
+        return _broken(package, f"importing it fails: {trial.problem}")
+    return _found(package, trial.printed.splitlines()[-1])
 
 
 def _found(package: Package, version: str) -> Finding:

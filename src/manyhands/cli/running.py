@@ -120,8 +120,7 @@ class Run:
 
     def _deliver(self) -> None:
         waiting: deque[Any] = deque()
-        # The source is closed before the run is: the run may be waiting in it for the next item.
-        with self._start(_remember(iter(self.source), waiting)) as results, contextlib.closing(self.source):
+        with self._start(_remember(iter(self.source), waiting)) as results:
             try:
                 for index, result in enumerate(results):
                     self._deliver_one(Outcome(index, waiting.popleft(), result))

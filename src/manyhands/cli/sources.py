@@ -6,14 +6,14 @@ import glob
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from manyhands.cli.formats import Call, Parser, csv_items, json_items, plain_items
 from manyhands.cli.problems import CommandError
-from manyhands.cli.reading import STDIN, WakeableFile, read_lines
+from manyhands.cli.reading import STDIN, open_input, place_of, read_lines
 from manyhands.cli.values import parse_range, range_length
 
 READ_THROUGH = 64 << 20  # bytes that can be read and parsed beforehand in about a second; a guess
@@ -32,9 +32,6 @@ class Source(Protocol):
     def examine(self) -> int | None:
         """Count the items and find bad ones before any work is done; None if only reading can tell."""
 
-    def close(self) -> None:
-        """End a read that is waiting for more."""
-
 
 @dataclass(frozen=True)
 class Listed:
@@ -50,28 +47,23 @@ class Listed:
         """Count the items."""
         return range_length(self.items) if isinstance(self.items, range) else len(self.items)
 
-    def close(self) -> None:
-        """Nothing is ever waited for."""
 
-
-@dataclass
+@dataclass(frozen=True)
 class Stream:
     """Inputs read line by line from a file, a pipe or stdin."""
 
     label: str
     path: str
     parse: Parser
-    _file: WakeableFile | None = field(default=None, init=False)
 
     def __iter__(self) -> Iterator[Any]:
-        self._file = WakeableFile(self.path)
-        return self.parse(read_lines(self._file))
+        return self.parse(read_lines(open_input(self.path), place_of(self.path)))
 
     def examine(self) -> int | None:
         """Read a file through; a pipe, or a file so large that it would be noticed, is left alone."""
         if not self._fits():
             return None
-        return sum(1 for _ in self.parse(read_lines(WakeableFile(self.path))))
+        return sum(1 for _ in self)
 
     def _fits(self) -> bool:
         """Say whether this is a file that can be read twice, and soon."""
@@ -82,11 +74,6 @@ class Stream:
         except OSError as error:
             raise CommandError(f"cannot read {self.path}: {error.strerror}") from error
         return stat.S_ISREG(status.st_mode) and status.st_size <= READ_THROUGH
-
-    def close(self) -> None:
-        """Wake whoever waits for the next line."""
-        if self._file is not None:
-            self._file.wake()
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,32 @@
+"""Modules that were reloaded in the caller: workers that imported them before have the old code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+_specs: dict[str, Any] = {}  # module name: its __spec__ when it was last looked at; a reload makes a new one
+
+
+def reloaded(func: Callable[..., Any]) -> bool:
+    """A module that this function stands in or uses directly was reloaded since it was last asked."""
+    found = False
+    for module in _used_by(func):
+        spec = getattr(module, "__spec__", None)
+        found |= _specs.setdefault(module.__name__, spec) is not spec
+        _specs[module.__name__] = spec
+    return found
+
+
+def _used_by(func: Callable[..., Any]) -> Iterator[ModuleType]:
+    inner = getattr(func, "func", func)  # of a partial
+    inner = getattr(inner, "__func__", inner)  # of a method
+    names = {getattr(inner, "__module__", None)}
+    for value in list(getattr(inner, "__globals__", {}).values()):
+        names.add(value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None))
+    for name in names:
+        module = sys.modules.get(name) if isinstance(name, str) else None
+        if module is not None and isinstance(getattr(module, "__name__", None), str):
+            yield module
