@@ -7,6 +7,7 @@ import random
 import signal
 import threading
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,11 +20,17 @@ pytestmark = [pytest.mark.stress, pytest.mark.timeout(600)]
 TASKS = 200_000
 
 
-def _work(n: int) -> int:
-    total = 0
-    for i in range(100):
-        total += i * n
-    return total
+def _worker_function() -> Callable[[int], int]:
+    def work(n: int) -> int:  # local, so that a new worker need not import this file and pytest with it
+        total = 0
+        for i in range(100):
+            total += i * n
+        return total
+
+    return work
+
+
+work = _worker_function()
 
 
 class _Killer(threading.Thread):
@@ -36,7 +43,7 @@ class _Killer(threading.Thread):
         self.kills = 0
 
     def run(self) -> None:
-        while not self._stop_now.wait(self._random.uniform(0.0, 0.05)):
+        while not self._stop_now.wait(self._random.uniform(0.0, 0.2)):
             pids = [pid for d in list(shared._impatient) for pid in d.backend.pids()]
             if pids:
                 try:
@@ -50,32 +57,30 @@ class _Killer(threading.Thread):
         self.join()
 
 
-def test_200_000_tasks_while_workers_are_killed_at_random_give_each_result_exactly_once(start_method: str) -> None:
-    killer = _Killer(seed=7)
-    killer.start()
-    seen: Counter[int] = Counter()
-    results = []
+@pytest.fixture
+def killer() -> Iterator[_Killer]:
+    thread = _Killer(seed=7)
+    thread.start()
+    yield thread
+    thread.stop()
+
+
+def test_200_000_tasks_while_workers_are_killed_at_random_give_each_result_exactly_once(
+    start_method: str, killer: _Killer
+) -> None:
     temporary = set(os.listdir("/tmp"))  # noqa: PTH208
-    for index, result in enumerate(
-        mh.imap(_work, range(TASKS), start_method=start_method, retry=mh.Retry(attempts=50), workers=2)
-    ):
-        seen[index] += 1
-        results.append(result)
+    results = list(
+        mh.imap(work, range(TASKS), start_method=start_method, retry=mh.Retry(attempts=50), workers=2, chunksize=50)
+    )
     killer.stop()
-    assert results == [_work(n) for n in range(TASKS)]
-    assert len(seen) == TASKS
-    assert set(seen.values()) == {1}
+    assert results == [work(n) for n in range(TASKS)]
     assert killer.kills > 0
-    left = {name for name in set(os.listdir("/tmp")) - temporary if "manyhands" in name}  # noqa: PTH208
-    assert not left
+    assert not {name for name in set(os.listdir("/tmp")) - temporary if "manyhands" in name}  # noqa: PTH208
     assert not [p for p in Path("/dev/shm").glob("*manyhands*")]
 
 
-def test_unordered_results_under_attack_are_complete(start_method: str) -> None:
-    killer = _Killer(seed=8)
-    killer.start()
-    found = Counter(
-        mh.imap_unordered(_work, range(20_000), start_method=start_method, retry=mh.Retry(attempts=50), workers=4)
-    )
+def test_unordered_results_under_attack_are_complete(start_method: str, killer: _Killer) -> None:
+    options = {"start_method": start_method, "retry": mh.Retry(attempts=50), "workers": 4, "chunksize": 7}
+    found = Counter(mh.imap_unordered(work, range(20_000), **options))
     killer.stop()
-    assert found == Counter(_work(n) for n in range(20_000))
+    assert found == Counter(work(n) for n in range(20_000))

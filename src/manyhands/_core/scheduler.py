@@ -261,7 +261,8 @@ class Scheduler:
                 yield from self._death_in_task(worker, chunk, chunk.start + event.offset, now)
                 continue
             unpacking = chunk.serial == event.chunk
-            if event.chunk is None and chunk is worker.chunks[0] and worker.state is not _State.LEAVING:
+            between = event.chunk is None and chunk is worker.chunks[0] and worker.state is not _State.LEAVING
+            if between or (unpacking and chunk.isolated):
                 strikes += 1
             yield from self._resend(chunk, chunk.done, chunk.stop, strikes=strikes, isolated=unpacking)
 
@@ -466,7 +467,7 @@ class Scheduler:
         if job is None or start >= stop:
             return
         chunk.strikes = max(strikes, chunk.strikes)
-        if chunk.strikes >= FINAL_STRIKES:
+        if chunk.strikes >= max(FINAL_STRIKES, job.policy.attempts):
             for task in range(start, stop):
                 yield from self._fail(chunk.job, job, task, Cause.DIED)
         else:

@@ -157,7 +157,7 @@ class Worker:
         slot = self._context.slot
         slot[board.SINCE] = time.monotonic_ns()
         isolated = sizes is not None
-        slot[board.CURRENT] = board.base_tag(serial) + (0 if isolated else board.UNPACKING)
+        slot[board.CURRENT] = board.base_tag(serial) + board.UNPACKING
         call: Callable[[Any], Any]
         try:
             call = caller(self._function(key), Style(style))

@@ -22,7 +22,7 @@ def try_apart(program: str, *arguments: str, patience: float) -> Trial:
     command = [sys.executable, "-P", "-c", program, *arguments]
     path = os.pathsep.join(folder for folder in sys.path if folder)
     try:
-        ended = subprocess.run(  # noqa: S603 - the programs are our own
+        ended = subprocess.run(
             command,
             capture_output=True,
             text=True,

@@ -1,4 +1,4 @@
-"""Reading text line by line from a file, a pipe or stdin, with a clear word about a line that cannot be read."""
+"""Reading text line by line from a file, a pipe or stdin, with a clear word about a line that is bad."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ def open_input(path: str) -> BinaryIO:
         CommandError: it cannot be read.
     """
     try:
-        return io.FileIO(0, closefd=False) if path == STDIN else Path(path).open("rb")
+        if path == STDIN:
+            return io.BufferedReader(io.FileIO(0, closefd=False))
+        return Path(path).open("rb")
     except OSError as error:
         raise CommandError(f"cannot read {place_of(path)}: {error.strerror}") from error
 
