@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from manyhands.executor import Executor as Executor
     from manyhands.mapping import imap as imap
     from manyhands.mapping import imap_unordered as imap_unordered
-    from manyhands.mapping import map as map  # noqa: A004 - as the builtin
+    from manyhands.mapping import map as map
     from manyhands.mapping import starmap as starmap
     from manyhands.mapping import submit as submit
     from manyhands.options import Options as Options

@@ -139,7 +139,7 @@ class RemoteError(TaskError, RuntimeError):
         super().__init__(f"{type_name}: {message} (the exception itself could not be sent between processes)")
 
 
-class RemoteTraceback(Exception):  # noqa: N818 - it is not an error, it is the cause shown under one
+class RemoteTraceback(Exception):
     """The traceback of a task in its worker, shown as the cause of the task's exception."""
 
     def __init__(self, text: str) -> None:

@@ -143,7 +143,11 @@ class Executor(concurrent.futures.Executor):
         return self._submit(fn, args, kwargs)
 
     def _submit(
-        self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], options: Options | None = None
+        self,
+        fn: Callable[..., T],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        options: Options | None = None,
     ) -> OurFuture[T]:
         future: OurFuture[T] = OurFuture()
         dispatcher = self._dispatcher

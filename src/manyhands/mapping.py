@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from operator import length_hint
 from concurrent.futures import Future
+from operator import length_hint
 from types import TracebackType
 from typing import Any, Generic, Literal, NamedTuple, ParamSpec, TypeVar, Unpack, cast, overload
 
 from manyhands import report as reports
 from manyhands._engine import courier
 from manyhands._engine.dispatcher import Dispatcher
-from manyhands._engine.interface import Failed, Job, Piece
+from manyhands._engine.interface import Failed, Job
 from manyhands._engine.protocol import Style
 from manyhands._engine.showing import MISSING, add_note, short_repr
 from manyhands._engine.stream import IteratorFeed, SequenceFeed, Stream
@@ -32,7 +32,7 @@ R = TypeVar("R")
 CANCEL_GRACE_SECONDS = 1.0  # after a failure, so long may tasks that run go on before they are stopped
 
 
-class Results(Generic[R], Iterator[R]):
+class Results(Iterator[R]):
     """Results as they are asked for. Closed by ``close``, at the end of a ``with``, or when dropped.
 
     Closing cancels what has not run, and ends what runs.
@@ -218,7 +218,7 @@ def _feed(items: Iterable[Any]) -> SequenceFeed | IteratorFeed:
 def _length(items: Iterable[Any]) -> int | None:
     """How many there are, where that can be told without reading them."""
     if type(items) in {enumerate, zip, builtins.map}:
-        parts = items.__reduce__()[1]  # type: ignore[index]  # what it was made from
+        parts: Any = items.__reduce__()[1]  # what it was made from
         inner = parts[:1] if type(items) is enumerate else parts[1:] if type(items) is builtins.map else parts
         lengths = [_length(part) for part in inner]
         return None if None in lengths else min(cast("list[int]", lengths), default=0)
@@ -235,7 +235,7 @@ def _traceback_of(error: BaseException) -> str:
         return f"{type(error).__name__} (its traceback cannot be shown)\n"
 
 
-def _call(func: Callable[..., R], iterables: tuple[Iterable[Any], ...], given: Any, how: _How) -> _Call[R]:  # noqa: ANN401
+def _call(func: Callable[..., R], iterables: tuple[Iterable[Any], ...], given: Any, how: _How) -> _Call[R]:
     options = gather(given)
     if not iterables:
         raise OptionError("nothing to run over: give an iterable after the function")
@@ -245,7 +245,7 @@ def _call(func: Callable[..., R], iterables: tuple[Iterable[Any], ...], given: A
 
 
 @overload
-def map(  # noqa: A001 - as the builtin
+def map(
     func: Callable[..., R],
     *iterables: Iterable[Any],
     on_error: Literal["collect"],

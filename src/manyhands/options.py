@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from types import TracebackType
-from typing import Any, TypedDict
+from typing import Any, Self, TypedDict
 
 from manyhands import backends
 from manyhands._core.messages import Policy, no_backoff
@@ -82,20 +82,15 @@ class Options:
             raise OptionError(f"workers={self.workers}: more than {MAX_WORKERS} on one machine help nobody")
         if self.timeout is not None and not (_is_number(self.timeout) and self.timeout > 0):
             raise OptionError(f"timeout={self.timeout!r}: seconds, more than 0")
-        if self.on_error not in {"raise", "collect", "skip"}:
-            raise OptionError(f"on_error={self.on_error!r}: choose 'raise', 'collect' or 'skip'")
-        if self.start_method not in {None, "zygote", "spawn", "fork"}:
-            raise OptionError(f"start_method={self.start_method!r}: choose 'zygote', 'spawn' or 'fork'")
-        if self.progress not in {None, True, False} and not callable(self.progress):
-            raise OptionError(f"progress={self.progress!r}: choose None, True, False or a function")
-        if self.backend not in {"auto", *backends.BUILT_IN} and self.backend not in backends.names():
-            raise OptionError(f"backend={self.backend!r}: choose one of {', '.join(backends.names())}")
+        _check_choice("on_error", self.on_error, ("raise", "collect", "skip"))
+        _check_choice("start_method", self.start_method, (None, "zygote", "spawn", "fork"))
+        if not callable(self.progress):
+            _check_choice("progress", self.progress, (None, True, False, "a function"))
+        if self.backend not in {"auto", *backends.BUILT_IN}:
+            _check_choice("backend", self.backend, tuple(backends.names()))
         if self.backend == "serial" and self.timeout is not None:
             raise OptionError("backend='serial' cannot stop a task, so it has no timeout; use threads or processes")
-        if isinstance(self.retry, int):
-            object.__setattr__(self, "retry", Retry(attempts=self.retry))
-        elif self.retry is not None and not isinstance(self.retry, Retry):
-            raise OptionError(f"retry={self.retry!r}: a Retry(...) or a number of attempts")
+        object.__setattr__(self, "retry", _checked_retry(self.retry))
 
     def policy(self) -> Policy:
         """What of this the scheduler wants to know."""
@@ -138,6 +133,19 @@ def _check_count(name: str, value: object, *, lowest: int) -> None:
         raise OptionError(f"{name}={value!r}: a whole number from {lowest}")
 
 
+def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
+    if value not in choices:
+        raise OptionError(f"{name}={value!r}: choose one of {', '.join(map(repr, choices))}")
+
+
+def _checked_retry(value: object) -> Retry | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return Retry(attempts=value)
+    if value is None or isinstance(value, Retry):
+        return value
+    raise OptionError(f"retry={value!r}: a Retry(...) or a number of attempts")
+
+
 _defaults = Options()
 
 
@@ -170,7 +178,7 @@ class configure:  # noqa: N801 - used like a function
         self._before = _defaults
         _defaults = gather(options)
 
-    def __enter__(self) -> configure:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:

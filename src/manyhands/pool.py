@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from multiprocessing import TimeoutError as MultiprocessingTimeoutError
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from manyhands._core.messages import Policy
 from manyhands._engine import courier
@@ -27,11 +27,11 @@ from manyhands.executor import Executor
 from manyhands.types import StartMethod
 
 
-class PoolTimeout(ManyhandsError, MultiprocessingTimeoutError, TimeoutError):  # noqa: N818 - a TimeoutError
+class PoolTimeout(ManyhandsError, MultiprocessingTimeoutError, TimeoutError):
     """The result is not there in time; the task goes on."""
 
 
-class PoolClosed(ExecutorClosed, ValueError):  # noqa: N818 - the standard library raises ValueError
+class PoolClosed(ExecutorClosed, ValueError):
     """Work was given to a pool that is closed or terminated, or join was called on one that is not."""
 
 
@@ -75,7 +75,7 @@ class Pool:
         )
         self._open = True
 
-    def apply(self, func: Callable[..., Any], args: Iterable[Any] = (), kwds: dict[str, Any] | None = None) -> Any:  # noqa: ANN401
+    def apply(self, func: Callable[..., Any], args: Iterable[Any] = (), kwds: dict[str, Any] | None = None) -> Any:
         """``func(*args, **kwds)`` in a worker; waits for the result."""
         return self.apply_async(func, args, kwds).get()
 
@@ -156,7 +156,7 @@ class Pool:
         self._executor.shutdown(wait=True)
         courier.flush(timeout=None)
 
-    def __enter__(self) -> Pool:
+    def __enter__(self) -> Self:
         self._check_running()
         return self
 
@@ -172,7 +172,7 @@ class Pool:
         if not self._open:
             raise PoolClosed("this pool is closed: make a new one")
 
-    def _job(self, func: Callable[..., Any], style: Style, sink: Any, source: Any, chunksize: int | None) -> Job:  # noqa: ANN401
+    def _job(self, func: Callable[..., Any], style: Style, sink: Any, source: Any, chunksize: int | None) -> Job:
         if chunksize is not None and chunksize < 1:
             raise OptionError(f"chunksize={chunksize!r}: a whole number from 1")
         return Job(
@@ -186,7 +186,12 @@ class Pool:
         )
 
     def _gather(
-        self, func: Callable[..., Any], iterable: Iterable[Any], style: Style, chunksize: int | None, result: AsyncResult
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Any],
+        style: Style,
+        chunksize: int | None,
+        result: AsyncResult,
     ) -> AsyncResult:
         self._check_running()
         feed = SequenceFeed(list(iterable))
@@ -230,16 +235,16 @@ class AsyncResult:
         self._value: Any = None
         self._error: BaseException | None = None
 
-    def follow(self, future: Any) -> None:  # noqa: ANN401 - a Future
+    def follow(self, future: Any) -> None:
         """Be what that future is; there is no callback to call before."""
         self._future = future
 
-    def settle(self, future: Any) -> None:  # noqa: ANN401 - a Future
+    def settle(self, future: Any) -> None:
         """Take the future's end over, and call back. On the courier."""
         error = future.exception() if not future.cancelled() else ExecutorClosed("the pool was terminated")
         self.set(None if error is not None else future.result(), error)
 
-    def set(self, value: Any, error: BaseException | None) -> None:  # noqa: ANN401
+    def set(self, value: Any, error: BaseException | None) -> None:
         """Call back, and only then be ready, so that whoever waits finds the callback done."""
         self._value, self._error = value, error
         try:
@@ -250,7 +255,7 @@ class AsyncResult:
         finally:
             self._event.set()
 
-    def get(self, timeout: float | None = None) -> Any:  # noqa: ANN401
+    def get(self, timeout: float | None = None) -> Any:
         """The result; raises what the task raised, or PoolTimeout."""
         self.wait(timeout)
         if not self.ready():
@@ -322,10 +327,10 @@ class IMapIterator:
     def __iter__(self) -> IMapIterator:
         return self
 
-    def __next__(self) -> Any:  # noqa: ANN401
+    def __next__(self) -> Any:
         return self.next()
 
-    def next(self, timeout: float | None = None) -> Any:  # noqa: ANN401
+    def next(self, timeout: float | None = None) -> Any:
         """The next result; raises PoolTimeout after so many seconds without one."""
         while not self._values:
             piece = self._stream.next_piece(timeout)

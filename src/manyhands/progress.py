@@ -6,6 +6,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from typing import Any, Protocol
 
 from manyhands._engine import courier
@@ -172,11 +173,8 @@ class _Bar:
             self._bar.close()
 
 
-def _open_bar(progress: Progress) -> Any:  # noqa: ANN401 - tqdm's own class
-    if _is_notebook():
-        from tqdm.notebook import tqdm
-    else:
-        from tqdm import tqdm
+def _open_bar(progress: Progress) -> Any:
+    tqdm: Any = import_module("tqdm.notebook" if _is_notebook() else "tqdm").tqdm
     tqdm.monitor_interval = 0  # we redraw ourselves, and need no thread for it
     courier.around_output = _above_bars
     bar = tqdm(total=progress.total, desc=progress.desc or None, mininterval=0, miniters=1, unit="task")
@@ -185,7 +183,7 @@ def _open_bar(progress: Progress) -> Any:  # noqa: ANN401 - tqdm's own class
 
 
 @contextlib.contextmanager
-def _above_bars(stream: Any) -> Iterator[None]:  # noqa: ANN401
+def _above_bars(stream: Any) -> Iterator[None]:
     from tqdm import tqdm
 
     with tqdm.external_write_mode(file=stream):

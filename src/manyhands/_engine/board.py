@@ -41,7 +41,7 @@ def new_slot() -> list[int]:
     return [IDLE, 0, NO_LIMIT]
 
 
-def read(slot: Any) -> Stamp:  # noqa: ANN401 - a list or a memoryview
+def read(slot: Any) -> Stamp:
     """What the worker of this slot is doing; torn reads are tried again."""
     while True:
         tag, since = slot[CURRENT], slot[SINCE]

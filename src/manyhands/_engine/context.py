@@ -13,7 +13,7 @@ from manyhands._engine import board
 class WorkerContext:
     """The state of one worker: kept by the runner, read by ``task_rng`` and ``per_worker``."""
 
-    def __init__(self, slot: Any = None, owner: object = None) -> None:  # noqa: ANN401 - a list or a memoryview
+    def __init__(self, slot: Any = None, owner: object = None) -> None:
         self.slot = board.new_slot() if slot is None else slot
         self.owner = owner  # the backend, where the worker is a thread of the caller
         self.seed: int | None = None
@@ -29,14 +29,14 @@ class WorkerContext:
         tag: int = self.slot[board.CURRENT]
         return None if tag == board.IDLE else self.first_task + tag - self.first_tag
 
-    def rng(self) -> Any:  # noqa: ANN401 - numpy is optional
+    def rng(self) -> Any:
         """The running task's random generator: the same one however often it is asked for."""
         tag = self.slot[board.CURRENT]
         if tag == board.IDLE or self._rng[0] != tag:
             self._rng = (tag, generator(self.seed, self.task()))
         return self._rng[1]
 
-    def keep(self, key: Any, value: Any, closer: Callable[[], object] | None) -> None:  # noqa: ANN401
+    def keep(self, key: Any, value: Any, closer: Callable[[], object] | None) -> None:
         """Hold a value for the worker's life."""
         self.kept[key] = value
         if closer is not None:
@@ -51,7 +51,7 @@ class WorkerContext:
         self.kept.clear()
 
 
-def generator(seed: int | None, task: int | None) -> Any:  # noqa: ANN401
+def generator(seed: int | None, task: int | None) -> Any:
     """A numpy Generator that depends on seed and task alone; without a seed, one like no other."""
     import numpy as np
 

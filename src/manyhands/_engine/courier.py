@@ -83,6 +83,7 @@ def _work() -> None:
                     return
             continue
         _call(errand)
+        del errand  # nothing of the user's is held while waiting
 
 
 def _drain() -> None:
@@ -95,7 +96,7 @@ def _call(errand: Callable[[], object]) -> None:
     global _pending  # noqa: PLW0603
     try:
         errand()
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - sys.exit() in a callback ends neither thread nor program
         _log.exception("a callback raised; everything else goes on")
     finally:
         with _lock:
@@ -111,7 +112,7 @@ def _deliver(said: Said) -> None:
         _print(sys.stdout if said.kind == 1 else sys.stderr, said.words)
 
 
-def _print(stream: Any, text: str) -> None:  # noqa: ANN401 - whatever sys.stdout is just now
+def _print(stream: Any, text: str) -> None:
     if stream is None:
         return
     with contextlib.suppress(OSError, ValueError), around_output(stream):  # closed: nobody wants to read it
@@ -121,7 +122,7 @@ def _print(stream: Any, text: str) -> None:  # noqa: ANN401 - whatever sys.stdou
 
 def _forget() -> None:
     """In a forked child, the thread and what it had to do are the parent's."""
-    global _thread, _lock, _queue, _pending  # noqa: PLW0603
+    global _thread, _lock, _queue, _pending
     _thread, _lock, _queue, _pending = None, threading.Lock(), queue.SimpleQueue(), 0
 
 

@@ -7,7 +7,6 @@ import os
 import time
 from pathlib import Path
 
-
 QUOTA_SECONDS = 5.0
 
 
@@ -49,7 +48,7 @@ def _cgroup_folders(root: Path, membership: Path) -> list[Path]:
     except OSError:
         return folders
     for line in lines:
-        _, controllers, path = (line.split(":", 2) + ["", "", ""])[:3]
+        _, controllers, path = [*line.split(":", 2), "", "", ""][:3]
         if controllers not in {"", "cpu", "cpu,cpuacct", "cpuacct,cpu"}:
             continue
         base = root if controllers == "" else root / "cpu"

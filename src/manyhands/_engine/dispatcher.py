@@ -39,7 +39,7 @@ from manyhands._engine.interface import (
     Said,
 )
 from manyhands._engine.payload import send_by_value
-from manyhands.errors import ExecutorClosed, TaskTimeout, WorkerDied, WorkersUnavailable, WorkerStartError
+from manyhands.errors import ExecutorClosed, TaskTimeout, WorkerDied, WorkerStartError, WorkersUnavailable
 
 
 class Dispatcher:

@@ -78,7 +78,7 @@ def _culprit(func: Callable[..., Any]) -> str:
     return next((f"{what} (a {type(v).__name__}) is the cause: " for what, v in parts.items() if not _can(v)), "")
 
 
-def _is_full(cell: Any) -> bool:  # noqa: ANN401
+def _is_full(cell: Any) -> bool:
     try:
         cell.cell_contents  # noqa: B018 - an empty cell raises
     except ValueError:

@@ -30,14 +30,14 @@ class Future(concurrent.futures.Future[T]):
 
     def result(self, timeout: float | None = None) -> T:
         """As in the standard library."""
-        value = self._opened(super().result(timeout))
-        if isinstance(value, Failed):
-            try:
+        value: Any = None
+        try:
+            value = self._opened(super().result(timeout))
+            if isinstance(value, Failed):
                 raise value.error
-            finally:
-                del self, value  # no reference cycle through the traceback
-        result: T = value
-        return result
+            return value  # type: ignore[no-any-return]
+        finally:
+            del self, value  # no reference cycle through the traceback
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """As in the standard library."""
@@ -47,7 +47,7 @@ class Future(concurrent.futures.Future[T]):
         value = self._opened(super().result(timeout))
         return value.error if isinstance(value, Failed) else None
 
-    def _opened(self, value: Any) -> Any:  # noqa: ANN401 - a piece, or the result itself
+    def _opened(self, value: Any) -> Any:
         if not isinstance(value, Piece):
             return value
         with self._opening:
@@ -66,6 +66,16 @@ class Future(concurrent.futures.Future[T]):
             withdraw()
         return cancelled
 
+    def set_result(self, result: Any) -> None:
+        """As in the standard library."""
+        self._withdraw = None  # it holds the executor
+        super().set_result(result)
+
+    def set_exception(self, exception: BaseException | None) -> None:
+        """As in the standard library."""
+        self._withdraw = None
+        super().set_exception(exception)
+
     def begin(self) -> bool:
         """Its call is about to be sent to a worker; False if it was cancelled."""
         with self._gate:
@@ -74,8 +84,9 @@ class Future(concurrent.futures.Future[T]):
     def on_cancel(self, withdraw: Callable[[], None]) -> None:
         """Call this when the future is cancelled, which it may be already."""
         with self._gate:
-            self._withdraw = withdraw
             cancelled = self.cancelled()
+            if not self.done():
+                self._withdraw = withdraw
         if cancelled:
             withdraw()
 

@@ -70,7 +70,7 @@ class Batch:
         return [_open_one(packed) for packed in unflatten(self._sizes, tuple(self._buffers))]
 
 
-def _open_one(packed: Packed | Fault) -> Any:  # noqa: ANN401
+def _open_one(packed: Packed | Fault) -> Any:
     try:
         return unpack(packed) if isinstance(packed, Packed) else Failed(revive(packed))
     except BaseException as error:  # noqa: BLE001 - user code in __setstate__
@@ -224,13 +224,13 @@ class Backend(Protocol):
     def start(self, worker: int) -> None:
         """Begin to start a worker."""
 
-    def pack(self, job: Job, chunk: Chunk) -> Any:  # noqa: ANN401 - its own kind of parcel
+    def pack(self, job: Job, chunk: Chunk) -> Any:
         """Make a chunk ready for ``send``."""
 
-    def pack_single(self, job: Job) -> Any:  # noqa: ANN401
+    def pack_single(self, job: Job) -> Any:
         """The parcel of a job of one task, ahead of time; None if that would gain nothing."""
 
-    def send(self, worker: int, job: Job, chunk: Chunk, parcel: Any) -> None:  # noqa: ANN401
+    def send(self, worker: int, job: Job, chunk: Chunk, parcel: Any) -> None:
         """Give a chunk to a worker; nothing happens if the worker has gone."""
 
     def revoke(self, worker: int) -> None:

@@ -77,7 +77,7 @@ def make(method: str, common: Common) -> Launcher:
     return ChildLauncher(common, fork=method == "fork")
 
 
-def _python(code: str, *args: Any) -> list[str]:  # noqa: ANN401
+def _python(code: str, *args: Any) -> list[str]:
     """A command that runs this code of ours in a new interpreter with our import path."""
     if not sys.executable:
         raise FileNotFoundError("this Python does not know its own executable, so it cannot start another one")
@@ -227,12 +227,13 @@ class ChildLauncher:
 
     def _forked(self, number: int, sock: socket.socket, inherited: dict[bytes, Callable[..., Any]]) -> int:
         common = self._common
-        payload.track_main_classes()
+        payload.track_classes(inherited.values())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # the user asked for a fork, threads or not
             pid = os.fork()
         if pid == 0:
             atexit._clear()
+            payload.own_tracked_classes()
             worker.begin(sock, common.board.fd, number, common.lifeline.read_fd, common.outputs, inherited)
         return pid
 

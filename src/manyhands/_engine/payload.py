@@ -14,9 +14,11 @@ beside it, uncopied.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import pickle
 import threading
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 from weakref import WeakSet
 
@@ -49,7 +51,12 @@ class MissingGlobalError(AttributeError):
 
 
 def pack(
-    value: object, *, by_value: bool = False, main_by_name: bool = False, reply: bool = False, inline: bool = False
+    value: object,
+    *,
+    by_value: bool = False,
+    main_by_name: bool = False,
+    reply: bool = False,
+    inline: bool = False,
 ) -> Packed:
     """Pack an object. Raises whatever pickling raises.
 
@@ -85,9 +92,9 @@ def _raw(buffers: list[Any]) -> tuple[Any, ...]:
     return tuple(buffer.raw() for buffer in buffers)
 
 
-def unpack(packed: Packed) -> Any:  # noqa: ANN401 - it is whatever was packed
+def unpack(packed: Packed) -> Any:
     """The object again. Raises whatever unpickling raises."""
-    return pickle.loads(packed.data, buffers=packed.buffers)  # noqa: S301 - from our own processes only
+    return pickle.loads(packed.data, buffers=packed.buffers)
 
 
 def missing_global(packed: Packed) -> tuple[str, str] | None:
@@ -101,14 +108,35 @@ def missing_global(packed: Packed) -> tuple[str, str] | None:
     return None
 
 
-def track_main_classes() -> None:
-    """Before a fork: let the classes of ``__main__`` keep their identity in the child when sent by value."""
-    import __main__
+def track_classes(functions: Iterable[Any]) -> None:
+    """Before a fork: let classes that cannot be imported keep their identity when instances travel back.
+
+    Those are the classes of ``__main__``, and what these functions capture or use directly.
+    """
     from cloudpickle import cloudpickle as cp
 
-    for value in list(vars(__main__).values()):
-        if isinstance(value, type) and value.__module__ == "__main__":
-            cp._get_or_create_tracker_id(value)
+    import __main__
+
+    seen = list(vars(__main__).values())
+    for func in functions:
+        inner = getattr(func, "__func__", func)
+        used = getattr(getattr(inner, "__code__", None), "co_names", ())
+        seen += [value for name, value in getattr(inner, "__globals__", {}).items() if name in used]
+        for cell in getattr(inner, "__closure__", None) or ():
+            with contextlib.suppress(ValueError):  # an empty cell
+                seen.append(cell.cell_contents)
+        seen += [inner, getattr(func, "__self__", None)]
+    for value in seen:
+        cls = value if isinstance(value, type) else type(value)
+        if not cp._should_pickle_by_reference(cls):
+            cp._get_or_create_tracker_id(cls)
+
+
+def own_tracked_classes() -> None:
+    """After a fork, in the child: the classes tracked so far are the caller's."""
+    from cloudpickle import cloudpickle as cp
+
+    _received.update(cp._DYNAMIC_CLASS_TRACKER_BY_CLASS)
 
 
 def send_by_value(where: tuple[str, str]) -> bool:
@@ -120,7 +148,7 @@ def send_by_value(where: tuple[str, str]) -> bool:
 
 
 class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str, /) -> Any:  # noqa: ANN401
+    def find_class(self, module: str, name: str, /) -> Any:
         try:
             return super().find_class(module, name)
         except (AttributeError, ImportError) as error:
@@ -131,7 +159,7 @@ _pickler_class: Any = None
 _pickler_lock = threading.Lock()
 
 
-def pickler(target: io.BytesIO, buffer_callback: Any, *, reply: bool) -> Any:  # noqa: ANN401
+def pickler(target: io.BytesIO, buffer_callback: Any, *, reply: bool) -> Any:
     """A cloudpickle Pickler that keeps the identity of classes; cloudpickle is imported on first use."""
     global _pickler_class  # noqa: PLW0603 - a lazy class cannot be made at import
     with _pickler_lock:
@@ -142,13 +170,13 @@ def pickler(target: io.BytesIO, buffer_callback: Any, *, reply: bool) -> Any:  #
     return made
 
 
-def _make_pickler() -> Any:  # noqa: ANN401
+def _make_pickler() -> Any:
     from cloudpickle import cloudpickle as cp
 
-    class Pickler(cp.Pickler):  # type: ignore[misc, name-defined]
+    class Pickler(cp.Pickler):  # type: ignore[misc]
         reply = False
 
-        def reducer_override(self, obj: Any) -> Any:  # noqa: ANN401
+        def reducer_override(self, obj: Any) -> Any:
             if isinstance(obj, type):
                 if self.reply and obj in _received:
                     return _own_class, (cp._get_or_create_tracker_id(obj),)
@@ -159,7 +187,7 @@ def _make_pickler() -> Any:  # noqa: ANN401
                 return self._dynamic_function_reduce(obj)
             return super().reducer_override(obj)
 
-        def _mark(self, reduced: Any) -> Any:  # noqa: ANN401
+        def _mark(self, reduced: Any) -> Any:
             # Only on the way out: the setter runs in the worker and notes that the class is the caller's.
             if self.reply or not isinstance(reduced, tuple) or reduced[-1] is not cp._class_setstate:
                 return reduced
@@ -168,11 +196,11 @@ def _make_pickler() -> Any:  # noqa: ANN401
     return Pickler
 
 
-def _is_by_value(obj: Any) -> bool:  # noqa: ANN401
+def _is_by_value(obj: Any) -> bool:
     return bool(_by_value) and (getattr(obj, "__module__", None), getattr(obj, "__qualname__", None)) in _by_value
 
 
-def _receive_class(cls: type, state: Any) -> type:  # noqa: ANN401
+def _receive_class(cls: type, state: Any) -> type:
     from cloudpickle import cloudpickle as cp
 
     _received.add(cls)

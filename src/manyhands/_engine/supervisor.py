@@ -26,10 +26,22 @@ from manyhands._engine import board, faults, forks, launch, payload, surrounding
 from manyhands._engine.board import Board, Stamp
 from manyhands._engine.faults import Fault
 from manyhands._engine.functions import ByContent, ByIdentity
-from manyhands._engine.interface import Batch, Gone, Job, NotStarted, Ready, Refused, Report, Results, Said, Shipment, Stats
+from manyhands._engine.interface import (
+    Batch,
+    Gone,
+    Job,
+    NotStarted,
+    Ready,
+    Refused,
+    Report,
+    Results,
+    Said,
+    Shipment,
+)
 from manyhands._engine.lifeline import Lifeline
 from manyhands._engine.payload import Packed
 from manyhands._engine.protocol import Kind, Style, flatten
+from manyhands._engine.tally import Stats
 from manyhands._engine.transport import Channel, Frame, new_scratch
 from manyhands._engine.words import Lines
 from manyhands.errors import InitializerError, NotSendable, WorkerStartError
@@ -111,7 +123,11 @@ class Supervisor:
         forks.close_in_child(ours)
         try:
             launcher = self._open()
-            record = _Worker(Channel(ours, blocking=False, scratch=self._scratch), self._board().clear(worker), time.monotonic())
+            record = _Worker(
+                Channel(ours, blocking=False, scratch=self._scratch),
+                self._board().clear(worker),
+                time.monotonic(),
+            )
             launcher.start(worker, theirs, self._inherited)
         except OSError as error:
             forks.keep_in_child(ours)
@@ -136,7 +152,12 @@ class Supervisor:
         """The launcher and what workers share: made when the first worker is."""
         if self._launcher is None:
             pipes = [os.pipe(), os.pipe()]
-            self._resources = (Board(), Lifeline(), {1: pipes[0][0], 2: pipes[1][0]}, (pipes[0][1], pipes[1][1]))
+            self._resources = (
+                Board(),
+                Lifeline(),
+                {1: pipes[0][0], 2: pipes[1][0]},
+                (pipes[0][1], pipes[1][1]),
+            )
             shared, lifeline, reads, writes = self._resources
             for fd in (*lifeline.fds()[1:], *reads.values()):
                 forks.close_in_child(fd)
@@ -168,10 +189,9 @@ class Supervisor:
         if not chunk.isolated:
             try:
                 packed = payload.pack(items, main_by_name=by_name)
-            except BaseException:  # noqa: BLE001 - user code in __reduce__; each by itself will show whose
-                pass
-            else:
                 return Parcel(None, (packed.data, *packed.buffers), retry_on)
+            except BaseException:  # noqa: BLE001, S110 - user code in __reduce__; each by itself will show whose
+                pass
         sizes, buffers = flatten(pack_item(item, job.style) for item in items)
         return Parcel(sizes, buffers, retry_on)
 
@@ -468,7 +488,7 @@ def _died_early(ended: launch.Exit) -> OSError:
     return OSError(f"it ended before it was ready, with exit code {ended.exitcode}")
 
 
-def pack_item(item: Any, style: Style) -> Packed | Fault:  # noqa: ANN401
+def pack_item(item: Any, style: Style) -> Packed | Fault:
     """One input by itself; if it cannot be packed, the error that says which argument is at fault."""
     try:
         return payload.pack(item)
@@ -480,14 +500,17 @@ def pack_item(item: Any, style: Style) -> Packed | Fault:  # noqa: ANN401
         return faults.describe(told)
 
 
-def _which_argument(item: Any, style: Style) -> str:  # noqa: ANN401
+def _which_argument(item: Any, style: Style) -> str:
     if style is Style.ITEM:
         return f"the argument (a {type(item).__name__})"
     args, kwargs = item if style is Style.APPLY else (tuple(item), {})
-    named = [*((f"argument {i + 1}", a) for i, a in enumerate(args)), *((f"argument {k!r}", a) for k, a in kwargs.items())]
+    named = [
+        *((f"argument {i + 1}", a) for i, a in enumerate(args)),
+        *((f"argument {k!r}", a) for k, a in kwargs.items()),
+    ]
     for name, value in named:
         try:
             payload.pack(value)
-        except BaseException:  # noqa: BLE001, PERF203
+        except BaseException:  # noqa: BLE001
             return f"{name} (a {type(value).__name__})"
     return "the arguments together"

@@ -39,9 +39,9 @@ _last_raw: tuple[Any, ...] = ()
 
 def take() -> Surroundings:
     """This process's surroundings now; the same object as the last time if nothing has changed."""
-    global _last, _last_raw  # noqa: PLW0603 - a cache of one
+    global _last, _last_raw
     try:
-        cwd: str | None = os.getcwd()
+        cwd: str | None = os.getcwd()  # noqa: PTH109 - on the way of every call
     except OSError:
         cwd = None
     # As the system has it, environment variables compare in a microsecond; decoded, they take fifty.

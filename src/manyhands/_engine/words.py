@@ -35,7 +35,11 @@ def redirect(send: Send) -> None:
 def _text_stream(send: Send, fd: int, owner: int) -> io.TextIOWrapper:
     raw = _Raw(send, fd, owner)
     return io.TextIOWrapper(
-        io.BufferedWriter(raw), encoding="utf-8", errors="backslashreplace", line_buffering=True, write_through=False
+        io.BufferedWriter(raw),
+        encoding="utf-8",
+        errors="backslashreplace",
+        line_buffering=True,
+        write_through=False,
     )
 
 
@@ -51,7 +55,7 @@ class _Raw(io.RawIOBase):
     def fileno(self) -> int:
         return self._fd
 
-    def write(self, data: Any, /) -> int:  # noqa: ANN401
+    def write(self, data: Any, /) -> int:
         text = bytes(data)
         if os.getpid() != self._owner:
             return os.write(self._fd, text)
@@ -88,7 +92,12 @@ def _packed_record(record: logging.LogRecord) -> bytes:
 
 def _warning_sender(send: Send, owner: int) -> Callable[..., None]:
     def show(
-        message: Warning | str, category: type[Warning], filename: str, lineno: int, _file: Any = None, line: Any = None
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        _file: Any = None,
+        line: Any = None,
     ) -> None:
         text = warnings.formatwarning(message, category, filename, lineno, line)
         if os.getpid() != owner:
@@ -123,9 +132,9 @@ class Lines:
         return rest.decode("utf-8", "replace") + "\n" if rest else ""
 
 
-def deliver_record(packed: Any) -> None:  # noqa: ANN401
+def deliver_record(packed: Any) -> None:
     """Hand a worker's log record to the caller's logger of that name."""
-    record = logging.makeLogRecord(pickle.loads(packed))  # noqa: S301 - from our own processes only
+    record = logging.makeLogRecord(pickle.loads(packed))
     logger = logging.getLogger(record.name)
     if logger.isEnabledFor(record.levelno):
         logger.handle(record)
@@ -134,10 +143,10 @@ def deliver_record(packed: Any) -> None:  # noqa: ANN401
 _registry: dict[Any, Any] = {}  # which warnings were shown, as each module has one
 
 
-def deliver_warning(packed: Any) -> None:  # noqa: ANN401
+def deliver_warning(packed: Any) -> None:
     """Warn in the caller as the worker did; the caller's filters decide whether it is shown."""
     try:
-        message, category, filename, lineno = pickle.loads(packed)  # noqa: S301
+        message, category, filename, lineno = pickle.loads(packed)
     except Exception:  # noqa: BLE001 - its category is not importable here
         return
     # A filter that turns warnings into errors has done so in the worker, where the task could catch it.

@@ -32,7 +32,7 @@ FLUSH_SECONDS = 0.03  # finished results wait no longer for the rest of their ch
 THREADS_SECONDS = 1.0  # a leaving worker waits so long for threads that tasks have left behind
 
 
-def begin(
+def begin(  # noqa: PLR0917 - each start method has its own way to come by these
     sock: socket.socket,
     board_fd: int,
     slot: int,
@@ -77,13 +77,13 @@ def _redirect_files(outputs: tuple[int, int]) -> None:
     null = os.open(os.devnull, os.O_RDONLY)
     for fd, target in ((null, 0), (outputs[0], 1), (outputs[1], 2)):
         os.dup2(fd, target)
-    if null > 2:  # noqa: PLR2004 - the standard three
+    if null > 2:
         os.close(null)
-    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115, PTH123 - an empty input for life
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - an empty input for life
 
 
 def _hide_main() -> None:
-    """The caller's ``__main__`` is not ours: nothing may be found there by accident. (A fork has the real one.)"""
+    """The caller's ``__main__`` is not ours: nothing may be found there by accident. A fork has the real one."""
     main = sys.modules.get("__main__")
     if main is None or getattr(main, "__manyhands__", False):
         empty = types.ModuleType("__main__")
@@ -217,7 +217,7 @@ class Worker:
         self._send((Kind.BYE,))
 
 
-def _seal(value: Any) -> Packed:  # noqa: ANN401
+def _seal(value: Any) -> Packed:
     """Pack a result at once, while the stamp still shows its task."""
     try:
         return payload.pack(value, reply=True)
@@ -235,7 +235,7 @@ def _told(error: BaseException) -> str:
 def _unpacking(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """A call that unpacks its item first, so that an item that cannot be is its own task's trouble."""
 
-    def run(item: Packed | Fault) -> Any:  # noqa: ANN401
+    def run(item: Packed | Fault) -> Any:
         if isinstance(item, Fault):
             raise faults.revive(item)
         try:
@@ -253,7 +253,7 @@ def _unpacking(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
 def _raiser(text: str, error: BaseException) -> Callable[[Any], Any]:
     told = f"{text}: {_told(error)}. What it needs must be importable in a new Python process."
 
-    def fail(_item: Any) -> Any:  # noqa: ANN401
+    def fail(_item: Any) -> Any:
         raise NotSendable(told) from error
 
     return fail

@@ -55,7 +55,7 @@ def names() -> list[str]:
     return ["auto", *BUILT_IN, *sorted({entry.name for entry in _added()})]
 
 
-def _added() -> Any:  # noqa: ANN401 - entry points
+def _added() -> Any:
     from importlib.metadata import entry_points  # takes 20 ms, and is rarely needed
 
     return entry_points(group="manyhands.backends")

@@ -27,7 +27,7 @@ class Serial:
         self._queue: deque[tuple[int, Chunk, local.Parcel]] = deque()
         self._reports: list[Report] = []
 
-    def ship(self, func: Callable[..., Any]) -> Any:  # noqa: ANN401
+    def ship(self, func: Callable[..., Any]) -> Any:
         """The function itself."""
         return local.ship(func)
 

@@ -48,7 +48,11 @@ class Threads:
     threaded = True
 
     def __init__(
-        self, initializer: Callable[..., object] | None = None, initargs: tuple[Any, ...] = (), *, name: str = ""
+        self,
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+        *,
+        name: str = "",
     ) -> None:
         self._initializer, self._initargs = initializer, initargs
         self._name = name or "manyhands-worker"
@@ -56,7 +60,7 @@ class Threads:
         self._outbox: queue.SimpleQueue[Report | None] = queue.SimpleQueue()
         self._long: set[int] = set()  # chunks of several tasks that are out: their results are fetched early
 
-    def ship(self, func: Callable[..., Any]) -> Any:  # noqa: ANN401
+    def ship(self, func: Callable[..., Any]) -> Any:
         """The function itself."""
         return local.ship(func)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial, update_wrapper
 from operator import attrgetter
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from manyhands.cli.formats import Call
@@ -52,7 +52,9 @@ def fit_call(function: Callable[..., Any], call: Call) -> Callable[[Any], Any]:
     if call is Call.ITEM:
         return function
     spread = partial(call_with_args if call is Call.ARGS else call_with_kwargs, function)
-    return update_wrapper(spread, function)  # what decorators have marked on the function stays marked
+    if isinstance(function, FunctionType):
+        update_wrapper(spread, function)  # what decorators have marked on the function stays marked
+    return spread
 
 
 def call_with_args(function: Callable[..., Any], item: list[Any]) -> Any:

@@ -17,9 +17,7 @@ _source = partial(Option, rich_help_panel="Inputs: give exactly one source")
 _work = partial(Option, rich_help_panel="Work")
 _output = partial(Option, rich_help_panel="Output")
 
-TargetText = Annotated[
-    str, Argument(metavar="TARGET", help="module:function or file.py:function.", show_default=False)
-]
+TargetText = Annotated[str, Argument(metavar="TARGET", help="module:function or file.py:function.", show_default=False)]
 Items = Annotated[
     list[str] | None,
     Argument(
@@ -62,11 +60,7 @@ Out = Annotated[
         help="Write the results here, each line as it comes; an older FILE is kept as FILE.bak.",
     ),
 ]
-Plain = Annotated[
-    bool, _output("--plain", help="Only the result of each item: text as it is, anything else as JSON.")
-]
-Progress = Annotated[
-    ProgressKind, _output(help="On stderr: a bar on a terminal, lines, JSON lines, or none.")
-]
+Plain = Annotated[bool, _output("--plain", help="Only the result of each item: text as it is, anything else as JSON.")]
+Progress = Annotated[ProgressKind, _output(help="On stderr: a bar on a terminal, lines, JSON lines, or none.")]
 Report = Annotated[bool, _output("--report", help="Tell at the end where the time went.")]
 DryRun = Annotated[bool, _output("--dry-run", help="Say what would run, and run nothing.")]
