@@ -92,11 +92,15 @@ class Report:
     def __str__(self) -> str:
         share = 100 / max(self.wall * self.workers, 1e-9)
         count = f"{self.tasks} tasks on {self.workers} {self.backend} workers in {self.wall:.3g} s"
-        startup = min(100.0, self.startup * self.workers * share)
+        parts = {
+            "in the function": sum(self.busy.values()),
+            "transfer": self.transfer,
+            "start-up": min(self.wall, self.startup) * self.workers,
+            "waiting": self.waiting,
+        }
         lines = [
             f"{count}: {self.failures} failed, {self.retries} retries, {self.chunks} chunks",
-            f"workers' time: {sum(self.busy.values()) * share:.0f}% in the function, {self.transfer * share:.0f}% transfer, "
-            f"{startup:.0f}% start-up, {self.waiting * share:.0f}% waiting",
+            "workers' time: " + ", ".join(f"{seconds * share:.0f}% {name}" for name, seconds in parts.items()),
         ]
         lines += [f"slowest: task {s.index}, {s.seconds:.3g} s, {s.argument}" for s in self.slowest]
         return "\n".join(lines)

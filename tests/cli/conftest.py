@@ -1,4 +1,4 @@
-"""The command as a user runs it: a process of its own, in a folder of its own, with a module of tasks in it."""
+"""The command as a user runs it: in a process of its own, and in a folder with a module of tasks."""
 
 import json
 import os
@@ -7,6 +7,8 @@ import sys
 from dataclasses import dataclass
 
 import pytest
+
+from manyhands.cli import main
 
 COMMAND = (sys.executable, "-m", "manyhands")
 PATIENCE = 60
@@ -122,6 +124,25 @@ def manyhands(folder):
         options = {"cwd": folder, "capture_output": True, "timeout": PATIENCE} | options
         done = subprocess.run(command, input=stdin, check=False, **options)
         return Ran(done.returncode, done.stdout.decode() if done.stdout else "", done.stderr.decode())
+
+    return run
+
+
+@pytest.fixture
+def refused(folder, monkeypatch, capfd):
+    """Have the command refuse its arguments: in this process, as no work is begun."""
+
+    def run(*arguments):
+        before = set(sys.modules)
+        monkeypatch.setattr(sys, "path", list(sys.path))
+        monkeypatch.chdir(folder)
+        code = main([str(argument) for argument in arguments])
+        for name in set(sys.modules) - before:
+            if str(getattr(sys.modules[name], "__file__", "")).startswith(str(folder)):
+                del sys.modules[name]
+        ran = Ran(code, *capfd.readouterr())
+        assert (ran.code, ran.out) == (2, "")
+        return ran
 
     return run
 

@@ -5,16 +5,26 @@ import os
 import pty
 import subprocess
 import sys
+import termios
+
+import pytest
 
 import manyhands as mh
-import pytest
 from manyhands.cli.reporting import Throttled, plain_progress
 
 PATIENCE = 60
 
 
 def progress(**facts):
-    usual = {"desc": "f", "done": 0, "total": None, "failed": 0, "elapsed": 0.0, "rate": 0.0, "remaining": None}
+    usual = {
+        "desc": "f",
+        "done": 0,
+        "total": None,
+        "failed": 0,
+        "elapsed": 0.0,
+        "rate": 0.0,
+        "remaining": None,
+    }
     return mh.Progress(**(usual | facts))
 
 
@@ -43,7 +53,10 @@ def f(item):
 
 @pytest.mark.parametrize(
     ("kind", "reads"),
-    [("plain", lambda line: b"/2 items" in line), ("json", lambda line: json.loads(line)["event"] == "progress")],
+    [
+        ("plain", lambda line: b"/2 items" in line),
+        ("json", lambda line: json.loads(line)["event"] == "progress"),
+    ],
 )
 def test_progress_is_told_while_a_task_is_running(started, folder, meeting, kind, reads):
     (folder / "waits.py").write_text(WAITS)
@@ -69,6 +82,7 @@ def test_without_progress_there_is_still_a_summary(manyhands):
 def on_a_terminal(folder, *arguments, **options):
     """Run the command with stderr on a terminal, and return what was shown there."""
     ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
     command = [sys.executable, "-m", "manyhands", *arguments]
     options = {"cwd": folder, "stdin": subprocess.DEVNULL, "stderr": theirs, "timeout": PATIENCE} | options
     subprocess.run(command, check=False, **options)
@@ -104,8 +118,8 @@ def test_a_report_is_printed_on_demand(manyhands):
 def test_a_dry_run_says_what_would_run_and_runs_nothing(manyhands, folder):
     (folder / "refuses.py").write_text("def f(item): open('ran', 'w')\n")
     ran = manyhands(
-        "run", "refuses.py:f", "--range", "0:100", "-j", "3", "--timeout", "5m", "--retries", "2", "--dry-run",
-        "--out", "done.jsonl",
+        "run", "refuses.py:f", "--range", "0:100", "-j", "3", "--timeout", "5m", "--retries", "2",
+        "--out", "done.jsonl", "--dry-run",
     )  # fmt: skip
     assert ran.code == 0
     for said in ("refuses.py:f", "--range 0:100", "100", "0, 1, 2, ...", "3, backend auto", "timeout 5 min"):

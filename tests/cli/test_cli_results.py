@@ -14,7 +14,7 @@ def test_results_are_records_in_the_order_of_the_inputs(manyhands):
     assert ran.err.startswith("200 done in ")
 
 
-@pytest.mark.parametrize("backend", ["auto", "serial", "threads", "processes"])
+@pytest.mark.parametrize("backend", ["serial", "threads", "processes"])
 def test_a_failure_is_a_record_and_the_others_go_on(manyhands, backend):
     ran = manyhands("run", "tasks:refuse_b", "a", "b", "c", "--backend", backend)
     assert ran.code == 1
@@ -69,7 +69,16 @@ def test_names_of_files_that_are_not_utf8_come_through(manyhands, folder):
     ran = manyhands("run", "tasks:refuse_b", "--files", "*.txt")
     assert os.fsencode(ran.results[0]) == name
     with (folder / "plain").open("wb") as out:
-        manyhands("run", "tasks:refuse_b", "--files", "*.txt", "--plain", capture_output=False, stdout=out, stderr=-1)
+        manyhands(
+            "run",
+            "tasks:refuse_b",
+            "--files",
+            "*.txt",
+            "--plain",
+            capture_output=False,
+            stdout=out,
+            stderr=-1,
+        )
     assert (folder / "plain").read_bytes() == name + b"\n"
 
 
@@ -84,7 +93,10 @@ def test_nothing_the_task_prints_gets_between_the_results(manyhands, backend):
 def test_results_can_go_to_a_file(manyhands, folder):
     ran = manyhands("run", "tasks:refuse_b", "a", "b", "--out", "done.jsonl")
     assert (ran.code, ran.out) == (1, "")
-    assert [json.loads(line)["ok"] for line in (folder / "done.jsonl").read_text().splitlines()] == [True, False]
+    assert [json.loads(line)["ok"] for line in (folder / "done.jsonl").read_text().splitlines()] == [
+        True,
+        False,
+    ]
 
 
 def test_the_results_of_an_earlier_run_are_kept_beside_the_new_ones(manyhands, folder):
@@ -94,21 +106,22 @@ def test_the_results_of_an_earlier_run_are_kept_beside_the_new_ones(manyhands, f
     assert (folder / "done.jsonl.bak").read_text() == "eight hours of work\n"
 
 
-def test_a_command_that_cannot_run_leaves_earlier_results_alone(manyhands, folder):
+def test_a_command_that_cannot_run_leaves_earlier_results_alone(refused, folder):
     (folder / "done.jsonl").write_text("eight hours of work\n")
     (folder / "bad.jsonl").write_text("{\n")
-    assert manyhands("run", "tasks:double", "--jsonl", "bad.jsonl", "--out", "done.jsonl").code == 2
+    refused("run", "tasks:double", "--jsonl", "bad.jsonl", "--out", "done.jsonl")
     assert (folder / "done.jsonl").read_text() == "eight hours of work\n"
 
 
 @pytest.mark.parametrize(
     ("out", "said"),
-    [("nowhere/x", "cannot write to --out nowhere/x: No such file"), ("tasks.py", "is the file the inputs come from")],
+    [
+        ("nowhere/x", "cannot write to --out nowhere/x: No such file"),
+        ("tasks.py", "is the file the inputs come from"),
+    ],
 )
-def test_an_output_that_cannot_be_written_is_told_before_any_work(manyhands, out, said):
-    ran = manyhands("run", "tasks:double", "--lines", "tasks.py", "--out", out)
-    assert (ran.code, ran.out) == (2, "")
-    assert said in ran.complaint
+def test_an_output_that_cannot_be_written_is_told_before_any_work(refused, out, said):
+    assert said in refused("run", "tasks:double", "--lines", "tasks.py", "--out", out).complaint
 
 
 def test_a_full_disk_ends_the_run_with_one_clear_line(manyhands, folder):
@@ -116,7 +129,15 @@ def test_a_full_disk_ends_the_run_with_one_clear_line(manyhands, folder):
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 
     ran = manyhands(
-        "run", "tasks:double", "--range", "0:50", "--out", "x", "--backend", "serial", preexec_fn=no_large_files
+        "run",
+        "tasks:double",
+        "--range",
+        "0:50",
+        "--out",
+        "x",
+        "--backend",
+        "serial",
+        preexec_fn=no_large_files,
     )
     assert ran.code == 2
     assert "cannot write to --out x: File too large; the results before are in it" in ran.complaint
@@ -153,9 +174,8 @@ def test_a_failing_item_is_tried_again(manyhands, folder):
 
 
 def test_a_seed_makes_random_numbers_repeatable(manyhands, folder):
-    (folder / "chance.py").write_text(
-        "import manyhands as mh\ndef draw(item): return mh.task_rng().random()\n"
-    )
+    pytest.importorskip("numpy")  # the task's generator is one of numpy's
+    (folder / "chance.py").write_text("import manyhands as mh\ndef draw(item): return mh.task_rng().random()\n")
     arguments = ("run", "chance:draw", "--range", "0:20")
     first = manyhands(*arguments, "--seed", "7", "-j", "2").results
     assert manyhands(*arguments, "--seed", "7", "-j", "1").results == first
@@ -175,10 +195,8 @@ def test_help_is_printed(manyhands, arguments):
     assert "Usage: manyhands" in ran.out
 
 
-def test_an_unknown_command_is_told_in_one_line(manyhands):
-    ran = manyhands("rum")
-    assert ran.code == 2
-    assert "'rum'" in ran.complaint
+def test_an_unknown_command_is_told_in_one_line(refused):
+    assert "'rum'" in refused("rum").complaint
 
 
 def test_the_working_folder_does_not_hide_the_modules_the_command_needs(manyhands, folder):

@@ -6,7 +6,16 @@ from manyhands.cli.values import parse_duration, parse_range, range_length, show
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("500ms", 0.5), ("30s", 30), ("5m", 300), ("2h", 7200), ("30", 30), ("1.5", 1.5), (".5m", 30), ("1 s", 1)],
+    [
+        ("500ms", 0.5),
+        ("30s", 30),
+        ("5m", 300),
+        ("2h", 7200),
+        ("30", 30),
+        ("1.5", 1.5),
+        (".5m", 30),
+        ("1 s", 1),
+    ],
 )
 def test_a_time_is_read_with_its_unit_or_as_seconds(text, seconds):
     assert parse_duration(text) == seconds
@@ -48,7 +57,9 @@ def test_a_range_that_leads_away_from_its_end_is_refused_with_the_right_step():
         parse_range("5:1")
 
 
-@pytest.mark.parametrize("numbers", [range(0), range(5), range(0, 10, 3), range(5, 1, -1), range(10, 1, -4), range(3, 1)])
+@pytest.mark.parametrize(
+    "numbers", [range(0), range(5), range(0, 10, 3), range(5, 1, -1), range(10, 1, -4), range(3, 1)]
+)
 def test_the_length_of_a_range_is_counted_as_python_does(numbers):
     assert range_length(numbers) == len(numbers)
 
@@ -59,7 +70,14 @@ def test_the_length_of_a_range_beyond_machine_words_is_known():
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.004, "0.00 s"), (0.5, "0.50 s"), (3.14, "3.1 s"), (59.97, "1 min 0 s"), (125, "2 min 5 s"), (7260, "2 h 1 min")],
+    [
+        (0.004, "0.00 s"),
+        (0.5, "0.50 s"),
+        (3.14, "3.1 s"),
+        (59.97, "1 min 0 s"),
+        (125, "2 min 5 s"),
+        (7260, "2 h 1 min"),
+    ],
 )
 def test_a_time_is_written_for_people(seconds, text):
     assert show_duration(seconds) == text
