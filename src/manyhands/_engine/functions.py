@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import sys
+from collections import OrderedDict
 from collections.abc import Callable
+from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
-from manyhands._engine import payload
+from manyhands._engine import payload, unchanged
 from manyhands._engine.payload import Packed
 from manyhands.errors import NotSendable
+
+_NAMED = {FunctionType, BuiltinFunctionType}
+SENT = 64  # functions that are known to be unchanged without packing them again
+_sent: OrderedDict[Callable[..., Any], tuple[ByContent, list[unchanged.Check]]] = OrderedDict()
 
 
 class ByContent:
@@ -27,6 +34,45 @@ class ByContent:
         """Pack again, by value what was found to need it."""
         self._packed = pack_function(self.func)
         self.key = _digest(self._packed)
+
+
+class ByName:
+    """A function that a new process can import: its name is enough, and is packed only if a worker lacks it."""
+
+    def __init__(self, func: Callable[..., Any], name: str) -> None:
+        self.func = func
+        self.key = name.encode()
+        self._packed: Packed | None = None
+
+    def packed(self) -> Packed:
+        """As bytes."""
+        if self._packed is None:
+            self._packed = pack_function(self.func)
+        return self._packed
+
+    def repack(self) -> None:
+        """Pack again, by value what was found to need it."""
+        self._packed = None
+
+
+def ship(func: Callable[..., Any]) -> ByName | ByContent:
+    """A function ready to travel: by its name if it has one that counts elsewhere, else by what it is now."""
+    if type(func) in _NAMED:
+        module, name = getattr(func, "__module__", None), getattr(func, "__name__", None)
+        if module is not None and name is not None and module != "__main__":
+            home = sys.modules.get(module)
+            if getattr(home, name, None) is func and not payload.goes_by_value(module, name):
+                return ByName(func, f"{module}:{name}")
+        known = _sent.get(func)
+        if known is not None and unchanged.holds(known[1]):
+            return known[0]
+        shipment, checks = ByContent(func), unchanged.snapshot(func)
+        if checks is not None:
+            _sent[func] = shipment, checks
+            if len(_sent) > SENT:
+                _sent.popitem(last=False)
+        return shipment
+    return ByContent(func)
 
 
 class ByIdentity:

@@ -24,8 +24,7 @@ class Future(concurrent.futures.Future[T]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._gate = threading.Lock()  # between cancel and begin
-        self._opening = threading.Lock()
+        self._gate = threading.Lock()  # between cancel and begin; and for opening the result, once
         self._withdraw: Callable[[], None] | None = None
 
     def result(self, timeout: float | None = None) -> T:
@@ -50,7 +49,7 @@ class Future(concurrent.futures.Future[T]):
     def _opened(self, value: Any) -> Any:
         if not isinstance(value, Piece):
             return value
-        with self._opening:
+        with self._gate:
             return value.values()[0]
 
     def cancel(self) -> bool:

@@ -80,12 +80,16 @@ def pack(
         except Exception:  # noqa: BLE001 - anything may come out of __reduce__; cloudpickle has the last word
             buffers.clear()
         else:
-            if (by_name or _MAIN not in data) and not any(name.encode() in data for _, name in _by_value):
-                return Packed(data, _raw(buffers))
+            if (by_name or _MAIN not in data) and not (_by_value and _mentions_by_value(data)):
+                return Packed(data, _raw(buffers)) if buffers else Packed(data)
             buffers.clear()
     target = io.BytesIO()
     pickler(target, keep_in_band, reply=reply).dump(value)
     return Packed(target.getvalue(), _raw(buffers))
+
+
+def _mentions_by_value(data: bytes) -> bool:
+    return any(name.encode() in data for _, name in _by_value)
 
 
 def _raw(buffers: list[Any]) -> tuple[Any, ...]:
@@ -137,6 +141,11 @@ def own_tracked_classes() -> None:
     from cloudpickle import cloudpickle as cp
 
     _received.update(cp._DYNAMIC_CLASS_TRACKER_BY_CLASS)
+
+
+def goes_by_value(module: str, name: str) -> bool:
+    """Some worker could not find this name."""
+    return (module, name) in _by_value
 
 
 def send_by_value(where: tuple[str, str]) -> bool:

@@ -25,7 +25,8 @@ from manyhands._core.messages import Chunk
 from manyhands._engine import board, faults, forks, launch, payload, surroundings
 from manyhands._engine.board import Board, Stamp
 from manyhands._engine.faults import Fault
-from manyhands._engine.functions import ByContent, ByIdentity
+from manyhands._engine.functions import ByIdentity
+from manyhands._engine.functions import ship as ship_function
 from manyhands._engine.interface import (
     Batch,
     Gone,
@@ -229,7 +230,7 @@ class Supervisor:
     def ship(self, func: Callable[..., Any]) -> Shipment:
         """By content; for forked workers by identity, since those to come have the function from birth."""
         if self._settings.start_method != "fork":
-            return ByContent(func)
+            return ship_function(func)
         for key, known in self._inherited.items():
             if known is func or (isinstance(func, MethodType) and known == func):
                 return ByIdentity(func, key)
@@ -305,11 +306,11 @@ class Supervisor:
         return reports
 
     def _shorten(self, timeout: float | None) -> float | None:
-        times = [time for record in self._workers.values() for time in self._due(record)]
-        if not times:
-            return timeout
-        own = max(0.0, min(times) - time.monotonic())
-        return own if timeout is None else min(own, timeout)
+        times = [] if timeout is None else [time.monotonic() + timeout]
+        for record in self._workers.values():
+            if not record.here or record.kill_at is not None or record.ended_at is not None:
+                times += self._due(record)
+        return max(0.0, min(times) - time.monotonic()) if times else None
 
     def _due(self, record: _Worker) -> list[float]:
         times = [] if record.kill_at is None else [record.kill_at]

@@ -39,18 +39,19 @@ _last_raw: tuple[Any, ...] = ()
 
 def take() -> Surroundings:
     """This process's surroundings now; the same object as the last time if nothing has changed."""
-    global _last, _last_raw
+    global _last, _last_raw  # noqa: PLW0603 - a cache of one
     try:
         cwd: str | None = os.getcwd()  # noqa: PTH109 - on the way of every call
     except OSError:
         cwd = None
     # As the system has it, environment variables compare in a microsecond; decoded, they take fifty.
-    environ = dict(getattr(os.environ, "_data", os.environ))
+    environ = getattr(os.environ, "_data", os.environ)
     # Warning filters compare by identity: their regular expressions do not change in place.
-    raw = (cwd, environ, tuple(sys.path), tuple(warnings.filters), _lowest_log_level())
+    raw = (cwd, environ, sys.path, warnings.filters, _lowest_log_level())
     if _last is None or raw != _last_raw:
+        _last_raw = (cwd, dict(environ), list(sys.path), list(warnings.filters), raw[4])
         path = tuple(entry or cwd or "." for entry in sys.path)
-        _last, _last_raw = Surroundings(cwd, dict(os.environ), path, raw[3], raw[4]), raw
+        _last = Surroundings(cwd, dict(os.environ), path, tuple(warnings.filters), raw[4])
     return _last
 
 

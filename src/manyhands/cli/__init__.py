@@ -2,14 +2,14 @@
 
 ::
 
-    app           the commands and their options, as typer reads them
+    app           the commands; their parameters, with help, and the options made of them
     values        small notations: 30s, 0:10:2
     sources       where inputs come from; reading and formats are behind it
     targets       module:function and file.py:function; calls is what travels to the workers
     running       a run: inputs in, records out, a summary, an exit code
     records       one result as a line; streams keeps results and the user's prints apart
     preview       what --dry-run says
-    doctor        what `manyhands doctor` says; its findings come from machine, starting and packages
+    doctor        what `manyhands doctor` says; its findings come from machine, packages and starting
 """
 
 from __future__ import annotations

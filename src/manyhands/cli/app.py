@@ -10,16 +10,17 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any
 
 import typer
 
+import manyhands as mh
 from manyhands.cli import parameters
 from manyhands.cli.formats import Call
-from manyhands.cli.problems import CommandError
+from manyhands.cli.options import Backend, OnError, Options
+from manyhands.cli.problems import CommandError, Exit
 from manyhands.cli.reporting import ProgressKind
-from manyhands.cli.running import Backend, Exit, OnError, Options, run
+from manyhands.cli.running import run
 from manyhands.cli.sources import Inputs
 from manyhands.cli.streams import STDOUT, say
 from manyhands.cli.values import parse_duration
@@ -70,10 +71,7 @@ def explain_usage(error: Any) -> str:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        try:
-            print(f"manyhands {version('manyhands')}")
-        except PackageNotFoundError:
-            print("manyhands, version unknown: it runs from its source and is not installed")
+        print(f"manyhands {mh.__version__}")
         raise typer.Exit
 
 

@@ -9,9 +9,9 @@ from typing import Annotated
 from typer import Argument, Option
 
 from manyhands.cli.formats import Call as CallShape
+from manyhands.cli.options import Backend as BackendName
+from manyhands.cli.options import OnError as OnErrorChoice
 from manyhands.cli.reporting import ProgressKind
-from manyhands.cli.running import Backend as BackendName
-from manyhands.cli.running import OnError as OnErrorChoice
 
 _source = partial(Option, rich_help_panel="Inputs: give exactly one source")
 _work = partial(Option, rich_help_panel="Work")

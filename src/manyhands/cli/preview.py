@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import manyhands as mh
 from manyhands.cli.formats import Call
+from manyhands.cli.options import Options
 from manyhands.cli.records import json_or_repr, to_json
-from manyhands.cli.running import Options
 from manyhands.cli.sources import Inputs, Source, choose_source
 from manyhands.cli.streams import StdoutLines, results_apart
 from manyhands.cli.targets import Target, load_target, parse_address

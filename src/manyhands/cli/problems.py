@@ -1,6 +1,18 @@
-"""What the caller of the command line can mend: told in one line, with exit code 2."""
+"""How the command can end, and what its caller can mend: told in one line, with exit code 2."""
 
 from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """The exit codes of the command."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    INTERRUPTED = 130
+    READER_GONE = 141  # what a shell reports of a program that a closed pipe ended
 
 
 class CommandError(Exception):

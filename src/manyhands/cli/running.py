@@ -9,66 +9,20 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from enum import IntEnum, StrEnum
 from pathlib import Path
 from typing import Any
 
 import manyhands as mh
 from manyhands.cli.calls import fit_call
-from manyhands.cli.formats import Call
-from manyhands.cli.problems import CommandError
+from manyhands.cli.options import OnError, Options
+from manyhands.cli.problems import CommandError, Exit
 from manyhands.cli.reading import STDIN
 from manyhands.cli.records import Outcome, failure_line, json_record, plain_result
-from manyhands.cli.reporting import ProgressKind, Tally, progress_option, summary
+from manyhands.cli.reporting import Tally, progress_option, summary
 from manyhands.cli.sources import Inputs, Source, Stream, choose_source
 from manyhands.cli.streams import FileLines, Lines, ReaderGone, StdoutLines, results_apart, say
 from manyhands.cli.targets import Target, load_target, parse_address
 from manyhands.errors import ManyhandsError
-
-
-class Exit(IntEnum):
-    """The exit codes of the command."""
-
-    DONE = 0
-    FAILED = 1
-    USAGE = 2
-    INTERRUPTED = 130
-    READER_GONE = 141  # what a shell reports of a program that a closed pipe ended
-
-
-class OnError(StrEnum):
-    """What a failing item does to the run."""
-
-    COLLECT = "collect"
-    RAISE = "raise"
-    SKIP = "skip"
-
-
-class Backend(StrEnum):
-    """Where the workers come from."""
-
-    AUTO = "auto"
-    SERIAL = "serial"
-    THREADS = "threads"
-    PROCESSES = "processes"
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to run: the options of the command, read and checked."""
-
-    call: Call = Call.ITEM
-    workers: int | None = None
-    backend: Backend = Backend.AUTO
-    timeout: float | None = None
-    retries: int = 0
-    on_error: OnError = OnError.COLLECT
-    chunksize: int | None = None
-    seed: int | None = None
-    out: Path | None = None
-    plain: bool = False
-    progress: ProgressKind = ProgressKind.AUTO
-    report: bool = False
 
 
 class Stopped(Exception):

@@ -26,8 +26,9 @@ def results_apart() -> Iterator[int]:
     The descriptor itself is turned as well as `sys.stdout`: what a library in C or a program that the user's
     function starts prints would otherwise end up between the results.
     """
-    if sys.stdout is not None:
-        sys.stdout.flush()
+    printed = sys.stdout
+    if printed is not None:
+        printed.flush()
     real = _duplicate(STDOUT)
     elsewhere = _duplicate(STDERR)
     os.dup2(elsewhere, STDOUT)
@@ -35,6 +36,8 @@ def results_apart() -> Iterator[int]:
         with contextlib.redirect_stdout(sys.stderr):
             yield real
     finally:
+        if printed is not None:
+            printed.flush()  # whoever printed to it all the same did not mean to print results
         os.dup2(real, STDOUT)
         os.close(elsewhere)
         os.close(real)

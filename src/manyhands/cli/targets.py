@@ -69,7 +69,7 @@ def load_target(address: Address) -> Target:
     module = _import_file(address.place) if address.is_file else _import_module(address.place)
     function = _find(module, address)
     _check_callable(function, address.text)
-    if address.is_file and _is_taken(Path(str(module.__file__))):
+    if address.is_file and module.__name__ != Path(address.place).stem:
         function = FileFunction(str(module.__file__), module.__name__, address.name)
     return Target(address.text, function, str(getattr(module, "__file__", None) or "built in"))
 
@@ -100,13 +100,9 @@ def _import_file(path: str) -> ModuleType:
     file = Path(path).absolute()
     if not file.is_file():
         raise CommandError(f"there is no file {path!r} in the folder {os.getcwd()}")  # noqa: PTH109
-    clash = _is_taken(file)
-    if clash:
-        sys.path.append(str(file.parent))
-    else:
-        _put_first(str(file.parent))
+    importable = _becomes_importable(file)
     try:
-        return load_file(str(file), _own_name(file)) if clash else importlib.import_module(file.stem)
+        return importlib.import_module(file.stem) if importable else load_file(str(file), _name_for(file))
     except (Exception, SystemExit) as error:
         raise _import_failed(path, error) from error
 
@@ -115,8 +111,20 @@ def _put_first(folder: str) -> None:
     sys.path[:] = [folder, *(other for other in sys.path if other != folder)]
 
 
-def _own_name(file: Path) -> str:
+def _name_for(file: Path) -> str:
     return f"{file.stem.replace('.', '_')}_in_{file.parent.name.replace('.', '_')}"
+
+
+def _becomes_importable(file: Path) -> bool:
+    """Put the file's folder on the path; say whether the file's name now imports it and ever did nothing else."""
+    folder = str(file.parent)
+    if not _is_taken(file):
+        _put_first(folder)
+        if not _is_taken(file):
+            return True
+        sys.path.remove(folder)
+    sys.path.append(folder)
+    return False
 
 
 def _is_taken(file: Path) -> bool:
