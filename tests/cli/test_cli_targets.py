@@ -49,6 +49,13 @@ def test_a_file_named_like_another_module_is_still_the_one_that_runs(manyhands, 
     assert ran.records[1]["error"]["type"].endswith(".Odd")
 
 
+def test_a_file_beside_a_package_of_the_same_name_is_still_the_one_that_runs(manyhands, folder):
+    (folder / "both").mkdir()
+    (folder / "both/__init__.py").write_text("def f(item): return 'the package'\n")
+    (folder / "both.py").write_text("def f(item): return 'the file'\n")
+    assert manyhands("run", "both.py:f", "a", "--backend", "processes").results == ["the file"]
+
+
 def test_exceptions_of_the_users_own_module_are_named_in_full(manyhands):
     [record] = manyhands("run", "tasks:raise_mine", "x", "--backend", "processes").records
     assert record["error"]["type"] == "tasks.Mine"

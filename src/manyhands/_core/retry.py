@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from manyhands._core.messages import no_backoff
 from manyhands.errors import OptionError
+
+_log = logging.getLogger("manyhands")
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,17 @@ class Retry:
         """Seconds to wait after so many attempts, as a function."""
         backoff = self.backoff
         if callable(backoff):
-            return backoff
+            return lambda made: _safe_delay(backoff, made)
         if backoff == 0:
             return no_backoff
         return lambda made: backoff * 2.0 ** (made - 1)
+
+
+def _safe_delay(backoff: Callable[[int], float], made: int) -> float:
+    """What the user's function says, if that is a time; a faulty one must not cost anybody a result."""
+    try:
+        delay = float(backoff(made))
+    except Exception:
+        _log.exception("Retry(backoff=...) raised; the task is tried again at once")
+        return 0.0
+    return delay if 0.0 <= delay < float("inf") else 0.0

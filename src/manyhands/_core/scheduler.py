@@ -113,6 +113,7 @@ class _Worker:
     chunks: deque[Chunk] = field(default_factory=deque)
     given: int = 0
     held: bool = False
+    stop_cancelled: bool = False  # kill it if the next inspection shows a task of a cancelled job
     doomed: tuple[int, int] | None = None  # (chunk, task) that it is being killed for
     idle_since: float = 0.0
     inspect_at: float | None = None  # after RevokeRest
@@ -226,8 +227,8 @@ class Scheduler:
         for number, worker in self._workers.items():
             if worker.state is _State.READY and any(chunk.job == event.job for chunk in worker.chunks):
                 yield from self._hold(number, worker, now)
-                if event.grace is not None and worker.kill_at is None:
-                    worker.kill_at = now + event.grace
+                if event.grace is not None:
+                    worker.kill_at = _earlier(worker.kill_at, now + event.grace)
 
     def _worker_started(self, event: WorkerStarted, now: float) -> Iterator[Command]:
         worker = self._workers.get(event.worker)
@@ -260,6 +261,9 @@ class Scheduler:
             if chunk.serial == event.chunk and event.offset is not None:
                 yield from self._death_in_task(worker, chunk, chunk.start + event.offset, now)
                 continue
+            if event.chunk is None and chunk is worker.chunks[0] and self._runs_at_most_once(chunk):
+                yield from self._lose(chunk, chunk.stop)  # they may have run: it was never heard
+                continue
             unpacking = chunk.serial == event.chunk
             between = event.chunk is None and chunk is worker.chunks[0] and worker.state is not _State.LEAVING
             if between or (unpacking and chunk.isolated):
@@ -270,20 +274,32 @@ class Scheduler:
         job = self._jobs.get(chunk.job)
         if job is None:
             return
+        if task >= chunk.stop and not job.policy.rerun_after_death:
+            yield from self._lose(chunk, chunk.stop)
+            return
         if not chunk.done <= task < chunk.stop:  # its result is out already: it died behind that task
             yield from self._resend(chunk, chunk.done, chunk.stop)
             return
         if job.policy.rerun_after_death:
             self._requeue(chunk, chunk.done, task)
-        else:  # run, but never heard of: at most once means they may not run again
-            for lost in range(chunk.done, task):
-                yield from self._fail(chunk.job, job, lost, Cause.DIED)
+        else:
+            yield from self._lose(chunk, task)
         self._requeue(chunk, task + 1, chunk.stop)
         if worker.doomed is not None and worker.doomed != (chunk.serial, task) and job.policy.rerun_after_death:
             self._requeue(chunk, task, task + 1)  # killed for a task that had just ended: this one is innocent
         else:
             cause = Cause.TIMEOUT if worker.doomed == (chunk.serial, task) else Cause.DIED
             yield from self._charge(chunk.job, job, task, cause, now)
+
+    def _runs_at_most_once(self, chunk: Chunk) -> bool:
+        job = self._jobs.get(chunk.job)
+        return job is not None and not job.policy.rerun_after_death
+
+    def _lose(self, chunk: Chunk, stop: int) -> Iterator[Command]:
+        """Give up tasks that may have run, and may not run again, since nothing was heard of their end."""
+        for task in range(chunk.done, stop):
+            if (job := self._jobs.get(chunk.job)) is not None:
+                yield from self._fail(chunk.job, job, task, Cause.DIED)
 
     def _charge(self, number: int, job: _Job, task: int, cause: Cause, now: float) -> Iterator[Command]:
         policy = job.policy
@@ -357,6 +373,12 @@ class Scheduler:
         chunk = _find(worker, event.chunk)
         if worker.held and chunk is not None:
             self._take_back(worker, chunk, event.offset)
+        if worker.stop_cancelled:
+            worker.stop_cancelled = False
+            if chunk is not None and chunk.job not in self._jobs:
+                worker.doomed = (chunk.serial, -1)  # no task is to blame, whatever it dies in
+                yield from self._kill(event.worker, worker)
+                return
         yield from self._check_timeout(event, worker, chunk, now)
 
     def _take_back(self, worker: _Worker, running: Chunk, offset: int | None) -> None:
@@ -379,7 +401,7 @@ class Scheduler:
         limit = self._timeout_of(chunk) if chunk is not None else None
         if chunk is None or limit is None:
             worker.timeout_at = now + min(timeouts)
-        elif now - event.since < limit:
+        elif now < event.since + limit:
             worker.timeout_at = event.since + limit
         else:
             task = chunk.start + event.offset if event.offset is not None else -1
@@ -403,8 +425,11 @@ class Scheduler:
     def _tick_worker(self, number: int, worker: _Worker, now: float) -> Iterator[Command]:
         if worker.kill_at is not None and worker.kill_at <= now:
             worker.kill_at = None
-            if worker.state is _State.LEAVING or self._runs_cancelled(worker):
+            if worker.state is _State.LEAVING:
                 yield from self._kill(number, worker)
+            elif worker.chunks:
+                worker.stop_cancelled = True
+                yield InspectWorker(number)
         if worker.steal_at is not None and worker.steal_at <= now:
             worker.steal_at = None
             if self._has_idle_worker() and not self._ready:
@@ -501,14 +526,16 @@ class Scheduler:
         """What any event may have made possible: send, start, steal, let go."""
         if self._ready:
             yield from self._send(now)
+        if self.limits.tasks_per_worker is not None or self._closing:
+            yield from self._let_go(now)
         if self._open:
             yield from self._start_workers()
             self._plan_steals(now)
-        if self.limits.tasks_per_worker is None and not self._closing:
-            return
+
+    def _let_go(self, now: float) -> Iterator[Command]:
+        """Retire workers that have had all their tasks, or that will get no more."""
         for number, worker in self._workers.items():
-            spent = self.limits.tasks_per_worker is not None and worker.given >= self.limits.tasks_per_worker
-            if (spent or (self._closing and not self._jobs)) and self._may_leave(worker):
+            if self._may_leave(worker) and (self._room(worker) == 0 or (self._closing and not self._jobs)):
                 yield from self._retire(number, worker, now)
 
     def _send(self, now: float) -> Iterator[Command]:
@@ -522,8 +549,8 @@ class Scheduler:
             chunk = self._cut(number, job, self._room(worker))
             worker.chunks.append(chunk)
             worker.given += chunk.stop - chunk.start
-            if job.policy.timeout is not None and worker.timeout_at is None:
-                worker.timeout_at = now + job.policy.timeout
+            if job.policy.timeout is not None:
+                worker.timeout_at = _earlier(worker.timeout_at, now + job.policy.timeout)
             yield SendChunk(name, chunk)
 
     def _freest(self, depth: int) -> tuple[int, _Worker] | None:
@@ -581,9 +608,6 @@ class Scheduler:
             worker.held, worker.inspect_at, worker.kill_at = False, None, None
             yield LiftRevoke(number)
 
-    def _runs_cancelled(self, worker: _Worker) -> bool:
-        return bool(worker.chunks) and worker.chunks[0].job not in self._jobs
-
     def _may_leave(self, worker: _Worker) -> bool:
         return worker.state is _State.READY and not worker.chunks
 
@@ -594,6 +618,10 @@ class Scheduler:
     def _kill(self, number: int, worker: _Worker) -> Iterator[Command]:
         worker.state = _State.LEAVING
         yield KillWorker(number)
+
+
+def _earlier(time: float | None, other: float) -> float:
+    return other if time is None else min(time, other)
 
 
 def _find(worker: _Worker | None, serial: int | None) -> Chunk | None:

@@ -14,6 +14,7 @@ A backend that is not ``threaded`` (serial) is driven by ``pump``, by whoever wa
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -40,6 +41,8 @@ from manyhands._engine.interface import (
 )
 from manyhands._engine.payload import send_by_value
 from manyhands.errors import ExecutorClosed, TaskTimeout, WorkerDied, WorkerStartError, WorkersUnavailable
+
+_log = logging.getLogger("manyhands")
 
 
 class Dispatcher:
@@ -184,8 +187,22 @@ class Dispatcher:
         self._carry_out()
 
     def _run(self) -> None:
-        while not self._ended.is_set():
-            self.pump()
+        try:
+            while not self._ended.is_set():
+                self.pump()
+        except BaseException as error:  # noqa: BLE001 - a fault of ours must not leave anybody waiting
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        """Say to everybody who waits that this is the end."""
+        _log.error("manyhands has failed; this is a fault in manyhands, please report it", exc_info=error)
+        with self._lock:
+            self.broken = WorkersUnavailable(f"manyhands itself has failed ({type(error).__name__}: {error})")
+            self.broken.__cause__ = error
+            jobs, self._jobs = list(self._jobs.values()), {}
+        for job in jobs:
+            job.sink.finish(self.broken)
+        self._end()
 
     def _end(self) -> None:
         if not self._ended.is_set():
@@ -288,10 +305,8 @@ class Dispatcher:
 
     def _send_chunk(self, command: m.SendChunk, _report: Report | None) -> None:
         job = self._jobs.get(command.chunk.job)
-        if job is None:
-            return
-        if not job.sink.started():
-            self.cancel(command.chunk.job)
+        if job is None or not job.sink.started():
+            self._hand_back(command)
             return
         parcel = job.ready if job.ready is not None and not command.chunk.isolated else None
         if parcel is None:
@@ -307,7 +322,14 @@ class Dispatcher:
             job.begun = True
             self.backend.send(command.worker, job, command.chunk, job.ready)
         else:
-            self.cancel(command.chunk.job)
+            self._hand_back(command)
+
+    def _hand_back(self, command: m.SendChunk) -> None:
+        """Nobody wants this chunk any more; the worker that was to have it never saw it."""
+        chunk = command.chunk
+        with self._lock:
+            self.cancel(chunk.job)
+            self._handle(m.ResultsArrived(command.worker, chunk.serial, chunk.start, ended=True))
 
     def _deliver(self, command: m.Deliver, report: Report | None) -> None:
         job = self._jobs.get(command.job)
