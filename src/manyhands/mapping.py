@@ -85,6 +85,8 @@ class _Call(Generic[R]):
         try:
             self._job = self._make_job(dispatcher, func, style)
             self._stream.open(self._job, self._feed)
+            if hasattr(items, "fileno") and dispatcher.backend.threaded:
+                self._stream.read_in_background()
         except BaseException:
             self._open = False
             self._release()

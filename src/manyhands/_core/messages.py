@@ -105,12 +105,16 @@ class ChunkRefused(NamedTuple):
 
 
 class Inspected(NamedTuple):
-    """What a worker is doing at this moment, as WorkerDied has it, and since when."""
+    """What a worker is doing at this moment, as WorkerDied has it, and since when.
+
+    ``bound``: the last offset that it may have begun; None for the one it is running.
+    """
 
     worker: int
     chunk: int | None
     offset: int | None
     since: float
+    bound: int | None = None
 
 
 class Tick:

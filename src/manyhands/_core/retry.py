@@ -58,7 +58,7 @@ def _safe_delay(backoff: Callable[[int], float], made: int) -> float:
     """What the user's function says, if that is a time; a faulty one must not cost anybody a result."""
     try:
         delay = float(backoff(made))
-    except Exception:
+    except Exception:  # noqa: BLE001 - user code
         _log.exception("Retry(backoff=...) raised; the task is tried again at once")
         return 0.0
     return delay if 0.0 <= delay < float("inf") else 0.0

@@ -2,7 +2,8 @@
 
 One slot of eight 64-bit numbers a worker. The worker writes CURRENT and SINCE before each task; the caller
 reads them after a death, or when a task may be over its time, and writes LIMIT to keep the worker from
-beginning more. Single aligned stores, no lock: a dying worker can hold nothing.
+beginning more. Looking at LIMIT takes longer than a tiny task, so the worker looks once for several and writes
+into BOUND up to which task it may go before it looks again. Single aligned stores, no lock: a dying worker can hold nothing.
 
 A *tag* names a task: chunk serial and offset in the chunk, in one number.
 """
@@ -13,7 +14,7 @@ import mmap
 import os
 from typing import Any, NamedTuple
 
-CURRENT, SINCE, LIMIT = 0, 1, 2  # places in a slot
+CURRENT, SINCE, LIMIT, BOUND = 0, 1, 2, 3  # places in a slot
 IDLE = -1  # CURRENT: nothing of the user's is running
 NO_LIMIT = (1 << 63) - 1
 _OFFSET_BITS = 24
@@ -24,11 +25,15 @@ _BYTES = SLOTS * _SLOT_WORDS * 8
 
 
 class Stamp(NamedTuple):
-    """What a slot says: chunk and offset as in the scheduler's messages, and since when (monotonic seconds)."""
+    """What a slot says: chunk and offset as in the scheduler's messages, and since when (monotonic seconds).
+
+    ``bound``: the last offset that may have begun without another look at LIMIT.
+    """
 
     chunk: int | None
     offset: int | None
     since: float
+    bound: int | None = None
 
 
 def base_tag(serial: int) -> int:
@@ -38,19 +43,21 @@ def base_tag(serial: int) -> int:
 
 def new_slot() -> list[int]:
     """A slot for a worker that lives in this process."""
-    return [IDLE, 0, NO_LIMIT]
+    return [IDLE, 0, NO_LIMIT, 0]
 
 
 def read(slot: Any) -> Stamp:
     """What the worker of this slot is doing; torn reads are tried again."""
     while True:
-        tag, since = slot[CURRENT], slot[SINCE]
+        tag, since, bound = slot[CURRENT], slot[SINCE], slot[BOUND]
         if slot[CURRENT] == tag:
             break
     if tag == IDLE:
         return Stamp(None, None, since / 1e9)
     offset = tag & UNPACKING
-    return Stamp(tag >> _OFFSET_BITS, None if offset == UNPACKING else offset, since / 1e9)
+    if offset == UNPACKING:
+        return Stamp(tag >> _OFFSET_BITS, None, since / 1e9)
+    return Stamp(tag >> _OFFSET_BITS, offset, since / 1e9, offset + max(0, bound - tag))
 
 
 class Board:
@@ -69,7 +76,7 @@ class Board:
     def clear(self, number: int) -> memoryview:
         """The slot, made ready for a new worker."""
         slot = self.slot(number)
-        slot[CURRENT], slot[SINCE], slot[LIMIT] = IDLE, 0, NO_LIMIT
+        slot[CURRENT], slot[SINCE], slot[LIMIT], slot[BOUND] = IDLE, 0, NO_LIMIT, 0
         return slot
 
     def close(self) -> None:

@@ -10,6 +10,8 @@ from manyhands._engine import board
 from manyhands._engine.context import WorkerContext
 from manyhands._engine.payload import SIMPLE
 
+TINY = 256  # a chunk of so many tasks is one of tiny tasks...
+STRIDE = 16  # ...and so many of them are begun for one look at LIMIT
 HOLE = object()  # in the place of a result, where the task failed
 
 
@@ -54,16 +56,22 @@ def run(
     slot, call, values = context.slot, work.call, outcome.values
     base = board.base_tag(work.serial)
     context.seed, context.first_tag, context.first_task = work.seed, base, work.first_task
-    clock = time.monotonic_ns
+    clock, simple, bound = time.monotonic_ns, SIMPLE, base - 1
+    stride = 1 if len(work.items) < TINY else STRIDE
     began = slot[board.SINCE] = first = clock()
     worst, worst_tag = -1, base
     for tag, item in enumerate(work.items, base):
-        slot[board.CURRENT] = tag
-        if tag > slot[board.LIMIT]:
-            break
+        if tag > bound:
+            slot[board.BOUND] = bound = tag + stride - 1
+            slot[board.CURRENT] = tag
+            slot[board.SINCE] = began
+            if tag > slot[board.LIMIT]:
+                break
+        else:
+            slot[board.CURRENT] = tag
         try:
             value = call(item)
-            if seal is not None and type(value) not in SIMPLE:
+            if type(value) not in simple and seal is not None:
                 value = seal(value)
         except passing:
             slot[board.CURRENT] = board.IDLE
@@ -76,7 +84,7 @@ def run(
         now = clock()
         if now - began > worst:
             worst, worst_tag = now - began, tag
-        began = slot[board.SINCE] = now
+        began = now
     slot[board.CURRENT] = board.IDLE
     outcome.busy = (began - first) / 1e9
     outcome.slowest, outcome.slowest_offset = max(worst, 0) / 1e9, worst_tag - base

@@ -1,6 +1,7 @@
 """A job's results as the caller reads them, and its input as far as it was read for that.
 
-The input is read in the caller's thread, never in ours: generators may hold database cursors and the like.
+The input is read in the caller's thread: generators may hold database cursors and the like. Only an input with
+a descriptor (a file, a pipe, standard input), which may keep its reader waiting, is read on a thread of its own.
 At any time at most a window of tasks is at hand: read, but their results not yet taken.
 """
 
@@ -119,16 +120,16 @@ class Stream:
                     found = self._job.source.items(task, task + 1)
                     self.arguments[task] = found[0] if found else MISSING
         self._inbox.put(piece)
-        self._tell_reader(piece.stop - piece.start)
+        self._arrived += piece.stop - piece.start
+        self._tell_reader()
 
     def finish(self, error: BaseException | None) -> None:
         """The last word."""
         self._over = True
         self._inbox.put(_End(error))
-        self._tell_reader(0)
+        self._tell_reader()
 
-    def _tell_reader(self, arrived: int) -> None:
-        self._arrived += arrived
+    def _tell_reader(self) -> None:
         if self._background is not None:
             with self._background:
                 self._background.notify()
@@ -177,6 +178,7 @@ class Stream:
             return None
         piece = self._in_turn.popleft()
         self._taken += piece.stop - piece.start
+        self._tell_reader()
         return piece
 
     def _take(self, until: float | None) -> Piece | _End | None:
@@ -190,17 +192,21 @@ class Stream:
         return self._inbox.get()
 
     def read_in_background(self) -> None:
-        """Read all of the input on a thread of its own, at most a window ahead of the workers."""
+        """Read all of the input on a thread of its own: it may wait for the outside world, and results must not."""
         self._background = threading.Condition()
         threading.Thread(target=self._read_all, name="manyhands-input", daemon=True).start()
 
     def _read_all(self) -> None:
-        feed, condition = self._feed, self._background
-        assert condition is not None  # noqa: S101 - set just before
-        while not feed.ended and not self._over:
-            with condition:
-                condition.wait_for(lambda: self._over or feed.count - self._arrived < self._window_size())
+        assert self._background is not None  # noqa: S101 - set just before
+        while not self._feed.ended and not self._over:
+            with self._background:
+                self._background.wait_for(self._has_room)
             self._pull(self._step)
+
+    def _has_room(self) -> bool:
+        # Without a window, results may pile up for a reader who comes late, but the workers' queue may not.
+        ahead = self._feed.count - (self._taken if self._window else self._arrived)
+        return self._over or ahead < self._window_size()
 
     def _window_size(self) -> int:
         return self._dispatcher.lookahead(self._number)
@@ -230,5 +236,5 @@ class Stream:
     def cancel(self, *, grace: float | None) -> None:
         """Nobody wants the rest."""
         self._over = True
-        self._tell_reader(0)
+        self._tell_reader()
         self._dispatcher.cancel(self._number, grace=grace)
