@@ -33,6 +33,7 @@ ALL = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted(DOCS.rglob("*.md"))
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 FILE_NAME = re.compile(r"# (\S+\.py)\n")
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+LOADED = re.compile(r"""(?:src=["']?|<link[^>]*href=["']?|url\(["']?|@import ["'])((?:https?:)?//[^"')>]+)""")
 SECONDS = re.compile(r"\d[\d.e-]* s\b")
 
 
@@ -169,3 +170,9 @@ def test_the_reference_shows_every_option_of_the_command_line():
 def test_the_documentation_names_no_file_that_is_not_there():
     named = re.findall(r"`((?:src|tests|examples|docs)/[\w./-]+)`", text_of(*ALL))
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_the_pages_build_without_a_warning_and_load_nothing_from_elsewhere(tmp_path):
+    pytest.importorskip("properdocs", reason="the documentation's tools are not installed")
+    run("-m", "properdocs", "build", "--strict", "-f", ROOT / "properdocs.yml", "-d", tmp_path, cwd=ROOT)
+    assert LOADED.findall(text_of(*tmp_path.rglob("*.html"), *tmp_path.rglob("*.css"))) == []

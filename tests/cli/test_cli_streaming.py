@@ -31,7 +31,6 @@ def test_a_stream_without_end_is_worked_off_until_its_reader_has_enough(folder, 
     assert ran.stderr == "141\n"
 
 
-@pytest.mark.xfail(reason="imap hands out no result while it waits for the next input")
 def test_a_result_comes_out_before_the_next_input_comes_in(started):
     process = started("run", "tasks:double", "--lines", "-")
     process.stdin.write(b"a\n")

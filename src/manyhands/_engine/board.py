@@ -3,7 +3,8 @@
 One slot of eight 64-bit numbers a worker. The worker writes CURRENT and SINCE before each task; the caller
 reads them after a death, or when a task may be over its time, and writes LIMIT to keep the worker from
 beginning more. Looking at LIMIT takes longer than a tiny task, so the worker looks once for several and writes
-into BOUND up to which task it may go before it looks again. Single aligned stores, no lock: a dying worker can hold nothing.
+into BOUND up to which task it may go before it looks again. Single aligned stores, no lock: a dying worker can
+hold nothing.
 
 A *tag* names a task: chunk serial and offset in the chunk, in one number.
 """

@@ -74,7 +74,8 @@ class Run:
 
     def _deliver(self) -> None:
         waiting: deque[Any] = deque()
-        with self._start(_remember(iter(self.source), waiting)) as results:
+        remembered = _Streamed if self.total is None else _Remembered
+        with self._start(remembered(iter(self.source), waiting)) as results:
             try:
                 for index, result in enumerate(results):
                     self._deliver_one(Outcome(index, waiting.popleft(), result))
@@ -129,11 +130,30 @@ class Run:
             say(str(self.report))
 
 
-def _remember(items: Iterator[Any], waiting: deque[Any]) -> Iterator[Any]:
-    """Pass items on, keeping each until its result comes."""
-    for item in items:
-        waiting.append(item)
-        yield item
+class _Remembered:
+    """Items passed on, each kept until its result comes."""
+
+    def __init__(self, items: Iterator[Any], waiting: deque[Any]) -> None:
+        self._items, self._waiting = items, waiting
+
+    def __iter__(self) -> _Remembered:
+        return self
+
+    def __next__(self) -> Any:
+        item = next(self._items)
+        self._waiting.append(item)
+        return item
+
+
+class _Streamed(_Remembered):
+    """Items that are read as they come: imap does not keep a result back to wait for the next of them.
+
+    It knows them by their descriptor, as it knows files and pipes.
+    """
+
+    def fileno(self) -> int:
+        """Whatever it is: only that there is one counts."""
+        return 0
 
 
 def run(target: str, inputs: Inputs, options: Options) -> Exit:
