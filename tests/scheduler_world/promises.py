@@ -142,7 +142,7 @@ class Promises:
         if worker.chunk is not None and worker.stamp()[1] is not None:
             job = self._state.jobs[worker.chunk.job]
             limit = job.policy.timeout
-            if not job.over and limit is not None and self._state.now - worker.since >= limit:
+            if not job.over and limit is not None and self._state.now >= worker.since + limit:
                 worker.overdue.add((worker.chunk.job, worker.task))
 
     def windows_are_bounded(self) -> None:

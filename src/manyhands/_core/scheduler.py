@@ -219,7 +219,7 @@ class Scheduler:
         self._open += stop - job.known
         job.known, job.closed = stop, closed
         if job.waiting():
-            self._ready[number] = job
+            self._make_ready(number, job)
         return self._maybe_finish(number, job)
 
     def _job_cancelled(self, event: JobCancelled, now: float) -> Iterator[Command]:
@@ -483,7 +483,15 @@ class Scheduler:
         if job is not None:
             job.again.append(span)
             job.again_tasks += span.stop - span.start
-            self._ready.setdefault(number, job)
+            self._make_ready(number, job)
+
+    def _make_ready(self, number: int, job: _Job) -> None:
+        """It has something to send. One that comes back does not queue behind younger ones."""
+        if number not in self._ready:
+            late = bool(self._ready) and number < next(reversed(self._ready))
+            self._ready[number] = job
+            if late:
+                self._ready = dict(sorted(self._ready.items()))
 
     def _resend(
         self, chunk: Chunk, start: int, stop: int, *, strikes: int = 0, isolated: bool = False

@@ -16,6 +16,7 @@ import os
 from typing import Any, NamedTuple
 
 CURRENT, SINCE, LIMIT, BOUND = 0, 1, 2, 3  # places in a slot
+SLACK = 1_000_000  # SINCE may lie so many nanoseconds before the beginning of the task, never after it
 IDLE = -1  # CURRENT: nothing of the user's is running
 NO_LIMIT = (1 << 63) - 1
 _OFFSET_BITS = 24
@@ -58,7 +59,7 @@ def read(slot: Any) -> Stamp:
     offset = tag & UNPACKING
     if offset == UNPACKING:
         return Stamp(tag >> _OFFSET_BITS, None, since / 1e9)
-    return Stamp(tag >> _OFFSET_BITS, offset, since / 1e9, offset + max(0, bound - tag))
+    return Stamp(tag >> _OFFSET_BITS, offset, (since + SLACK) / 1e9, offset + max(0, bound - tag))
 
 
 class Board:

@@ -11,7 +11,7 @@ from manyhands._engine.context import WorkerContext
 from manyhands._engine.payload import SIMPLE
 
 TINY = 256  # a chunk of so many tasks is one of tiny tasks...
-STRIDE = 16  # ...and so many of them are begun for one look at LIMIT
+STRIDE = 16  # ...and so many of them, or a millisecond's worth, are begun for one look at LIMIT
 HOLE = object()  # in the place of a result, where the task failed
 
 
@@ -58,13 +58,13 @@ def run(
     context.seed, context.first_tag, context.first_task = work.seed, base, work.first_task
     clock, simple, bound = time.monotonic_ns, SIMPLE, base - 1
     stride = 1 if len(work.items) < TINY else STRIDE
-    began = slot[board.SINCE] = first = clock()
+    began = since = slot[board.SINCE] = first = clock()
     worst, worst_tag = -1, base
     for tag, item in enumerate(work.items, base):
         if tag > bound:
             slot[board.BOUND] = bound = tag + stride - 1
             slot[board.CURRENT] = tag
-            slot[board.SINCE] = began
+            slot[board.SINCE] = since = began
             if tag > slot[board.LIMIT]:
                 break
         else:
@@ -84,6 +84,8 @@ def run(
         now = clock()
         if now - began > worst:
             worst, worst_tag = now - began, tag
+        if now - since > board.SLACK:
+            slot[board.SINCE], bound = now, tag
         began = now
     slot[board.CURRENT] = board.IDLE
     outcome.busy = (began - first) / 1e9
