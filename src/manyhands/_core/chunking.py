@@ -1,8 +1,8 @@
 """How many tasks travel together, and how many chunks a worker holds.
 
 Too small, and sending costs more than running; too large, and at the end one worker toils while the others
-idle. So: aim at a few milliseconds of work, grow from what was tried step by step (twice, or eight times while a
-chunk is next to nothing), and never give a worker more than its share of what remains.
+idle. So: aim at a few milliseconds of work, grow from what was tried step by step (twice, or up to sixteen times
+while a chunk is next to nothing), and never give a worker more than its share of what remains.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ MIN_DEPTH = 2  # one running, one at hand
 MAX_DEPTH = 16
 DEPTH_SECONDS = 0.002  # work at hand in a worker, so that it never waits for a message
 GROWTH = 2  # of the next chunk over the largest so far
-QUICK_GROWTH = 8  # while even that would take far less than the target
+QUICK_GROWTH = 16  # while even that would take less than half the target
 _MEMORY = 0.5  # weight of the newest chunk in the running mean; a guess
 
 
@@ -52,7 +52,7 @@ class Chunker:
             self.per_task = old + _MEMORY * (new - old)
         if tasks >= self._proven:
             self._proven = tasks
-            self._growth = QUICK_GROWTH if seconds < TARGET_SECONDS / QUICK_GROWTH**2 else GROWTH
+            self._growth = min(QUICK_GROWTH, max(GROWTH, int(TARGET_SECONDS / 2 / max(seconds, 1e-9))))
 
     def depth(self, size: int) -> int:
         """Chunks of this size that a worker should hold at once."""

@@ -105,16 +105,12 @@ class ChunkRefused(NamedTuple):
 
 
 class Inspected(NamedTuple):
-    """What a worker is doing at this moment, as WorkerDied has it, and since when.
-
-    ``bound``: the last offset that it may have begun; None for the one it is running.
-    """
+    """What a worker is doing at this moment, as WorkerDied has it, and since when."""
 
     worker: int
     chunk: int | None
     offset: int | None
     since: float
-    bound: int | None = None
 
 
 class Tick:

@@ -372,7 +372,7 @@ class Scheduler:
             return
         chunk = _find(worker, event.chunk)
         if worker.held and chunk is not None:
-            self._take_back(worker, chunk, event.offset if event.bound is None else event.bound)
+            self._take_back(worker, chunk, event.offset)
         if worker.stop_cancelled:
             worker.stop_cancelled = False
             if chunk is not None and chunk.job not in self._jobs:

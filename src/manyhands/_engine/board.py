@@ -2,9 +2,7 @@
 
 One slot of eight 64-bit numbers a worker. The worker writes CURRENT and SINCE before each task; the caller
 reads them after a death, or when a task may be over its time, and writes LIMIT to keep the worker from
-beginning more. Looking at LIMIT takes longer than a tiny task, so the worker looks once for several and writes
-into BOUND up to which task it may go before it looks again. Single aligned stores, no lock: a dying worker can
-hold nothing.
+beginning more. Single aligned stores, no lock: a dying worker can hold nothing.
 
 A *tag* names a task: chunk serial and offset in the chunk, in one number.
 """
@@ -15,8 +13,7 @@ import mmap
 import os
 from typing import Any, NamedTuple
 
-CURRENT, SINCE, LIMIT, BOUND = 0, 1, 2, 3  # places in a slot
-SLACK = 1_000_000  # SINCE may lie so many nanoseconds before the beginning of the task, never after it
+CURRENT, SINCE, LIMIT = 0, 1, 2  # places in a slot
 IDLE = -1  # CURRENT: nothing of the user's is running
 NO_LIMIT = (1 << 63) - 1
 _OFFSET_BITS = 24
@@ -27,15 +24,11 @@ _BYTES = SLOTS * _SLOT_WORDS * 8
 
 
 class Stamp(NamedTuple):
-    """What a slot says: chunk and offset as in the scheduler's messages, and since when (monotonic seconds).
-
-    ``bound``: the last offset that may have begun without another look at LIMIT.
-    """
+    """What a slot says: chunk and offset as in the scheduler's messages, and since when (monotonic seconds)."""
 
     chunk: int | None
     offset: int | None
     since: float
-    bound: int | None = None
 
 
 def base_tag(serial: int) -> int:
@@ -45,21 +38,19 @@ def base_tag(serial: int) -> int:
 
 def new_slot() -> list[int]:
     """A slot for a worker that lives in this process."""
-    return [IDLE, 0, NO_LIMIT, 0]
+    return [IDLE, 0, NO_LIMIT]
 
 
 def read(slot: Any) -> Stamp:
     """What the worker of this slot is doing; torn reads are tried again."""
     while True:
-        tag, since, bound = slot[CURRENT], slot[SINCE], slot[BOUND]
+        tag, since = slot[CURRENT], slot[SINCE]
         if slot[CURRENT] == tag:
             break
     if tag == IDLE:
         return Stamp(None, None, since / 1e9)
     offset = tag & UNPACKING
-    if offset == UNPACKING:
-        return Stamp(tag >> _OFFSET_BITS, None, since / 1e9)
-    return Stamp(tag >> _OFFSET_BITS, offset, (since + SLACK) / 1e9, offset + max(0, bound - tag))
+    return Stamp(tag >> _OFFSET_BITS, None if offset == UNPACKING else offset, since / 1e9)
 
 
 class Board:
@@ -78,7 +69,7 @@ class Board:
     def clear(self, number: int) -> memoryview:
         """The slot, made ready for a new worker."""
         slot = self.slot(number)
-        slot[CURRENT], slot[SINCE], slot[LIMIT], slot[BOUND] = IDLE, 0, NO_LIMIT, 0
+        slot[CURRENT], slot[SINCE], slot[LIMIT] = IDLE, 0, NO_LIMIT
         return slot
 
     def close(self) -> None:

@@ -385,7 +385,7 @@ class Dispatcher:
         stamp = self.backend.inspect(command.worker)
         if stamp is not None:
             with self._lock:
-                self._handle(m.Inspected(command.worker, stamp.chunk, stamp.offset, stamp.since, stamp.bound))
+                self._handle(m.Inspected(command.worker, stamp.chunk, stamp.offset, stamp.since))
 
     def _retire_worker(self, command: m.RetireWorker, _report: Report | None) -> None:
         with self._lock:

@@ -6,7 +6,7 @@ To the worker::
     AROUND   -                              + surroundings, when they have changed
     FUNCTION key                            + the packed function
     FORGET   keys                           functions that will not be needed again
-    CHUNK    serial, first task, key, style, seed, retry_on, sizes   + the packed inputs
+    CHUNK    serial, first task, key, style, seed, retry_on, timed, sizes   + the packed inputs
     STOP     -                              leave when done
 
 To the caller::

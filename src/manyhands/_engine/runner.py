@@ -11,7 +11,7 @@ from manyhands._engine.context import WorkerContext
 from manyhands._engine.payload import SIMPLE
 
 TINY = 256  # a chunk of so many tasks is one of tiny tasks...
-STRIDE = 16  # ...and so many of them, or a millisecond's worth, are begun for one look at LIMIT
+SLICE = 64  # ...and these are timed and reported by so many
 HOLE = object()  # in the place of a result, where the task failed
 
 
@@ -24,6 +24,7 @@ class Work(NamedTuple):
     call: Callable[[Any], Any]
     seed: int | None = None
     retry_on: tuple[type[BaseException], ...] = ()
+    timed: bool = False  # there is a timeout: it must be seen when each task began
 
 
 class Outcome:
@@ -53,40 +54,107 @@ def run(
     ``seal`` makes a result ready to travel, at once, so that a result that cannot is its own task's trouble.
     Exceptions in ``passing`` are not the task's own (Ctrl-C in the caller's thread) and go through.
     """
-    slot, call, values = context.slot, work.call, outcome.values
     base = board.base_tag(work.serial)
     context.seed, context.first_tag, context.first_task = work.seed, base, work.first_task
-    clock, simple, bound = time.monotonic_ns, SIMPLE, base - 1
-    stride = 1 if len(work.items) < TINY else STRIDE
-    began = since = slot[board.SINCE] = first = clock()
-    worst, worst_tag = -1, base
-    for tag, item in enumerate(work.items, base):
-        if tag > bound:
-            slot[board.BOUND] = bound = tag + stride - 1
+    runner = _Runner(work, context.slot, outcome, seal, describe, passing)
+    began = time.monotonic_ns()
+    try:
+        if len(work.items) >= TINY and not work.timed:
+            runner.run_tiny(began)
+        else:
+            runner.run_each(began)
+    finally:
+        context.slot[board.CURRENT] = board.IDLE
+    outcome.busy = (time.monotonic_ns() - began) / 1e9
+
+
+class _Runner(NamedTuple):
+    """One run. Both loops stamp each task and look at LIMIT before its function is called."""
+
+    work: Work
+    slot: Any
+    outcome: Outcome
+    seal: Callable[[Any], Any] | None
+    describe: Callable[[BaseException], Any]
+    passing: tuple[type[BaseException], ...]
+
+    def run_each(self, began: int) -> None:
+        """Time every task."""
+        slot, call, seal, values = self.slot, self.work.call, self.seal, self.outcome.values
+        clock, base = time.monotonic_ns, board.base_tag(self.work.serial)
+        worst = -1
+        for tag, item in enumerate(self.work.items, base):
+            slot[board.SINCE] = began
             slot[board.CURRENT] = tag
-            slot[board.SINCE] = since = began
             if tag > slot[board.LIMIT]:
                 break
-        else:
-            slot[board.CURRENT] = tag
-        try:
-            value = call(item)
-            if type(value) not in simple and seal is not None:
-                value = seal(value)
-        except passing:
-            slot[board.CURRENT] = board.IDLE
-            raise
-        except BaseException as error:  # noqa: BLE001 - SystemExit and the like are the task's own, too
-            value = HOLE
-            retry = isinstance(error, work.retry_on)
-            outcome.errors.append((tag - base, describe(error), retry))
-        values.append(value)
-        now = clock()
-        if now - began > worst:
-            worst, worst_tag = now - began, tag
-        if now - since > board.SLACK:
-            slot[board.SINCE], bound = now, tag
-        began = now
-    slot[board.CURRENT] = board.IDLE
-    outcome.busy = (began - first) / 1e9
-    outcome.slowest, outcome.slowest_offset = max(worst, 0) / 1e9, worst_tag - base
+            try:
+                value = call(item)
+                if seal is not None and type(value) not in SIMPLE:
+                    value = seal(value)
+            except self.passing:
+                raise
+            except BaseException as error:  # noqa: BLE001 - SystemExit and the like are the task's own, too
+                value = self._failed(tag - base, error)
+            values.append(value)
+            now = clock()
+            if now - began > worst:
+                worst, self.outcome.slowest_offset = now - began, tag - base
+            began = now
+        self.outcome.slowest = max(worst, 0) / 1e9
+
+    def run_tiny(self, began: int) -> None:
+        """Time tasks of a microsecond by the slice: the clock takes as long as one of them.
+
+        The price: their results come out by the slice, and the slowest is known as the mean of its slice.
+        """
+        slot, call, items, outcome = self.slot, self.work.call, self.work.items, self.outcome
+        current, limit = board.CURRENT, board.LIMIT
+        base = board.base_tag(self.work.serial)
+        for start in range(0, len(items), SLICE):
+            slot[board.SINCE] = began
+            values: list[Any] = []
+            append = values.append
+            tasks = enumerate(items[start : start + SLICE], base + start)
+            stopped = False
+            while True:
+                try:
+                    for tag, item in tasks:
+                        slot[current] = tag
+                        if tag > slot[limit]:
+                            stopped = True
+                            break
+                        append(call(item))
+                    break
+                except self.passing:
+                    outcome.values += values
+                    raise
+                except BaseException as error:  # noqa: BLE001
+                    append(self._failed(start + len(values), error))
+            if self.seal is not None and not SIMPLE.issuperset(map(type, values)):
+                self._seal_all(values, base + start)
+            outcome.values += values
+            if stopped:
+                return
+            now = time.monotonic_ns()
+            mean = (now - began) / len(values) / 1e9
+            if mean > outcome.slowest:
+                outcome.slowest, outcome.slowest_offset = mean, start
+            began = now
+
+    def _seal_all(self, values: list[Any], first_tag: int) -> None:
+        """Make a slice's results ready to travel, each under its own stamp."""
+        assert self.seal is not None  # noqa: S101 - only called if there is one
+        base = board.base_tag(self.work.serial)
+        for index, value in enumerate(values):
+            if type(value) in SIMPLE or value is HOLE:
+                continue
+            self.slot[board.CURRENT] = first_tag + index
+            try:
+                values[index] = self.seal(value)
+            except BaseException as error:  # noqa: BLE001
+                values[index] = self._failed(first_tag - base + index, error)
+
+    def _failed(self, offset: int, error: BaseException) -> object:
+        self.outcome.errors.append((offset, self.describe(error), isinstance(error, self.work.retry_on)))
+        return HOLE

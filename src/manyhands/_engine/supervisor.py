@@ -211,7 +211,7 @@ class Supervisor:
         self._send_function(worker, record, job)
         message = (
             int(Kind.CHUNK), chunk.serial, chunk.start, job.shipment.key, int(job.style), job.seed,
-            parcel.retry_on, parcel.sizes,
+            parcel.retry_on, job.policy.timeout is not None, parcel.sizes,
         )  # fmt: skip
         self._write(worker, record, message, parcel.buffers)
 

@@ -152,7 +152,7 @@ class Worker:
     # --- a chunk ----------------------------------------------------------------------------------------------
 
     def _run(self, frame: Frame) -> None:
-        _, serial, first_task, key, style, seed, retry_on, sizes = frame.message
+        _, serial, first_task, key, style, seed, retry_on, timed, sizes = frame.message
         began = time.monotonic()
         slot = self._context.slot
         slot[board.SINCE] = time.monotonic_ns()
@@ -176,7 +176,7 @@ class Worker:
             except BaseException as error:  # noqa: BLE001 - user code in __setstate__
                 self._refuse(serial, None, packed, error)
                 return
-        work = runner.Work(serial, first_task, items, call, seed, self._retry_classes(retry_on))
+        work = runner.Work(serial, first_task, items, call, seed, self._retry_classes(retry_on), timed)
         del frame
         outcome = self._reporter.begin(serial, len(items))
         runner.run(work, self._context, outcome, seal=_seal, describe=faults.describe)

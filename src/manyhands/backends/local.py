@@ -31,7 +31,9 @@ def parcel(job: Job, chunk: Chunk) -> Parcel:
     """The chunk's inputs, as they are."""
     items: Sequence[Any] = job.source.items(chunk.start, chunk.stop)
     call = caller(job.shipment.func, job.style)
-    return Parcel(runner.Work(chunk.serial, chunk.start, items, call, job.seed, job.retry_on))
+    return Parcel(
+        runner.Work(chunk.serial, chunk.start, items, call, job.seed, job.retry_on, job.policy.timeout is not None)
+    )
 
 
 def results(worker: int, serial: int, outcome: runner.Outcome, first: int, seconds: float | None) -> Results:
