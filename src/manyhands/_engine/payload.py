@@ -18,7 +18,7 @@ import contextlib
 import io
 import pickle
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 from weakref import WeakSet
 
@@ -193,8 +193,13 @@ def _make_pickler() -> Any:
                     return self._mark(cp._dynamic_class_reduce(obj))
                 return self._mark(super().reducer_override(obj))
             if callable(obj) and _is_by_value(obj) and hasattr(obj, "__code__"):
-                return self._dynamic_function_reduce(obj)
-            return super().reducer_override(obj)
+                return self._mark_function(self._dynamic_function_reduce(obj))
+            return self._mark_function(super().reducer_override(obj))
+
+        def _mark_function(self, reduced: Any) -> Any:
+            if self.reply or not isinstance(reduced, tuple) or reduced[-1] is not cp._function_setstate:
+                return reduced
+            return (*reduced[:-1], _receive_function)
 
         def _mark(self, reduced: Any) -> Any:
             # Only on the way out: the setter runs in the worker and notes that the class is the caller's.
@@ -215,6 +220,29 @@ def _receive_class(cls: type, state: Any) -> type:
     _received.add(cls)
     received: type = cp._class_setstate(cls, state)
     return received
+
+
+# In a worker, by module: the globals that its initializer has set, which functions that come later shall see.
+_initialised: dict[str, dict[str, Any]] = {}
+
+
+def _receive_function(func: Any, state: Any) -> None:
+    from cloudpickle import cloudpickle as cp
+
+    cp._function_setstate(func, state)
+    if func.__module__ in _initialised:
+        func.__globals__.update(_initialised[func.__module__])
+
+
+def run_initializer(initializer: Callable[..., object], initargs: tuple[Any, ...]) -> None:
+    """Call it. What came by value has globals of its own; what it sets there is kept for the tasks' functions."""
+    inner = getattr(initializer, "__func__", initializer)
+    namespace = getattr(inner, "__globals__", None)
+    before = dict(namespace) if namespace is not None else {}
+    initializer(*initargs)
+    if namespace is not None:
+        changed = {k: v for k, v in namespace.items() if k not in before or before[k] is not v}
+        _initialised[inner.__module__] = changed
 
 
 def _own_class(tracker_id: str) -> type:

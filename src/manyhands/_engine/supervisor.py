@@ -113,7 +113,8 @@ class Supervisor:
     def start(self, worker: int) -> None:
         """Begin to start a worker; what goes wrong is reported."""
         try:
-            hello = self._greeting()
+            around = surroundings.take()
+            hello = self._greeting(around)
             ours, theirs = socket.socketpair()
         except NotSendable as error:
             self._reports.append(NotStarted(worker, _initializer_error(error), fatal=True))
@@ -137,15 +138,16 @@ class Supervisor:
             self._reports.append(NotStarted(worker, _start_error(error)))
             return
         record.known.update(dict.fromkeys(self._inherited))
+        record.around = around
         self._workers[worker] = record
         self._selector.register(ours, selectors.EVENT_READ, partial(self._receive, worker))
         self._write(worker, record, hello[0], hello[1])
 
-    def _greeting(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    def _greeting(self, around: surroundings.Surroundings) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         settings = self._settings
-        buffers: list[Any] = [payload.pack(surroundings.take()).data]
+        buffers: list[Any] = [payload.pack(around).data]
         if settings.initializer is not None:
-            packed = _pack_initializer(settings.initializer, settings.initargs)
+            packed = _pack_initializer(settings)
             buffers += [packed.data, *packed.buffers]
         return (Kind.HELLO, settings.threads), tuple(buffers)
 
@@ -459,9 +461,10 @@ def _with_packed(told: tuple[Any, ...]) -> tuple[Any, ...]:
     return (Packed(*packed) if packed is not None else None, *told[1:])
 
 
-def _pack_initializer(initializer: Callable[..., object], initargs: tuple[Any, ...]) -> Packed:
+def _pack_initializer(settings: Settings) -> Packed:
     try:
-        return payload.pack((initializer, initargs))
+        # In a fork, a named initializer is the caller's own, and sets the globals that functions there use.
+        return payload.pack((settings.initializer, settings.initargs), main_by_name=settings.start_method == "fork")
     except Exception as error:
         raise NotSendable(
             f"the initializer or its arguments cannot be sent to worker processes: {type(error).__name__}: {error}"

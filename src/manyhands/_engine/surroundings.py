@@ -66,21 +66,33 @@ def _lowest_log_level() -> int:
     return max(lowest, root.manager.disable + 1)
 
 
-def apply(wanted: Surroundings, threads: int) -> None:
-    """Make this process's surroundings those; ``threads`` is the worker's share of the cores."""
-    for name in set(os.environ) - set(wanted.environ) - set(THREAD_VARIABLES):
-        del os.environ[name]
-    os.environ.update(wanted.environ)
+def apply(wanted: Surroundings, before: Surroundings | None, threads: int) -> None:
+    """Make this process's surroundings those, as far as they differ from ``before``.
+
+    What an initializer or a task has changed here stays, unless the caller has changed the same thing since.
+    ``threads`` is the worker's share of the cores.
+    """
+    if before is None or wanted.environ != before.environ:
+        _apply_environ(wanted.environ, dict(os.environ) if before is None else before.environ)
     for name in THREAD_VARIABLES:
         os.environ.setdefault(name, str(threads))
-    if wanted.cwd is not None:
+    if wanted.cwd is not None and (before is None or wanted.cwd != before.cwd):
         with contextlib.suppress(OSError):
             os.chdir(wanted.cwd)
-    sys.path[:] = wanted.path
-    warnings.filters[:] = wanted.filters  # type: ignore[index]
-    # A library's own remark on forking in the presence of our one helper thread would help nobody.
-    warnings.filterwarnings("ignore", message=".*multi-threaded, use of fork.*", category=DeprecationWarning)
-    logging.getLogger().setLevel(wanted.log_level)
+    if before is None or wanted.path != before.path:
+        sys.path[:] = wanted.path
+    if before is None or wanted.filters != before.filters:
+        warnings.filters[:] = wanted.filters  # type: ignore[index]
+        # A library's remark on forking in the presence of our one helper thread would help nobody.
+        warnings.filterwarnings("ignore", message=".*multi-threaded, use of fork.*", category=DeprecationWarning)
+    if before is None or wanted.log_level != before.log_level:
+        logging.getLogger().setLevel(wanted.log_level)
+
+
+def _apply_environ(wanted: dict[str, str], before: dict[str, str]) -> None:
+    for name in set(before) - set(wanted) - set(THREAD_VARIABLES):
+        os.environ.pop(name, None)
+    os.environ.update({name: value for name, value in wanted.items() if before.get(name) != value})
 
 
 def reseed() -> None:

@@ -99,6 +99,7 @@ class Worker:
         self._owner = os.getpid()
         self._context = WorkerContext(slot)
         self._threads = 1
+        self._around: surroundings.Surroundings | None = None
         self._functions: dict[bytes, Packed] = {}
         self._loaded = dict(inherited)
         self._retry_on: dict[bytes, tuple[type[BaseException], ...]] = {b"": ()}
@@ -125,7 +126,7 @@ class Worker:
             elif kind == Kind.FORGET:
                 self._forget(frame.message[1])
             elif kind == Kind.AROUND:
-                surroundings.apply(payload.unpack(Packed(frame.buffers[0])), self._threads)
+                self._take_surroundings(frame)
             elif kind == Kind.HELLO:
                 self._greet(frame)
             elif kind == Kind.STOP:
@@ -134,15 +135,20 @@ class Worker:
 
     def _greet(self, frame: Frame) -> None:
         self._threads = self._context.share = frame.message[1]
-        surroundings.apply(payload.unpack(Packed(frame.buffers[0])), self._threads)
+        self._take_surroundings(frame)
         if len(frame.buffers) > 1:
             try:
                 initializer, initargs = payload.unpack(Packed(frame.buffers[1], frame.buffers[2:]))
-                initializer(*initargs)
+                payload.run_initializer(initializer, initargs)
             except BaseException as error:  # noqa: BLE001 - SystemExit is a failure, too
                 self._send((Kind.UNFIT, tuple(faults.describe(error))))
                 os._exit(1)
         self._send((Kind.READY, os.getpid()))
+
+    def _take_surroundings(self, frame: Frame) -> None:
+        wanted = payload.unpack(Packed(frame.buffers[0]))
+        surroundings.apply(wanted, self._around, self._threads)
+        self._around = wanted
 
     def _forget(self, keys: Sequence[bytes]) -> None:
         for key in keys:
