@@ -21,7 +21,7 @@ from manyhands.errors import ExecutorClosed, WorkersUnavailable
 
 pytestmark = pytest.mark.timeout(30)
 
-SOON = 20.0  # seconds: far more than anything here takes, far less than for ever
+SOON = 10.0  # seconds: far more than anything here takes, far less than for ever
 
 
 def gate_at(path):

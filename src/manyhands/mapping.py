@@ -20,6 +20,7 @@ from manyhands._engine.protocol import Style
 from manyhands._engine.showing import MISSING, add_note, short_repr
 from manyhands._engine.stream import IteratorFeed, SequenceFeed, Stream
 from manyhands._engine.surroundings import take as take_surroundings
+from manyhands._engine.tally import Tally
 from manyhands.errors import OptionError, RemoteTraceback
 from manyhands.executor import lend, submit_shared
 from manyhands.options import CommonOptions, Options, gather
@@ -78,6 +79,7 @@ class _Call(Generic[R]):
         self._place = options.place()
         self._feed = _feed(items)
         self._failures = self._tasks = 0
+        self._tally = Tally()
         self._meter = Meter(options.progress, options.desc, _length(items) if options.total is None else options.total)
         dispatcher, self._release = lend(options, func)
         self._stream = Stream(dispatcher, ordered=how.ordered, window=how.window)
@@ -103,6 +105,7 @@ class _Call(Generic[R]):
             seed=options.seed,
             retry_on=options.retry_on(),
             around=take_surroundings() if self._place[0] == "processes" else None,
+            tally=self._tally,
         )
 
     def values(self) -> Generator[R | _Raise, None, None]:
@@ -169,7 +172,7 @@ class _Call(Generic[R]):
     def _failure(self, index: int, error: BaseException) -> Failure:
         cause = error.__cause__
         text = cause.text if isinstance(cause, RemoteTraceback) else _traceback_of(error)
-        attempts = 1 + self._job.tally.retried.get(index, 0)
+        attempts = 1 + self._tally.retried.get(index, 0)
         return Failure(index, error, self._argument(index), attempts, text)
 
     def end(self, *, grace: float | None) -> None:
@@ -184,7 +187,7 @@ class _Call(Generic[R]):
             courier.flush()  # what workers said comes before what the caller says next
             self._meter.close()
             made = reports.make(
-                self._job.tally, backend=backend, workers=workers, tasks=self._tasks, failures=self._failures
+                self._tally, backend=backend, workers=workers, tasks=self._tasks, failures=self._failures
             )
         finally:
             self._release()

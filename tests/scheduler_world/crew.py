@@ -78,7 +78,6 @@ class Crew:
             self.die(number)  # told to go, it goes
         else:
             worker.chunk, worker.task, worker.since = given, given.start, self._state.now
-            worker.bound = given.start - 1
             worker.stage = Stage.UNPACKING  # of the function, even if each item comes by itself
 
     def _unpack(self, number: int, worker: Worker, given: Given) -> None:
@@ -102,12 +101,9 @@ class Crew:
     def _show_task(self, worker: Worker, given: Given) -> None:
         worker.stage = Stage.SHOWING if worker.task < given.stop else Stage.ENDING
         worker.since = self._state.now
-        worker.looks = worker.task > worker.bound
-        if worker.looks:  # and then goes on for some tasks: looking takes longer than a tiny one
-            worker.bound = worker.task + 2 * self._choose(2)
 
     def _begin(self, number: int, worker: Worker, given: Given) -> None:
-        if worker.revoked and worker.looks:
+        if worker.revoked:
             worker.stage = Stage.ENDING
             return
         worker.stage = Stage.RUNNING

@@ -103,8 +103,6 @@ class Worker:
     stage: Stage = Stage.IDLE
     chunk: Given | None = None
     task: int = 0  # of the chunk, running or to run next
-    bound: int = 0  # the last task that it may begin without looking whether it may
-    looks: bool = True  # whether it may, before it begins the task it shows
     since: float = 0.0
     failed: list[tuple[int, bool]] = field(default_factory=list)  # not reported yet
 
@@ -113,11 +111,6 @@ class Worker:
         if self.chunk is None or self.stage in {Stage.IDLE, Stage.ENDING}:
             return None, None
         return self.chunk.serial, None if self.stage is Stage.UNPACKING else self.task - self.chunk.start
-
-    def shown_bound(self) -> int | None:
-        """The last offset that it may have begun, as its slot shows."""
-        serial, offset = self.stamp()
-        return None if serial is None or offset is None or self.chunk is None else self.bound - self.chunk.start
 
     def finished(self) -> int:
         """Tasks of the chunk that have run, as a task number."""

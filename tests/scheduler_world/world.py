@@ -87,7 +87,7 @@ class World:
         elif worker is None:
             return
         elif isinstance(command, m.InspectWorker):
-            self.tell(m.Inspected(command.worker, *worker.stamp(), worker.since, worker.shown_bound()))
+            self.tell(m.Inspected(command.worker, *worker.stamp(), worker.since))
         elif isinstance(command, m.RevokeRest | m.LiftRevoke):
             worker.revoked = isinstance(command, m.RevokeRest)
         elif isinstance(command, m.KillWorker):

@@ -15,6 +15,7 @@ A backend that is not ``threaded`` (serial) is driven by ``pump``, by whoever wa
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -59,6 +60,8 @@ class Dispatcher:
         self._numbers = count()
         self._started: dict[int, float] = {}  # worker: when its start was asked
         self._start_error: WorkersUnavailable | None = None
+        self._sleeps_until = 0.0  # when the loop looks at the clock again
+        self._decisions = 0  # how often the scheduler was told something
         self._closing = False
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
@@ -171,20 +174,32 @@ class Dispatcher:
     # --- the loop -----------------------------------------------------------------------------------------------
 
     def pump(self) -> None:
-        """One round: carry out, wait for something to happen, tell the scheduler."""
-        self._carry_out()
+        """One round: carry out, wait for something to happen, tell the scheduler.
+
+        Results are delivered last before the wait: whoever waits for one needs the interpreter's lock next.
+        """
         with self._lock:
             if self._closing and self._scheduler.idle and not self._scheduler.workers and not self._later:
                 self._end()
                 return
-            deadline = self._scheduler.next_deadline()
+            deadline, decisions = self._next_deadline(), self._decisions
+        self._carry_out()
+        if decisions != self._decisions:  # carrying out has changed things: what is due may be something else
+            with self._lock:
+                deadline = self._next_deadline()
         timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
         for report in self.backend.wait(0.0 if self._later else timeout):
             self._take(report)
         if deadline is not None and deadline <= time.monotonic():
             with self._lock:
                 self._handle(m.Tick())
-        self._carry_out()
+        if not self.backend.threaded:
+            self._carry_out()  # whoever drives this looks for results next
+
+    def _next_deadline(self) -> float | None:
+        deadline = self._scheduler.next_deadline()
+        self._sleeps_until = math.inf if deadline is None else deadline
+        return deadline
 
     def _run(self) -> None:
         try:
@@ -220,12 +235,19 @@ class Dispatcher:
                     thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                     thread.start()
                     self._thread = thread
-        elif self._later or self._closing:
+        elif self._later or self._closing or self._is_due_sooner():
             self.backend.wake()
+
+    def _is_due_sooner(self) -> bool:
+        """Something will be due before the loop means to look again."""
+        with self._lock:
+            deadline = self._scheduler.next_deadline()
+            return deadline is not None and deadline < self._sleeps_until
 
     def _handle(self, event: m.Event, report: Report | None = None, *, direct: int | None = None) -> m.SendChunk | None:
         """Tell the scheduler; queue its commands. A chunk of job ``direct`` is not queued but returned."""
         found = None
+        self._decisions += 1
         for command in self._scheduler.handle(event, time.monotonic()):
             if direct is not None and type(command) is m.SendChunk and command.chunk.job == direct and not self._later:
                 found = command
@@ -251,17 +273,17 @@ class Dispatcher:
         chunk = self._scheduler.chunk(report.worker, report.serial)
         if chunk is None:
             return  # of a worker that is given up: its tasks run elsewhere
-        report = report._replace(task=chunk.start + report.first)
-        stats = report.stats
-        if stats is not None and (job := self._jobs.get(chunk.job)):
+        first, stats = chunk.start + report.first, report.stats
+        report.task = first
+        if stats is not None and (job := self._jobs.get(chunk.job)) and job.tally is not None:
             slowest = chunk.start + stats.slowest_offset
             if job.tally.add(report.worker, slowest, stats):
                 job.tally.arguments[slowest] = next(iter(job.source.items(slowest, slowest + 1)), None)
         event = m.ResultsArrived(
             report.worker,
             report.serial,
-            report.task + report.batch.count,
-            tuple((report.task + offset, retry) for offset, retry in report.failed),
+            first + report.batch.count,
+            tuple([(first + offset, retry) for offset, retry in report.failed]) if report.failed else (),
             ended=stats is not None,
             seconds=stats.seconds if stats is not None else 0.0,
         )
@@ -312,7 +334,8 @@ class Dispatcher:
         if parcel is None:
             parcel = self.backend.pack(job, command.chunk)  # user code may run here: not under the lock
         with self._lock:
-            job.tally.first_chunk = job.tally.first_chunk or time.monotonic()
+            if job.tally is not None and job.tally.first_chunk is None:
+                job.tally.first_chunk = time.monotonic()
             job.begun = True
             self.backend.send(command.worker, job, command.chunk, parcel)
 
@@ -362,7 +385,7 @@ class Dispatcher:
         )
 
     def _retry_task(self, command: m.RetryTask, _report: Report | None) -> None:
-        if job := self._jobs.get(command.job):
+        if (job := self._jobs.get(command.job)) and job.tally is not None:
             job.tally.retried[command.task] = job.tally.retried.get(command.task, 0) + 1
 
     def _finish_job(self, command: m.FinishJob, _report: Report | None) -> None:

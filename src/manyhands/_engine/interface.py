@@ -151,7 +151,7 @@ class Job:
     ready: Any = None  # its parcel, if its only item is packed already
     single: bool = False  # one call of its own
     begun: bool = False  # some of it was sent
-    tally: Tally = field(default_factory=Tally)
+    tally: Tally | None = None
     awaited: bool = True  # somebody waits for it; otherwise it is finished before the interpreter ends
 
 
@@ -179,19 +179,26 @@ class Gone(NamedTuple):
     stamp: Stamp
 
 
-class Results(NamedTuple):
+class Results:
     """Results of a chunk, from offset ``first`` on; with ``stats`` the worker is through with the chunk.
 
-    ``task`` is the number of the first one, which the dispatcher fills in.
+    ``failed`` lists (offset, may be retried). ``task``, the number of the first one, the dispatcher fills in.
     """
 
-    worker: int
-    serial: int
-    first: int
-    batch: Batch
-    failed: tuple[tuple[int, bool], ...]  # (offset, may be retried)
-    stats: Stats | None
-    task: int = 0
+    __slots__ = ("batch", "failed", "first", "serial", "stats", "task", "worker")
+
+    def __init__(  # noqa: PLR0917 - a record
+        self,
+        worker: int,
+        serial: int,
+        first: int,
+        batch: Batch,
+        failed: tuple[tuple[int, bool], ...],
+        stats: Stats | None,
+    ) -> None:
+        self.worker, self.serial, self.first = worker, serial, first
+        self.batch, self.failed, self.stats = batch, failed, stats
+        self.task = first
 
 
 class Refused(NamedTuple):

@@ -432,6 +432,7 @@ class Supervisor:
             for fd in (*reads.values(), *writes):
                 os.close(fd)
             shared.close()
+            self._launcher = self._resources = None  # and with them the board's mapping
         for record in self._workers.values():
             forks.keep_in_child(record.channel.socket)
             record.channel.close()
@@ -450,10 +451,12 @@ def _readable(channel: Channel) -> bool:
 
 def _results(worker: int, frame: Frame) -> Results:
     _, serial, first, count, _, errors, sizes, stats = frame.message
-    faults_at = [(offset - first, Fault(*_with_packed(told))) for offset, told, _ in errors]
-    batch = Batch(count, sizes=sizes, buffers=frame.buffers, errors=faults_at)
-    failed = tuple((offset, retry) for offset, _, retry in errors)
-    return Results(worker, serial, first, batch, failed, Stats(*stats) if stats is not None else None)
+    stats = Stats(*stats) if stats is not None else None
+    if not errors:
+        return Results(worker, serial, first, Batch(count, sizes=sizes, buffers=frame.buffers), (), stats)
+    told = [(offset - first, Fault(*_with_packed(fault))) for offset, fault, _ in errors]
+    failed = tuple((offset - first, retry) for offset, _, retry in errors)
+    return Results(worker, serial, first, Batch(count, sizes=sizes, buffers=frame.buffers, errors=told), failed, stats)
 
 
 def _with_packed(told: tuple[Any, ...]) -> tuple[Any, ...]:

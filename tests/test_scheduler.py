@@ -1,0 +1,839 @@
+"""The pure part: scheduler, chunk sizes, order and retries. No process, no thread, no clock."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given, note, settings
+from hypothesis import strategies as st
+
+from manyhands._core import messages as m
+from manyhands._core.chunking import MAX_CHUNK, MAX_DEPTH, MAX_FIXED, MIN_DEPTH, TARGET_SECONDS, Chunker
+from manyhands._core.ordering import Reorder
+from manyhands._core.retry import Retry
+from manyhands._core.scheduler import (
+    FINAL_STRIKES,
+    HOLD_SECONDS,
+    ISOLATE_STRIKES,
+    LEAVE_SECONDS,
+    START_TRIES,
+    STEAL_SECONDS,
+    Limits,
+    Scheduler,
+)
+from manyhands.errors import OptionError
+from scheduler_world.hostility import History
+from scheduler_world.records import Nature
+from scheduler_world.world import World
+
+# --- whatever happens -------------------------------------------------------------------------------------------
+
+
+def live_through(history: History, events: int) -> None:
+    """Let these many things happen, then let all go well; what the scheduler promises is checked at each step."""
+    try:
+        for _ in range(events):
+            history.go_on()
+        history.world.make_peace()
+    except AssertionError as error:
+        error.add_note("\n".join(history.world.state.diary[-60:]))
+        raise
+
+
+def choices(data: bytes) -> Any:
+    """A chooser that takes its choices from these bytes, and the dullest when there are no more."""
+    left = iter(data)
+    return lambda n: next(left, 0) % n
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(min_size=200, max_size=800), st.integers(20, 200))
+def test_the_scheduler_keeps_its_promises_whatever_happens(data: bytes, events: int) -> None:
+    live_through(History(choices(data)), events)
+
+
+def test_the_scheduler_keeps_its_promises_in_many_random_histories() -> None:
+    for seed in range(1000):
+        source = random.Random(seed)
+        try:
+            live_through(History(source.randrange), source.randrange(20, 250))
+        except AssertionError as error:
+            error.add_note(f"seed {seed}")
+            raise
+
+
+@pytest.mark.stress
+@pytest.mark.timeout(1200)
+@settings(max_examples=10_000, deadline=None)
+@given(st.binary(min_size=400, max_size=3000), st.integers(20, 1000))
+def test_the_scheduler_keeps_its_promises_whatever_happens_for_long(data: bytes, events: int) -> None:
+    live_through(History(choices(data)), events)
+
+
+@pytest.mark.stress
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("part", range(4))
+def test_the_scheduler_keeps_its_promises_in_very_many_random_histories(part: int) -> None:
+    for seed in range(1000 + part * 10_000, 1000 + (part + 1) * 10_000):
+        source = random.Random(seed)
+        try:
+            live_through(History(source.randrange), source.randrange(20, 400))
+        except AssertionError as error:
+            error.add_note(f"seed {seed}")
+            raise
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    natures=st.lists(st.sampled_from(list(Nature)), max_size=40),
+    workers=st.integers(1, 3),
+    policy=st.builds(
+        m.Policy,
+        chunksize=st.none() | st.integers(1, 20),
+        timeout=st.just(1.0),
+        attempts=st.integers(1, 3),
+        rerun_after_death=st.booleans(),
+        retry_timeouts=st.booleans(),
+    ),
+)
+def test_every_task_ends_whatever_tasks_do(natures: list[Nature], workers: int, policy: m.Policy) -> None:
+    world = World(Limits(workers))
+    number = world.add_job(policy, natures, closed=True)
+    note(str(natures))
+    world.make_peace()
+    assert world.state.jobs[number].over == "finished"
+    assert len(world.state.jobs[number].ended) == len(natures)
+
+
+# --- one thing at a time ----------------------------------------------------------------------------------------
+
+
+class Play:
+    """A scheduler and a clock."""
+
+    def __init__(self, workers: int = 1, **limits: Any) -> None:
+        self.scheduler = Scheduler(Limits(workers, **limits))
+        self.now = 0.0
+        self._jobs = itertools.count()
+
+    def tell(self, event: m.Event) -> list[m.Command]:
+        return self.scheduler.handle(event, self.now)
+
+    def job(self, tasks: int, *, closed: bool = True, **policy: Any) -> list[m.Command]:
+        number = next(self._jobs)
+        return self.tell(m.JobAdded(number, m.Policy(**policy))) + self.tell(m.TasksAdded(number, tasks, closed))
+
+    def start(self, *workers: int) -> list[m.Chunk]:
+        """Let workers become ready; the chunks they are given."""
+        return [c.chunk for worker in workers for c in sent(self.tell(m.WorkerStarted(worker)))]
+
+    def end(self, worker: int, chunk: m.Chunk, *, failed: tuple[tuple[int, bool], ...] = (), seconds: float = 1.0) -> Any:
+        """A chunk has run to its end."""
+        return self.tell(m.ResultsArrived(worker, chunk.serial, chunk.stop, failed, ended=True, seconds=seconds))
+
+    def later(self, seconds: float) -> list[m.Command]:
+        self.now += seconds
+        return self.tell(m.Tick())
+
+    def until_deadline(self) -> list[m.Command]:
+        deadline = self.scheduler.next_deadline()
+        assert deadline is not None
+        return self.later(max(0.0, deadline - self.now))
+
+
+def sent(commands: list[m.Command]) -> list[m.SendChunk]:
+    return [command for command in commands if isinstance(command, m.SendChunk)]
+
+
+def ranges(commands: list[m.Command]) -> list[tuple[int, int]]:
+    return [(command.chunk.start, command.chunk.stop) for command in sent(commands)]
+
+
+def only(commands: list[m.Command], kind: type) -> list[Any]:
+    return [command for command in commands if isinstance(command, kind)]
+
+
+class TestJobs:
+    def test_a_job_without_tasks_is_finished_at_once_and_starts_nobody(self) -> None:
+        assert Play(4).job(0) == [m.FinishJob(0)]
+
+    def test_a_job_is_finished_when_its_last_task_has_ended(self) -> None:
+        play = Play()
+        play.job(2, chunksize=1)
+        first, second = play.start(0)
+        assert play.end(0, first) == [m.Deliver(0, 0, 1, frozenset())]
+        assert play.end(0, second) == [m.Deliver(0, 1, 2, frozenset()), m.FinishJob(0)]
+        assert play.scheduler.idle
+
+    def test_a_job_whose_input_goes_on_is_not_finished(self) -> None:
+        play = Play()
+        play.job(1, closed=False)
+        (chunk,) = play.start(0)
+        assert not only(play.end(0, chunk), m.FinishJob)
+        assert play.tell(m.TasksAdded(0, 1, closed=True)) == [m.FinishJob(0)]
+
+    def test_results_are_delivered_as_they_arrive(self) -> None:
+        play = Play()
+        play.job(10, chunksize=10)
+        (chunk,) = play.start(0)
+        assert play.tell(m.ResultsArrived(0, chunk.serial, 4)) == [m.Deliver(0, 0, 4, frozenset())]
+        assert play.tell(m.ResultsArrived(0, chunk.serial, 4)) == []
+        assert play.end(0, chunk) == [m.Deliver(0, 4, 10, frozenset()), m.FinishJob(0)]
+
+    def test_jobs_are_served_first_come_first_served(self) -> None:
+        play = Play()
+        play.job(2, chunksize=2)
+        play.job(2, chunksize=2)
+        assert [chunk.job for chunk in play.start(0)] == [0, 1]
+
+    def test_a_task_to_run_again_comes_before_newer_jobs(self) -> None:
+        play = Play()
+        play.job(1, attempts=2)
+        (chunk,) = play.start(0)
+        play.job(50, chunksize=1)
+        play.end(0, chunk, failed=((0, True),))
+        play.until_deadline()
+        first, *_ = sent(play.tell(m.ResultsArrived(0, 2, 1, ended=True)))
+        assert first.chunk.job == 0
+
+    def test_more_input_of_an_older_job_comes_before_newer_jobs(self) -> None:
+        play = Play()
+        play.job(1, closed=False)
+        play.start(0)
+        play.job(50, chunksize=1)
+        play.tell(m.TasksAdded(0, 2))
+        assert [c.chunk.job for c in sent(play.tell(m.ResultsArrived(0, 1, 1, ended=True)))] == [0]
+
+    def test_what_is_not_known_is_ignored(self) -> None:
+        play = Play()
+        for event in (
+            m.TasksAdded(7, 3),
+            m.JobCancelled(7),
+            m.WorkerStarted(7),
+            m.WorkerDied(7),
+            m.ResultsArrived(7, 1, 3, ended=True),
+            m.ChunkRefused(7, 1),
+            m.Inspected(7, 1, 0, 0.0),
+            m.Tick(),
+        ):
+            assert play.tell(event) == []
+        assert play.scheduler.chunk(7, 1) is None
+        assert play.scheduler.lookahead(7) == 0
+        assert play.scheduler.next_deadline() is None
+
+
+class TestWorkers:
+    def test_there_are_no_more_workers_than_tasks(self) -> None:
+        assert len(only(Play(8).job(3), m.StartWorker)) == 3
+
+    def test_there_are_no_more_workers_than_allowed(self) -> None:
+        play = Play(2)
+        assert len(only(play.job(100), m.StartWorker)) == 2
+        assert not only(play.job(100), m.StartWorker)
+        assert play.scheduler.workers == 2
+
+    def test_work_is_spread_over_the_workers(self) -> None:
+        play = Play(2)
+        play.job(4, chunksize=1)
+        assert len(play.start(0)) == MIN_DEPTH
+        assert len(play.start(1)) == MIN_DEPTH
+
+    def test_a_dead_worker_is_replaced_while_there_is_work(self) -> None:
+        play = Play()
+        play.job(5)
+        play.start(0)
+        assert m.StartWorker(1) in play.tell(m.WorkerDied(0))
+
+    def test_a_worker_is_replaced_after_its_share_of_tasks(self) -> None:
+        play = Play(tasks_per_worker=2)
+        play.job(3, chunksize=5)
+        (chunk,) = play.start(0)
+        assert chunk.stop == 2
+        commands = play.end(0, chunk)
+        assert m.RetireWorker(0) in commands
+        assert m.StartWorker(1) in commands
+        assert ranges(play.tell(m.WorkerStarted(1))) == [(2, 3)]
+
+    def test_those_on_their_way_out_count_when_workers_are_replaced(self) -> None:
+        play = Play(tasks_per_worker=1)
+        play.job(9)
+        for worker in (0, 1):
+            (chunk,) = play.start(worker)
+            play.end(worker, chunk)
+        assert play.scheduler.workers <= 2
+
+    def test_an_idle_worker_leaves_after_a_while(self) -> None:
+        play = Play(idle_seconds=60.0)
+        play.job(1)
+        (chunk,) = play.start(0)
+        play.end(0, chunk)
+        assert play.later(59.0) == []
+        assert play.until_deadline() == [m.RetireWorker(0)]
+        assert play.now == pytest.approx(60.0)
+
+    def test_a_worker_that_does_not_leave_is_killed(self) -> None:
+        play = Play(idle_seconds=0.0)
+        play.job(1)
+        (chunk,) = play.start(0)
+        play.end(0, chunk)
+        assert play.later(0.0) == [m.RetireWorker(0)]
+        assert play.later(LEAVE_SECONDS) == [m.KillWorker(0)]
+
+    def test_a_worker_that_leaves_just_as_work_arrives_costs_nothing(self) -> None:
+        play = Play(idle_seconds=0.0)
+        play.job(1)
+        (chunk,) = play.start(0)
+        play.end(0, chunk)
+        play.later(0.0)
+        assert play.job(1) == [m.StartWorker(1)]
+        assert play.tell(m.WorkerDied(0)) == []
+        assert len(play.start(1)) == 1
+
+    def test_shutdown_lets_the_work_be_done_first(self) -> None:
+        play = Play()
+        play.job(1)
+        (chunk,) = play.start(0)
+        assert play.tell(m.ShutdownAsked()) == []
+        assert play.end(0, chunk)[-1] == m.RetireWorker(0)
+        play.tell(m.WorkerDied(0))
+        assert play.scheduler.workers == 0
+
+    def test_shutdown_lets_workers_go_that_are_still_starting(self) -> None:
+        play = Play(2)
+        play.job(2)
+        play.tell(m.JobCancelled(0))
+        play.tell(m.ShutdownAsked())
+        assert play.tell(m.WorkerStarted(0)) == [m.RetireWorker(0)]
+
+
+class TestStarts:
+    def test_a_failed_start_is_tried_again(self) -> None:
+        play = Play()
+        play.job(1)
+        assert play.tell(m.StartFailed(0)) == [m.StartWorker(1)]
+
+    def test_a_worker_that_dies_before_it_is_ready_is_a_failed_start(self) -> None:
+        play = Play()
+        play.job(1)
+        assert play.tell(m.WorkerDied(0)) == [m.StartWorker(1)]
+
+    def test_work_that_no_worker_can_be_had_for_is_given_up(self) -> None:
+        play = Play()
+        play.job(1)
+        play.job(1)
+        for worker in range(START_TRIES - 1):
+            assert play.tell(m.StartFailed(worker)) == [m.StartWorker(worker + 1)]
+        assert play.tell(m.StartFailed(START_TRIES - 1)) == [m.BreakJob(0), m.BreakJob(1)]
+
+    def test_the_next_job_tries_anew(self) -> None:
+        play = Play()
+        play.job(1)
+        for worker in range(START_TRIES):
+            play.tell(m.StartFailed(worker))
+        assert play.job(1) == [m.StartWorker(START_TRIES)]
+
+    def test_a_fatal_failure_breaks_every_job_present_and_to_come(self) -> None:
+        play = Play(2)
+        play.job(1)
+        play.job(1)
+        assert play.tell(m.StartFailed(0, fatal=True)) == [m.BreakJob(0), m.BreakJob(1)]
+        assert play.scheduler.broken
+        assert play.job(1) == [m.BreakJob(2)]
+
+    def test_one_worker_that_runs_is_enough_to_go_on(self) -> None:
+        play = Play(2)
+        play.job(10, chunksize=1)
+        play.start(0)
+        for worker in range(1, 20):
+            commands = play.tell(m.StartFailed(worker))
+            assert not only(commands, m.BreakJob)
+            while not only(commands, m.StartWorker):
+                commands = play.until_deadline()
+
+    def test_failing_starts_are_not_tried_without_a_pause_for_ever(self) -> None:
+        play = Play(2)
+        play.job(10, chunksize=1)
+        play.start(0)
+        tries = 0
+        while only(play.tell(m.StartFailed(1 + tries)), m.StartWorker):
+            tries += 1
+            assert tries < 20
+        assert play.scheduler.next_deadline() > play.now
+
+
+class TestDeaths:
+    def test_a_death_is_charged_to_the_task_that_ran_and_the_others_run_again(self) -> None:
+        play = Play()
+        play.job(10, chunksize=5)
+        first, _ = play.start(0)
+        commands = play.tell(m.WorkerDied(0, first.serial, 2))
+        assert only(commands, m.FailTask) == [m.FailTask(0, 2, m.Cause.DIED, 1)]
+        again = [c.chunk for c in sent(play.tell(m.WorkerStarted(1)))]
+        while len(again) < 20 and (more := sent(play.end(1, again[-1]))):
+            again += [c.chunk for c in more]
+        assert sorted(t for c in again for t in range(c.start, c.stop)) == [0, 1, 3, 4, 5, 6, 7, 8, 9]
+
+    def test_results_that_are_out_stand(self) -> None:
+        play = Play()
+        play.job(5, chunksize=5)
+        (chunk,) = play.start(0)
+        play.tell(m.ResultsArrived(0, chunk.serial, 3))
+        play.tell(m.WorkerDied(0, chunk.serial, 3))
+        assert ranges(play.tell(m.WorkerStarted(1))) == [(4, 5)]
+
+    def test_a_death_behind_a_task_whose_result_is_out_is_not_charged_to_it(self) -> None:
+        play = Play()
+        play.job(5, chunksize=5)
+        (chunk,) = play.start(0)
+        play.tell(m.ResultsArrived(0, chunk.serial, 3))
+        assert play.tell(m.WorkerDied(0, chunk.serial, 2)) == [m.StartWorker(1)]
+        assert ranges(play.tell(m.WorkerStarted(1))) == [(3, 5)]
+
+    def test_a_task_whose_worker_died_runs_as_often_as_the_policy_says(self) -> None:
+        play = Play()
+        play.job(1, attempts=3)
+        for attempt in (1, 2):
+            (chunk,) = play.start(attempt - 1)
+            assert m.RetryTask(0, 0) in play.tell(m.WorkerDied(attempt - 1, chunk.serial, 0))
+            play.later(0.0)
+        (chunk,) = play.start(2)
+        assert play.tell(m.WorkerDied(2, chunk.serial, 0)) == [m.FailTask(0, 0, m.Cause.DIED, 3), m.FinishJob(0)]
+
+    def test_a_worker_that_dies_while_unpacking_is_charged_to_no_task_but_the_items_travel_apart(self) -> None:
+        play = Play()
+        play.job(3, chunksize=3)
+        (chunk,) = play.start(0)
+        assert not only(play.tell(m.WorkerDied(0, chunk.serial, None)), m.FailTask)
+        (again,) = play.start(1)
+        assert again.isolated
+
+    def test_a_task_around_which_workers_die_unseen_is_given_up_in_the_end(self) -> None:
+        play = Play()
+        play.job(3, chunksize=3)
+        failed: list[int] = []
+        for worker in range(50):
+            chunks = play.start(worker)
+            if not chunks:
+                break
+            failed += [c.task for c in only(play.tell(m.WorkerDied(worker)), m.FailTask)]
+        assert sorted(failed) == [0, 1, 2]
+        assert worker >= FINAL_STRIKES
+
+    def test_tasks_around_which_workers_die_unseen_travel_apart_soon(self) -> None:
+        play = Play()
+        play.job(3, chunksize=3)
+        for worker in range(ISOLATE_STRIKES):
+            play.start(worker)
+            play.tell(m.WorkerDied(worker))
+        chunk, *_ = play.start(ISOLATE_STRIKES)
+        assert (chunk.stop - chunk.start, chunk.isolated) == (1, True)
+
+
+class TestAtMostOnce:
+    """With ``rerun_after_death=False`` no task whose worker died runs again."""
+
+    def play(self) -> tuple[Play, m.Chunk, m.Chunk]:
+        play = Play()
+        play.job(6, chunksize=3, attempts=5, rerun_after_death=False)
+        first, second = play.start(0)
+        return play, first, second
+
+    def rest(self, play: Play) -> list[int]:
+        play.later(0.0)
+        commands = play.tell(m.WorkerStarted(1))
+        return [task for start, stop in ranges(commands) for task in range(start, stop)]
+
+    def test_those_that_ran_before_it_in_its_chunk_fail_too(self) -> None:
+        play, first, _ = self.play()
+        failed = only(play.tell(m.WorkerDied(0, first.serial, 1)), m.FailTask)
+        assert [command.task for command in failed] == [0, 1]
+        assert sorted(self.rest(play)) == [2, 3, 4, 5]
+
+    def test_those_whose_end_was_never_heard_of_fail_too(self) -> None:
+        play, _, _ = self.play()
+        failed = only(play.tell(m.WorkerDied(0, None, None)), m.FailTask)
+        assert [command.task for command in failed] == [0, 1, 2]
+        assert sorted(self.rest(play)) == [3, 4, 5]
+
+    def test_those_that_were_only_being_unpacked_run(self) -> None:
+        play, first, _ = self.play()
+        assert not only(play.tell(m.WorkerDied(0, first.serial, None)), m.FailTask)
+        assert sorted(self.rest(play)) == [0, 1, 2, 3, 4, 5]
+
+    def test_those_that_ran_before_one_that_was_taken_back_fail_too(self) -> None:
+        play = Play(2)
+        play.job(6, chunksize=6, rerun_after_death=False)
+        (chunk,) = play.start(0)
+        play.start(1)
+        play.later(STEAL_SECONDS)
+        play.later(HOLD_SECONDS)
+        play.tell(m.Inspected(0, chunk.serial, 1, 0.0))
+        failed = only(play.tell(m.WorkerDied(0, chunk.serial, 2)), m.FailTask)  # shown, but not begun
+        assert [command.task for command in failed] == [0, 1]
+
+
+class TestRetries:
+    def test_a_failed_task_runs_again_if_it_is_worth_it(self) -> None:
+        play = Play()
+        play.job(4, chunksize=4, attempts=2)
+        (chunk,) = play.start(0)
+        commands = play.end(0, chunk, failed=((1, True), (2, False)))
+        assert commands == [m.Deliver(0, 0, 4, frozenset({1})), m.RetryTask(0, 1)]
+        assert ranges(play.later(0.0)) == [(1, 2)]
+
+    def test_no_more_attempts_than_the_policy_says(self) -> None:
+        play = Play()
+        play.job(1, attempts=3)
+        (chunk,) = play.start(0)
+        for _ in range(2):
+            assert m.RetryTask(0, 0) in play.end(0, chunk, failed=((0, True),))
+            (chunk,) = [c.chunk for c in sent(play.later(0.0))]
+        assert play.end(0, chunk, failed=((0, True),)) == [m.Deliver(0, 0, 1, frozenset()), m.FinishJob(0)]
+
+    def test_the_pause_before_a_retry_is_kept(self) -> None:
+        play = Play()
+        play.job(1, attempts=3, backoff=lambda made: 10.0 * made)
+        (chunk,) = play.start(0)
+        play.end(0, chunk, failed=((0, True),))
+        assert play.later(9.9) == []
+        (command,) = play.until_deadline()
+        assert play.now == pytest.approx(10.0)
+        play.end(0, command.chunk, failed=((0, True),))
+        assert play.scheduler.next_deadline() == pytest.approx(30.0)
+
+    def test_attempts_by_error_and_by_death_count_together(self) -> None:
+        play = Play()
+        play.job(1, attempts=2)
+        (chunk,) = play.start(0)
+        play.end(0, chunk, failed=((0, True),))
+        (command,) = play.later(0.0)
+        assert m.FailTask(0, 0, m.Cause.DIED, 2) in play.tell(m.WorkerDied(0, command.chunk.serial, 0))
+
+    def test_the_retry_of_a_cancelled_job_does_not_come(self) -> None:
+        play = Play()
+        play.job(1, attempts=3, backoff=lambda _made: 5.0)
+        (chunk,) = play.start(0)
+        play.end(0, chunk, failed=((0, True),))
+        play.tell(m.JobCancelled(0))
+        assert play.later(5.0) == []
+
+
+class TestTimeouts:
+    def test_a_task_over_its_time_is_stopped_and_the_others_run_again(self) -> None:
+        play = Play()
+        play.job(3, chunksize=3, timeout=2.0)
+        (chunk,) = play.start(0)
+        assert play.until_deadline() == [m.InspectWorker(0)]
+        assert play.now == pytest.approx(2.0)
+        assert m.KillWorker(0) in play.tell(m.Inspected(0, chunk.serial, 1, 0.0))
+        assert m.FailTask(0, 1, m.Cause.TIMEOUT, 1) in play.tell(m.WorkerDied(0, chunk.serial, 1))
+        assert sorted(ranges(play.tell(m.WorkerStarted(1)))) == [(0, 1), (2, 3)]
+
+    def test_a_task_is_given_its_whole_time_from_when_it_began(self) -> None:
+        play = Play()
+        play.job(3, chunksize=3, timeout=2.0)
+        (chunk,) = play.start(0)
+        play.until_deadline()
+        assert play.tell(m.Inspected(0, chunk.serial, 1, 1.5)) == []
+        assert play.scheduler.next_deadline() == pytest.approx(3.5)
+
+    def test_a_worker_between_two_tasks_is_looked_at_again(self) -> None:
+        play = Play()
+        play.job(3, chunksize=3, timeout=2.0)
+        play.start(0)
+        play.until_deadline()
+        assert play.tell(m.Inspected(0, None, None, 2.0)) == []
+        assert play.scheduler.next_deadline() <= 4.0
+
+    def test_the_timeout_of_an_earlier_job_does_not_stand_in_for_a_shorter_one(self) -> None:
+        play = Play()
+        play.job(1, timeout=100.0)
+        (chunk,) = play.start(0)
+        play.end(0, chunk)
+        play.job(1, timeout=2.0)
+        assert play.scheduler.next_deadline() <= 2.0
+
+    def test_a_task_that_had_just_ended_is_not_failed_nor_is_the_one_behind_it(self) -> None:
+        play = Play()
+        play.job(3, chunksize=3, timeout=2.0)
+        (chunk,) = play.start(0)
+        play.until_deadline()
+        play.tell(m.Inspected(0, chunk.serial, 1, 0.0))
+        play.tell(m.ResultsArrived(0, chunk.serial, 2))
+        assert not only(play.tell(m.WorkerDied(0, chunk.serial, 2)), m.FailTask)
+        assert ranges(play.tell(m.WorkerStarted(1))) == [(2, 3)]
+
+    @pytest.mark.parametrize("again", [True, False])
+    def test_a_timeout_is_retried_only_if_the_policy_says_so(self, again: bool) -> None:
+        play = Play()
+        play.job(1, timeout=2.0, attempts=2, retry_timeouts=again)
+        (chunk,) = play.start(0)
+        play.until_deadline()
+        play.tell(m.Inspected(0, chunk.serial, 0, 0.0))
+        commands = play.tell(m.WorkerDied(0, chunk.serial, 0))
+        assert (m.RetryTask(0, 0) in commands) == again
+        assert (m.FailTask(0, 0, m.Cause.TIMEOUT, 1) in commands) != again
+
+    def test_jobs_without_a_timeout_set_no_alarm(self) -> None:
+        play = Play()
+        play.job(1)
+        play.start(0)
+        assert play.scheduler.next_deadline() is None
+
+
+class TestCancelling:
+    def test_nothing_is_told_of_a_cancelled_job(self) -> None:
+        play = Play()
+        play.job(4, chunksize=2)
+        first, second = play.start(0)
+        assert only(play.tell(m.JobCancelled(0)), m.RevokeRest) == [m.RevokeRest(0)]
+        assert play.end(0, first) == []
+        assert play.end(0, second) == [m.LiftRevoke(0)]
+        assert play.scheduler.idle
+
+    def test_what_was_not_sent_is_never_sent(self) -> None:
+        play = Play()
+        play.job(9, chunksize=1)
+        play.tell(m.JobCancelled(0))
+        assert play.tell(m.WorkerStarted(0)) == []
+
+    def test_the_worker_goes_on_with_other_jobs(self) -> None:
+        play = Play()
+        play.job(1)
+        play.job(1)
+        first, second = play.start(0)
+        play.tell(m.JobCancelled(0))
+        play.end(0, first)
+        held_back = play.tell(m.ResultsArrived(0, second.serial, 0, ended=True))
+        assert held_back[0] == m.LiftRevoke(0)
+        assert [c.chunk.job for c in sent(held_back)] == [1]
+
+    def test_what_runs_is_left_to_finish_without_a_grace(self) -> None:
+        play = Play()
+        play.job(1)
+        (chunk,) = play.start(0)
+        play.tell(m.JobCancelled(0))
+        while (deadline := play.scheduler.next_deadline()) is not None:
+            assert not only(play.later(deadline - play.now), m.KillWorker)
+            assert not only(play.tell(m.Inspected(0, chunk.serial, 0, 0.0)), m.KillWorker)
+
+    @pytest.mark.parametrize("grace", [0.0, 1.0])
+    def test_what_runs_is_stopped_after_the_grace(self, grace: float) -> None:
+        play = Play()
+        play.job(1)
+        (chunk,) = play.start(0)
+        play.tell(m.JobCancelled(0, grace))
+        killed: list[m.Command] = []
+        while not killed:
+            commands = play.until_deadline()
+            if m.InspectWorker(0) in commands:
+                commands += play.tell(m.Inspected(0, chunk.serial, 0, 0.0))
+            killed = only(commands, m.KillWorker)
+        assert grace <= play.now <= grace + 0.1
+
+    def test_the_shorter_grace_counts(self) -> None:
+        play = Play()
+        play.job(1)
+        play.job(1)
+        play.start(0)
+        play.tell(m.JobCancelled(0, 60.0))
+        play.tell(m.JobCancelled(1, 0.5))
+        play.until_deadline()  # the first look
+        play.tell(m.Inspected(0, None, None, 0.0))
+        assert play.scheduler.next_deadline() <= 0.5
+
+    def test_a_task_of_another_job_is_not_stopped(self) -> None:
+        play = Play()
+        play.job(1)
+        play.job(1)
+        _, second = play.start(0)
+        play.tell(m.JobCancelled(0, 0.0))
+        for _ in range(3):
+            assert not only(play.later(1.0), m.KillWorker)
+            assert not only(play.tell(m.Inspected(0, second.serial, 0, 0.0)), m.KillWorker)
+
+    def test_a_task_of_another_job_is_not_blamed_when_the_worker_is_ended_for_the_cancelled_one(self) -> None:
+        play = Play()
+        play.job(1)
+        play.job(1)
+        first, second = play.start(0)
+        play.tell(m.JobCancelled(0, 0.0))
+        play.later(1.0)
+        assert m.KillWorker(0) in play.tell(m.Inspected(0, first.serial, 0, 0.0))
+        assert not only(play.tell(m.WorkerDied(0, second.serial, 0)), m.FailTask)
+        assert [chunk.job for chunk in play.start(1)] == [1]
+
+
+class TestTakingBack:
+    def play(self) -> tuple[Play, m.Chunk, list[m.Command]]:
+        play = Play(2)
+        play.job(8, chunksize=4)
+        chunk, _ = play.start(0)
+        play.start(1)
+        return play, chunk, play.later(STEAL_SECONDS)
+
+    def test_an_idle_worker_gets_what_another_has_not_begun(self) -> None:
+        play, chunk, commands = self.play()
+        assert commands == [m.RevokeRest(0)]
+        assert play.later(HOLD_SECONDS) == [m.InspectWorker(0)]
+        commands = play.tell(m.Inspected(0, chunk.serial, 1, 0.0))
+        assert sorted(ranges(commands)) == [(2, 4), (4, 8)]
+        assert {command.worker for command in sent(commands)} == {1}
+
+    def test_what_runs_is_not_taken_away(self) -> None:
+        play, chunk, _ = self.play()
+        play.later(HOLD_SECONDS)
+        play.tell(m.Inspected(0, chunk.serial, 3, 0.0))
+        assert play.tell(m.ResultsArrived(0, chunk.serial, 4, ended=True)) == [m.Deliver(0, 0, 4, frozenset())]
+
+    def test_nothing_is_taken_back_before_it_is_known_what_has_begun(self) -> None:
+        play, _, _ = self.play()
+        play.later(HOLD_SECONDS)
+        assert play.tell(m.Inspected(0, None, None, 0.0)) == []
+
+    def test_the_worker_works_again_when_it_has_said_what_became_of_its_chunks(self) -> None:
+        play, chunk, _ = self.play()
+        play.later(HOLD_SECONDS)
+        play.tell(m.Inspected(0, chunk.serial, 1, 0.0))
+        play.tell(m.ResultsArrived(0, chunk.serial, 2, ended=True))
+        assert m.LiftRevoke(0) in play.tell(m.ResultsArrived(0, chunk.serial + 1, 4, ended=True))
+
+    def test_nobody_is_disturbed_while_all_have_work(self) -> None:
+        play = Play(2)
+        play.job(100, chunksize=4)
+        play.start(0, 1)
+        assert play.scheduler.next_deadline() is None
+
+
+class TestRefusals:
+    def test_a_refused_chunk_is_sent_item_by_item(self) -> None:
+        play = Play()
+        play.job(3, chunksize=3)
+        (chunk,) = play.start(0)
+        (command,) = sent(play.tell(m.ChunkRefused(0, chunk.serial)))
+        assert (command.chunk.start, command.chunk.stop, command.chunk.isolated) == (0, 3, True)
+
+    def test_the_other_chunks_travel_together_as_before(self) -> None:
+        play = Play()
+        play.job(9, chunksize=3)
+        first, second = play.start(0)
+        play.tell(m.ChunkRefused(0, first.serial))
+        (command,) = sent(play.end(0, second))
+        assert not command.chunk.isolated
+
+    def test_a_held_worker_that_refuses_its_last_chunk_works_again(self) -> None:
+        play = Play()
+        play.job(1)
+        (chunk,) = play.start(0)
+        play.tell(m.JobCancelled(0))
+        assert m.LiftRevoke(0) in play.tell(m.ChunkRefused(0, chunk.serial))
+
+
+# --- chunk sizes, order, retries --------------------------------------------------------------------------------
+
+
+class TestChunker:
+    @given(st.integers(1, 10**9), st.integers(1, 10**6), st.integers(1, 64))
+    def test_a_fixed_size_is_kept(self, size: int, remaining: int, workers: int) -> None:
+        chunker = Chunker(size)
+        chunker.learn(10, 1.0)
+        assert chunker.size(remaining, workers) == min(size, MAX_FIXED)
+
+    @given(
+        st.lists(st.tuples(st.integers(0, 10**5), st.floats(0, 100)), max_size=20),
+        st.integers(0, 10**9),
+        st.integers(1, 1000),
+        st.booleans(),
+    )
+    def test_sizes_and_depths_are_bounded_whatever_was_learnt(
+        self, lessons: list[tuple[int, float]], remaining: int, workers: int, more: bool
+    ) -> None:
+        chunker = Chunker()
+        for tasks, seconds in lessons:
+            chunker.learn(tasks, seconds)
+        size = chunker.size(remaining, workers, more_to_come=more)
+        assert 1 <= size <= max(1, min(MAX_CHUNK, remaining // workers))
+        assert MIN_DEPTH <= chunker.depth(size) <= MAX_DEPTH
+        assert chunker.lookahead(workers) >= 1
+
+    def test_the_first_chunk_is_a_trial_of_one(self) -> None:
+        assert Chunker().size(10**6, 2) == 1
+
+    def test_quick_tasks_travel_in_large_chunks_in_the_end(self) -> None:
+        chunker = Chunker()
+        for _ in range(20):
+            size = chunker.size(10**9, 2)
+            chunker.learn(size, size * 1e-6)
+        assert size == pytest.approx(TARGET_SECONDS / 1e-6, rel=0.01)
+
+    def test_sizes_grow_step_by_step(self) -> None:
+        chunker, sizes = Chunker(), [1]
+        for _ in range(10):
+            chunker.learn(sizes[-1], sizes[-1] * 1e-5)
+            sizes.append(chunker.size(10**9, 2))
+        assert all(later <= 16 * earlier for earlier, later in itertools.pairwise(sizes))
+
+    def test_slow_tasks_travel_alone(self) -> None:
+        chunker = Chunker()
+        chunker.learn(1, 0.1)
+        assert chunker.size(10**6, 2) == 1
+
+    def test_a_slow_first_task_is_soon_forgotten(self) -> None:
+        chunker, rounds = Chunker(), 0
+        chunker.learn(1, 1.0)
+        while (size := chunker.size(10**9, 2)) < 100:
+            chunker.learn(size, size * 1e-5)
+            rounds += 1
+        assert rounds < 30
+
+    def test_nobody_gets_more_than_a_share_of_the_rest(self) -> None:
+        chunker = Chunker()
+        for _ in range(20):
+            chunker.learn(1000, 1e-3)
+        assert chunker.size(100, 4) <= 25
+
+
+class TestReorder:
+    @given(st.lists(st.integers(1, 5), max_size=30), st.randoms(use_true_random=False))
+    def test_ranges_come_out_in_order_and_as_early_as_possible(self, lengths: list[int], shuffle: random.Random) -> None:
+        stops = list(itertools.accumulate(lengths))
+        pieces = list(zip([0, *stops], stops, strict=False))
+        arriving = pieces[:]
+        shuffle.shuffle(arriving)
+        order: Reorder[tuple[int, int]] = Reorder()
+        out: list[tuple[int, int]] = []
+        for count, piece in enumerate(arriving, 1):
+            out += order.put(*piece, piece)
+            seen = set(arriving[:count])
+            assert out == list(itertools.takewhile(seen.__contains__, pieces))
+            assert len(order) == count - len(out)
+        assert out == pieces
+
+
+class TestRetry:
+    @pytest.mark.parametrize(
+        "wrong", [{"attempts": 0}, {"attempts": 1.5}, {"on": ("ValueError",)}, {"on": (int,)}, {"backoff": -1.0}]
+    )
+    def test_what_makes_no_sense_is_an_option_error(self, wrong: dict[str, Any]) -> None:
+        with pytest.raises(OptionError):
+            Retry(**wrong)
+
+    def test_the_backoff_doubles(self) -> None:
+        delay = Retry(backoff=0.5).delay()
+        assert [delay(made) for made in (1, 2, 3)] == [0.5, 1.0, 2.0]
+
+    def test_the_backoff_may_be_a_function(self) -> None:
+        assert Retry(backoff=lambda made: 7.0 * made).delay()(2) == 14.0
+
+    def test_one_class_is_as_good_as_a_tuple_of_one(self) -> None:
+        assert Retry(on=KeyError).on == (KeyError,)  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("faulty", [lambda _made: 1 / 0, lambda _made: "soon", lambda _made: float("nan")])
+    def test_a_faulty_backoff_function_means_at_once(self, faulty: Any) -> None:
+        assert Retry(backoff=faulty).delay()(1) == 0.0
+
+    def test_a_negative_or_endless_backoff_from_a_function_means_at_once(self) -> None:
+        assert [Retry(backoff=lambda _made, d=d: d).delay()(1) for d in (-1.0, float("inf"))] == [0.0, 0.0]
