@@ -514,11 +514,9 @@ def test_recycling_and_deaths_together_lose_nothing(process_backend):
 
 @contextlib.contextmanager
 def no_descriptors_left():
-    """In this process nothing can be opened any more."""
+    """In this process nothing can be opened any more; what is open stays open."""
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    lowest_free = os.dup(0)
-    os.close(lowest_free)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, limits[1]))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
     try:
         yield
     finally:
@@ -578,7 +576,7 @@ def test_a_zygote_that_cannot_fork_fails_the_call():
     with mh.Executor(1, backend="processes", start_method="zygote", max_tasks_per_child=1) as executor:
         zygote = psutil.Process(executor.submit(os.getppid).result(PROMPT))
         limits = zygote.rlimit(psutil.RLIMIT_NOFILE)
-        zygote.rlimit(psutil.RLIMIT_NOFILE, (1, limits[1]))
+        zygote.rlimit(psutil.RLIMIT_NOFILE, (3, limits[1]))
         error = executor.submit(abs, -1).exception(PROMPT)
         zygote.rlimit(psutil.RLIMIT_NOFILE, limits)
         assert isinstance(error, WorkerStartError)
@@ -630,7 +628,7 @@ def test_a_pool_whose_initializer_raises_says_so(parallel_backend):
 
 
 def test_an_initializer_that_kills_its_worker_ends_in_an_error(process_backend, diary):
-    """Row 10: after a few tries."""
+    """Row 10: after a few tries, not for ever."""
     note = append(diary)
 
     def initializer():
@@ -641,7 +639,7 @@ def test_an_initializer_that_kills_its_worker_ends_in_an_error(process_backend, 
         error = executor.submit(abs, -1).exception(PROMPT)
     assert isinstance(error, WorkersUnavailable)
     assert "exit code 7" in str(error)
-    assert len(diary.read_text().split()) < 10
+    assert len(diary.read_text().split()) < 20
 
 
 # --- idle workers -------------------------------------------------------------------------------------------------
@@ -793,7 +791,9 @@ def test_a_timeout_ends_a_worker_that_ignores_sigterm(process_backend, meeting):
 
 def test_closing_an_iterator_ends_workers_that_ignore_sigterm(process_backend, meeting):
     """Row 13: the same for a call that nobody wants any more."""
-    results = mh.imap(ignore_sigterm(meeting), range(2), workers=2, **process_backend)
+    task = ignore_sigterm(meeting)
+    results = mh.imap(lambda x: task(x) if x < 2 else x, [2, 0, 1], workers=2, **process_backend)
+    assert next(results) == 2
     pids = meeting.pids(2)
     results.close()
     assert eventually(lambda: not any(map(alive, pids)))

@@ -33,6 +33,7 @@ from manyhands.types import StartMethod
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_PLAIN = Policy()
 IDLE_SECONDS = 60.0  # workers of the shared executors leave after this; an executor's own stay
 
 
@@ -164,7 +165,7 @@ class Executor(concurrent.futures.Executor):
             style=Style.APPLY,
             source=SequenceSource([(args, kwargs)]),
             sink=FutureSink(future, note),
-            policy=options.policy() if options else Policy(),
+            policy=options.policy() if options else _PLAIN,
             seed=options.seed if options else None,
             retry_on=options.retry_on() if options else (),
             around=take_surroundings() if self._place[0] == "processes" else None,
@@ -172,8 +173,9 @@ class Executor(concurrent.futures.Executor):
             single=True,
         )
         job.ready = dispatcher.backend.pack_single(job)
-        number = dispatcher.add(job, stop=1, closed=True)
-        future.on_cancel(lambda: dispatcher.cancel(number))
+        dispatcher.add(
+            job, stop=1, closed=True, known_as=lambda number: future.on_cancel(lambda: dispatcher.cancel(number))
+        )
         if not dispatcher.backend.threaded:
             while not future.done():
                 dispatcher.pump()

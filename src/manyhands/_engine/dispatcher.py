@@ -39,6 +39,7 @@ from manyhands._engine.interface import (
     Report,
     Results,
     Said,
+    Sink,
 )
 from manyhands._engine.payload import send_by_value
 from manyhands.errors import ExecutorClosed, TaskTimeout, WorkerDied, WorkerStartError, WorkersUnavailable
@@ -57,6 +58,7 @@ class Dispatcher:
         self._lock = threading.RLock()
         self._jobs: dict[int, Job] = {}
         self._later: deque[tuple[m.Command, Report | None]] = deque()
+        self._settled: deque[tuple[Sink, Piece]] = deque()  # results of single calls, about to be set
         self._numbers = count()
         self._started: dict[int, float] = {}  # worker: when its start was asked
         self._start_error: WorkersUnavailable | None = None
@@ -69,17 +71,25 @@ class Dispatcher:
 
     # --- for callers, from any thread ---------------------------------------------------------------------------
 
-    def add(self, job: Job, *, stop: int = 0, closed: bool = False) -> int:
-        """Take a job with its first ``stop`` tasks. Raises ExecutorClosed, or why no worker can be had."""
+    def add(
+        self, job: Job, *, stop: int = 0, closed: bool = False, known_as: Callable[[int], object] | None = None
+    ) -> int:
+        """Take a job with its first ``stop`` tasks. Raises ExecutorClosed, or why no worker can be had.
+
+        ``known_as`` is told the job's number before anything is sent: what the caller does after that competes
+        with the dispatcher's own thread for the interpreter.
+        """
         with self._lock:
             self.check_open()
             number = next(self._numbers)
             self._jobs[number] = job
             event = m.JobAdded(number, job.policy, stop, closed)
             direct = self._handle(event, direct=number if job.ready is not None else None)
+            if known_as is not None:
+                known_as(number)
+            self._go_on()
             if direct is not None:
                 self._send(direct)
-        self._go_on()
         return number
 
     def check_open(self) -> None:
@@ -319,6 +329,9 @@ class Dispatcher:
         while self._later:
             command, report = self._later.popleft()
             _ACTIONS[type(command)](self, command, report)
+        while self._settled:  # last of all: who waits for a future goes on at once, and wants the interpreter
+            sink, piece = self._settled.popleft()
+            sink.put(piece)
 
     def _start_worker(self, command: m.StartWorker, _report: Report | None) -> None:
         with self._lock:
@@ -359,6 +372,9 @@ class Dispatcher:
         if job is None:
             return
         assert isinstance(report, Results)  # noqa: S101 - results are delivered as they are reported
+        if job.single and not command.retried:
+            self._settled.append((job.sink, Piece(0, 1, report.batch, 0)))
+            return
         start = command.start
         for hole in (*sorted(command.retried), command.stop):
             if start < hole:

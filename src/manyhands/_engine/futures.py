@@ -26,6 +26,7 @@ class Future(concurrent.futures.Future[T]):
         super().__init__()
         self._gate = threading.Lock()  # between cancel and begin; and for opening the result, once
         self._withdraw: Callable[[], None] | None = None
+        self._begun = False
 
     def result(self, timeout: float | None = None) -> T:
         """As in the standard library."""
@@ -77,8 +78,11 @@ class Future(concurrent.futures.Future[T]):
 
     def begin(self) -> bool:
         """Its call is about to be sent to a worker; False if it was cancelled."""
+        if self._begun:
+            return True
         with self._gate:
-            return not self.cancelled() and (self.running() or self.set_running_or_notify_cancel())
+            self._begun = not self.cancelled() and self.set_running_or_notify_cancel()
+            return self._begun
 
     def on_cancel(self, withdraw: Callable[[], None]) -> None:
         """Call this when the future is cancelled, which it may be already."""

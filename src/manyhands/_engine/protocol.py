@@ -63,11 +63,11 @@ class Style(IntEnum):
     APPLY = 3  # args, kwargs = x; f(*args, **kwargs)
 
 
-def caller(func: Callable[..., Any], style: Style) -> Callable[[Any], Any]:
+def caller(func: Callable[..., Any], style: int) -> Callable[[Any], Any]:
     """The function as the runner calls it: with one argument."""
-    if style is Style.ITEM:
+    if style == Style.ITEM:
         return func
-    if style is Style.STAR:
+    if style == Style.STAR:
         return lambda item: func(*item)
     return lambda item: func(*item[0], **item[1])
 

@@ -52,6 +52,8 @@ REPORT_SECONDS = 1.0  # a worker whose socket has ended is given up if nobody re
 START_SECONDS = 60.0  # a worker that is not ready by then is killed
 KNOWN_FUNCTIONS = 64  # that a worker keeps
 _keys = count(1)
+# As plain numbers: comparing an enum member costs as much as a function call, and there are several a message.
+_CHUNK, _RESULTS = int(Kind.CHUNK), int(Kind.RESULTS)
 
 
 class Settings(NamedTuple):
@@ -93,6 +95,7 @@ class Supervisor:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._forks = settings.start_method == "fork"
         self._selector = selectors.DefaultSelector()
         self._workers: dict[int, _Worker] = {}
         self._reports: list[Report] = []
@@ -186,21 +189,22 @@ class Supervisor:
 
     def pack(self, job: Job, chunk: Chunk) -> Parcel:
         """Pack the inputs of a chunk: together if that works, else each by itself."""
-        items = job.source.items(chunk.start, chunk.stop)
+        return self._pack(job, job.source.items(chunk.start, chunk.stop), isolated=chunk.isolated)
+
+    def pack_single(self, job: Job) -> Parcel:
+        """Packed in the thread that submits, so that the dispatcher's own need not."""
+        return self._pack(job, job.source.items(0, 1), isolated=False)
+
+    def _pack(self, job: Job, items: list[Any], *, isolated: bool) -> Parcel:
         retry_on = payload.pack(job.retry_on).data if job.retry_on else b""
-        by_name = self._settings.start_method == "fork" and not chunk.isolated
-        if not chunk.isolated:
+        if not isolated:
             try:
-                packed = payload.pack(items, main_by_name=by_name)
+                packed = payload.pack(items, main_by_name=self._forks)
                 return Parcel(None, (packed.data, *packed.buffers), retry_on)
             except BaseException:  # noqa: BLE001, S110 - user code in __reduce__; each by itself will show whose
                 pass
         sizes, buffers = flatten(pack_item(item, job.style) for item in items)
         return Parcel(sizes, buffers, retry_on)
-
-    def pack_single(self, job: Job) -> Parcel:
-        """Packed in the thread that submits, so that the dispatcher's own need not."""
-        return self.pack(job, Chunk(0, 0, 0, 1, 0))
 
     def send(self, worker: int, job: Job, chunk: Chunk, parcel: Parcel) -> None:
         """Send a chunk, and before it whatever the worker lacks to run it."""
@@ -212,7 +216,7 @@ class Supervisor:
             self._write(worker, record, (Kind.AROUND,), (payload.pack(job.around).data,))
         self._send_function(worker, record, job)
         message = (
-            int(Kind.CHUNK), chunk.serial, chunk.start, job.shipment.key, int(job.style), job.seed,
+            _CHUNK, chunk.serial, chunk.start, job.shipment.key, int(job.style), job.seed,
             parcel.retry_on, job.policy.timeout is not None, parcel.sizes,
         )  # fmt: skip
         self._write(worker, record, message, parcel.buffers)
@@ -231,7 +235,7 @@ class Supervisor:
 
     def ship(self, func: Callable[..., Any]) -> Shipment:
         """By content; for forked workers by identity, since those to come have the function from birth."""
-        if self._settings.start_method != "fork":
+        if not self._forks:
             return ship_function(func)
         for key, known in self._inherited.items():
             if known is func or (isinstance(func, MethodType) and known == func):
@@ -243,10 +247,12 @@ class Supervisor:
         return shipment
 
     def _write(self, worker: int, record: _Worker, message: tuple[Any, ...], buffers: tuple[Any, ...]) -> None:
-        with contextlib.suppress(OSError):  # it is gone: that is reported elsewhere
+        try:
             record.channel.send(message, buffers)
-            if record.channel.backlog:
-                self._select(worker, record)
+        except OSError:
+            return  # it is gone: that is reported elsewhere
+        if record.channel.backlog:
+            self._select(worker, record)
 
     def _select(self, worker: int, record: _Worker) -> None:
         """Wait for the socket to become writable exactly while there is something to write."""
@@ -325,6 +331,8 @@ class Supervisor:
     def _look_at_clock(self) -> None:
         now = time.monotonic()
         for worker, record in list(self._workers.items()):
+            if record.here and record.kill_at is None and record.ended_at is None:
+                continue
             if record.kill_at is not None and record.kill_at <= now:
                 self.kill(worker, at_once=True)
             if record.ended_at is not None and record.ended_at + REPORT_SECONDS <= now:
@@ -387,7 +395,7 @@ class Supervisor:
 
     def _hear(self, worker: int, record: _Worker, frame: Frame) -> None:
         kind = frame.message[0]
-        if kind == Kind.RESULTS:
+        if kind == _RESULTS:
             self._reports.append(_results(worker, frame))
         elif kind == Kind.REFUSED:
             _, serial, key, where = frame.message

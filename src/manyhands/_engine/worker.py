@@ -24,10 +24,11 @@ from manyhands._engine.board import Board
 from manyhands._engine.context import WorkerContext
 from manyhands._engine.faults import Fault
 from manyhands._engine.payload import Packed
-from manyhands._engine.protocol import Kind, Style, caller, flatten, unflatten
+from manyhands._engine.protocol import Kind, caller, flatten, unflatten
 from manyhands._engine.transport import Channel, Frame
 from manyhands.errors import NotSendable
 
+_CHUNK, _RESULTS = int(Kind.CHUNK), int(Kind.RESULTS)  # plain numbers are smaller, and faster to compare
 FLUSH_SECONDS = 0.03  # finished results wait no longer for the rest of their chunk
 THREADS_SECONDS = 1.0  # a leaving worker waits so long for threads that tasks have left behind
 
@@ -118,7 +119,7 @@ class Worker:
         self._send((Kind.HERE, os.getpid()))
         while (frame := self._channel.receive()) is not None:
             kind = frame.message[0]
-            if kind == Kind.CHUNK:
+            if kind == _CHUNK:
                 self._run(frame)
             elif kind == Kind.FUNCTION:
                 self._forget([frame.message[1]])
@@ -166,7 +167,7 @@ class Worker:
         slot[board.CURRENT] = board.base_tag(serial) + board.UNPACKING
         call: Callable[[Any], Any]
         try:
-            call = caller(self._function(key), Style(style))
+            call = caller(self._function(key), style)
         except BaseException as error:  # noqa: BLE001 - importing a module may raise anything
             if not isolated:
                 self._refuse(serial, key, self._functions.get(key), error)
@@ -323,7 +324,7 @@ class _Reporter:
             self._errors_sent += len(errors)
         self._sent = upto
         sizes, buffers = _pack_results(values)
-        self._send((Kind.RESULTS, self._serial, first, len(values), stats is not None, errors, sizes, stats), buffers)
+        self._send((_RESULTS, self._serial, first, len(values), stats is not None, errors, sizes, stats), buffers)
 
 
 def _pack_results(values: list[Any]) -> tuple[list[Any] | None, tuple[Any, ...]]:
