@@ -59,10 +59,10 @@ def eventually(condition: Callable[[], object], *, seconds: float = PATIENCE) ->
 
 def end_shared_workers() -> None:
     """Let the warm workers of earlier calls go."""
-    for dispatcher in list(shared._warm.values()):
+    for dispatcher in shared.all_warm():
         dispatcher.terminate(at_once=True)
         assert dispatcher.join(PATIENCE), "the shared workers did not end"
-    shared._warm.clear()
+    shared.renew()
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +77,8 @@ def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     if request.node.get_closest_marker("leaks_on_purpose"):
         return
     end_shared_workers()
-    courier.flush()
+    courier.deliveries.flush()
+    courier.callbacks.flush()
     gc.collect()
     assert eventually(lambda: not _new_processes(processes)), f"processes left: {_new_processes(processes)}"
     assert eventually(lambda: _threads() <= threads), f"threads left: {_threads() - threads}"

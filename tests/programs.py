@@ -16,8 +16,8 @@ PATIENCE = 40.0  # seconds; a program that takes longer is stuck
 
 def environment(**changes: str) -> dict[str, str]:
     """The environment of a program: ours, and manyhands can be imported from wherever it runs."""
-    package = str(Path(manyhands.__file__).parents[1])
-    path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
+    entries = [Path(manyhands.__file__).parents[1], *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    path = os.pathsep.join(dict.fromkeys(str(Path(entry).resolve()) for entry in entries))
     return {**os.environ, "PYTHONPATH": path, **changes}
 
 

@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
+from scheduler_world.hostility import History
+from scheduler_world.records import Nature
+from scheduler_world.world import World
 
 from manyhands._core import messages as m
 from manyhands._core.chunking import MAX_CHUNK, MAX_DEPTH, MAX_FIXED, MIN_DEPTH, TARGET_SECONDS, Chunker
@@ -25,9 +28,6 @@ from manyhands._core.scheduler import (
     Scheduler,
 )
 from manyhands.errors import OptionError
-from scheduler_world.hostility import History
-from scheduler_world.records import Nature
-from scheduler_world.world import World
 
 # --- whatever happens -------------------------------------------------------------------------------------------
 
@@ -130,7 +130,9 @@ class Play:
         """Let workers become ready; the chunks they are given."""
         return [c.chunk for worker in workers for c in sent(self.tell(m.WorkerStarted(worker)))]
 
-    def end(self, worker: int, chunk: m.Chunk, *, failed: tuple[tuple[int, bool], ...] = (), seconds: float = 1.0) -> Any:
+    def end(
+        self, worker: int, chunk: m.Chunk, *, failed: tuple[tuple[int, bool], ...] = (), seconds: float = 1.0
+    ) -> Any:
         """A chunk has run to its end."""
         return self.tell(m.ResultsArrived(worker, chunk.serial, chunk.stop, failed, ended=True, seconds=seconds))
 
@@ -798,7 +800,9 @@ class TestChunker:
 
 class TestReorder:
     @given(st.lists(st.integers(1, 5), max_size=30), st.randoms(use_true_random=False))
-    def test_ranges_come_out_in_order_and_as_early_as_possible(self, lengths: list[int], shuffle: random.Random) -> None:
+    def test_ranges_come_out_in_order_and_as_early_as_possible(
+        self, lengths: list[int], shuffle: random.Random
+    ) -> None:
         stops = list(itertools.accumulate(lengths))
         pieces = list(zip([0, *stops], stops, strict=False))
         arriving = pieces[:]

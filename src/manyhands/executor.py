@@ -67,7 +67,7 @@ def lend(options: Options, func: Callable[..., Any]) -> tuple[Dispatcher, Callab
     key = (backend, workers, options.start_method)
     limits = Limits(workers, idle_seconds=IDLE_SECONDS)
     make = lambda: make_dispatcher(place, start_method=options.start_method, limits=limits)  # noqa: E731
-    return shared.warm(key, make), lambda: None
+    return shared.warm(key, make)
 
 
 class Executor(concurrent.futures.Executor):
@@ -136,11 +136,11 @@ class Executor(concurrent.futures.Executor):
             ExecutorClosed: after shutdown.
             WorkersUnavailable: the initializer has failed.
         """
-        self._check_process()
         if not callable(fn):
             raise OptionError(f"the first argument is the function to run; got {short_repr(fn)}")
         if self._is_inside():
             return _run_here(fn, args, kwargs)
+        self._check_process()
         return self._submit(fn, args, kwargs)
 
     def _submit(
@@ -201,13 +201,15 @@ class Executor(concurrent.futures.Executor):
         Raises:
             TimeoutError: by the iterator, a result is not there in time.
         """
-        self._check_process()
+        inside = self._is_inside()
+        if not inside:
+            self._check_process()
         for name, value in (("chunksize", chunksize), ("buffersize", buffersize)):
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise OptionError(f"{name}={value!r}: a whole number from 1")
         end = None if timeout is None else time.monotonic() + timeout
         items = zip(*iterables, strict=False)
-        if buffersize is not None or self._is_inside() or not self._dispatcher.backend.threaded:
+        if buffersize is not None or inside or not self._dispatcher.backend.threaded:
             return self._map_lazily(fn, items, end, buffersize or 1)
         self._dispatcher.check_open()
         stream = Stream(self._dispatcher, ordered=True, window=False)
@@ -283,16 +285,21 @@ class Executor(concurrent.futures.Executor):
     def _is_inside(self) -> bool:
         """The caller is a task of this executor: to wait for a worker there could be to wait for itself."""
         inside = context.worker()
-        return inside is not None and inside.owner is self._dispatcher.backend
+        if inside is None:
+            return False
+        return inside.owner is self._dispatcher.backend or os.getpid() != self._pid  # it came along in a fork
 
 
 def submit_shared(fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[T]:
     """Submit to the warm workers that calls of map use, too, with the default options."""
     options = gather({})
     executor = Executor.__new__(Executor)
-    dispatcher, _ = lend(options, fn)
+    dispatcher, release = lend(options, fn)
     executor._attach(dispatcher, options.place())
-    return executor._submit(fn, args, kwargs, options)
+    try:
+        return executor._submit(fn, args, kwargs, options)
+    finally:
+        release()
 
 
 def _check_tasks_per_child(value: int | None) -> None:

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Generic, Literal, NamedTuple, ParamSpec, TypeVar, Unpack, cast, overload
 
 from manyhands import report as reports
-from manyhands._engine import courier
+from manyhands._engine import courier, shared
 from manyhands._engine.dispatcher import Dispatcher
 from manyhands._engine.interface import Failed, Job
 from manyhands._engine.protocol import Style
@@ -81,7 +81,8 @@ class _Call(Generic[R]):
         self._failures = self._tasks = 0
         self._tally = Tally()
         self._meter = Meter(options.progress, options.desc, _length(items) if options.total is None else options.total)
-        dispatcher, self._release = lend(options, func)
+        self._dispatcher, self._release = lend(options, func)
+        dispatcher = self._dispatcher
         self._stream = Stream(dispatcher, ordered=how.ordered, window=how.window)
         self._open = True
         try:
@@ -147,6 +148,9 @@ class _Call(Generic[R]):
         except Exception:
             grace = CANCEL_GRACE_SECONDS
             raise
+        except KeyboardInterrupt:
+            shared.put_aside(self._dispatcher)
+            raise
         finally:
             self.end(grace=grace)
 
@@ -184,7 +188,7 @@ class _Call(Generic[R]):
             self._stream.cancel(grace=grace)
         backend, workers = self._place
         try:
-            courier.flush()  # what workers said comes before what the caller says next
+            courier.deliveries.flush()  # what workers said comes before what the caller says next
             self._meter.close()
             made = reports.make(
                 self._tally, backend=backend, workers=workers, tasks=self._tasks, failures=self._failures

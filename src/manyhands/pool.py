@@ -154,7 +154,8 @@ class Pool:
         if self._open:
             raise PoolClosed("join waits for the end of the workers: call close() or terminate() first")
         self._executor.shutdown(wait=True)
-        courier.flush(timeout=None)
+        courier.deliveries.flush(timeout=None)
+        courier.callbacks.flush(timeout=None)
 
     def __enter__(self) -> Self:
         self._check_running()
@@ -235,6 +236,11 @@ class AsyncResult:
         self._value: Any = None
         self._error: BaseException | None = None
 
+    @property
+    def calls_back(self) -> bool:
+        """There is a callback to call."""
+        return self._callback is not None or self._error_callback is not None
+
     def follow(self, future: Any) -> None:
         """Be what that future is; there is no callback to call before."""
         self._future = future
@@ -301,7 +307,8 @@ class _Gatherer:
         self._pieces.append(piece)
 
     def finish(self, error: BaseException | None) -> None:
-        courier.run(lambda: self._end(error))
+        target = courier.callbacks if self._result.calls_back else courier.deliveries
+        target.run(lambda: self._end(error))
 
     def abandon(self, error: BaseException) -> None:
         self.finish(error)
@@ -350,7 +357,8 @@ class IMapIterator:
 def _run_if_serial(dispatcher: Dispatcher, ready: Callable[[], bool]) -> None:
     while not dispatcher.backend.threaded and not ready():
         dispatcher.pump()
-        courier.flush()
+        courier.deliveries.flush()
+        courier.callbacks.flush()
 
 
 def _pool_in_place() -> Pool:

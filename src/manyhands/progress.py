@@ -71,7 +71,7 @@ class Meter:
         """The last word, once."""
         if self._observer is not None:
             observer, self._observer = self._observer, None
-            courier.flush()
+            courier.deliveries.flush()
             observer.close(self.record(time.monotonic()))
 
 

@@ -112,7 +112,9 @@ class Crew:
         self._state.diary.append(f"        worker {number} begins task {worker.task} of job {given.job}")
         for run in runs:
             assert run.fate in {Fate.RETRIED, Fate.LOST}, "a task runs again though its result is out, or on its way"
-            assert run.fate is Fate.RETRIED or job.policy.rerun_after_death, "a task runs again after its worker's death"
+            assert run.fate is Fate.RETRIED or job.policy.rerun_after_death, (
+                "a task runs again after its worker's death"
+            )
         assert not job.ended[worker.task], "a task runs that has ended"
         runs.append(Run(number))
 

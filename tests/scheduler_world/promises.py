@@ -96,7 +96,9 @@ class Promises:
             assert cause is not m.Cause.DIED or not policy.rerun_after_death, "a timeout is told as a death"
             return
         assert cause is not m.Cause.TIMEOUT, "a task that was in time is told to have timed out"
-        shown = event.offset is not None and worker.chunk is not None and (worker.chunk.job, worker.task) == (number, task)
+        shown = (
+            event.offset is not None and worker.chunk is not None and (worker.chunk.job, worker.task) == (number, task)
+        )
         if shown and not worker.killed:
             return
         runs = self._state.jobs[number].runs.get(task, [])

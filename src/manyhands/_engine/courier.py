@@ -1,8 +1,8 @@
-"""The courier: the thread on which user code is called back.
+"""Couriers: the threads on which user code is called back.
 
 Done-callbacks may block, raise, submit or shut things down, and a terminal may be slow to take what is printed;
-none of that may hold up a dispatcher. The thread starts when there is something to do and ends when it has
-been idle for a while.
+none of that may hold up a dispatcher, nor a callback the results that it may be waiting for. A courier starts when
+there is something to do and ends when it has been idle for a while.
 """
 
 from __future__ import annotations
@@ -25,82 +25,92 @@ IDLE_SECONDS = 1.0
 # How a line is printed while a progress bar is on the screen; the progress module sets it.
 around_output: Callable[[Any], AbstractContextManager[object]] = contextlib.nullcontext
 
-_lock = threading.Lock()
-_queue: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
-_thread: threading.Thread | None = None
-_pending = 0  # errands that are not done
 _log = logging.getLogger("manyhands")
 
 
-def busy() -> bool:
-    """Something that was asked is not done yet."""
-    return _pending > 0
+class Courier:
+    """A thread that runs errands in order, while there are any."""
 
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.forget()
 
-def run(errand: Callable[[], object]) -> None:
-    """Have this called soon, after all that was asked before; what it raises is logged."""
-    global _thread, _pending  # noqa: PLW0603 - one courier a process
-    with _lock:
-        _pending += 1
-        _queue.put(errand)
-        if _thread is None:
-            _thread = threading.Thread(target=_work, name="manyhands-courier", daemon=True)
+    def forget(self) -> None:
+        """In a forked child: the thread and what it had to do are the parent's."""
+        self._lock = threading.Lock()
+        self._queue: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._pending = 0  # errands that are not done
+
+    def busy(self) -> bool:
+        """Something that was asked is not done yet."""
+        return self._pending > 0
+
+    def is_here(self) -> bool:
+        """The calling thread is this courier."""
+        return threading.current_thread() is self._thread
+
+    def run(self, errand: Callable[[], object]) -> None:
+        """Have this called soon, after all that was asked before; what it raises is logged."""
+        with self._lock:
+            self._pending += 1
+            self._queue.put(errand)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+                try:
+                    self._thread.start()
+                except RuntimeError:  # the interpreter is shutting down and starts no more threads
+                    self._thread = None
+        if self._thread is None:
+            self._drain()
+
+    def flush(self, timeout: float | None = 1.0) -> None:
+        """Wait until all that was asked so far is done, but not for ever: user code may be slow."""
+        if self.busy() and not self.is_here():
+            done = threading.Event()
+            self.run(done.set)
+            done.wait(timeout)
+
+    def _work(self) -> None:
+        while True:
             try:
-                _thread.start()
-            except RuntimeError:  # the interpreter is shutting down and starts no more threads
-                _thread = None
-    if _thread is None:
-        _drain()
+                errand = self._queue.get(timeout=IDLE_SECONDS)
+            except queue.Empty:
+                with self._lock:
+                    if self._queue.empty():
+                        self._thread = None
+                        return
+                continue
+            self._call(errand)
+            del errand  # nothing of the user's is held while waiting
+
+    def _drain(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._call(self._queue.get_nowait())
+
+    def _call(self, errand: Callable[[], object]) -> None:
+        try:
+            errand()
+        except BaseException:  # noqa: BLE001 - sys.exit() in a callback ends neither thread nor program
+            _log.exception("a callback raised; everything else goes on")
+        finally:
+            with self._lock:
+                self._pending -= 1
+
+
+deliveries = Courier("manyhands-courier-deliveries")  # words, and behind them the results they come before
+callbacks = Courier("manyhands-courier-callbacks")  # users' callbacks, which may wait for deliveries
 
 
 def is_here() -> bool:
-    """The calling thread is the courier."""
-    return threading.current_thread() is _thread
-
-
-def flush(timeout: float | None = 1.0) -> None:
-    """Wait until all that was asked so far is done, but not for ever: user code may be slow."""
-    if busy() and not is_here():
-        done = threading.Event()
-        run(done.set)
-        done.wait(timeout)
+    """The calling thread is a courier."""
+    return deliveries.is_here() or callbacks.is_here()
 
 
 def say(said: Said) -> None:
     """Have a worker's words delivered."""
-    run(lambda: _deliver(said))
-
-
-def _work() -> None:
-    global _thread  # noqa: PLW0603
-    while True:
-        try:
-            errand = _queue.get(timeout=IDLE_SECONDS)
-        except queue.Empty:
-            with _lock:
-                if _queue.empty():
-                    _thread = None
-                    return
-            continue
-        _call(errand)
-        del errand  # nothing of the user's is held while waiting
-
-
-def _drain() -> None:
-    with contextlib.suppress(queue.Empty):
-        while True:
-            _call(_queue.get_nowait())
-
-
-def _call(errand: Callable[[], object]) -> None:
-    global _pending  # noqa: PLW0603
-    try:
-        errand()
-    except BaseException:  # noqa: BLE001 - sys.exit() in a callback ends neither thread nor program
-        _log.exception("a callback raised; everything else goes on")
-    finally:
-        with _lock:
-            _pending -= 1
+    deliveries.run(lambda: _deliver(said))
 
 
 def _deliver(said: Said) -> None:
@@ -121,9 +131,8 @@ def _print(stream: Any, text: str) -> None:
 
 
 def _forget() -> None:
-    """In a forked child, the thread and what it had to do are the parent's."""
-    global _thread, _lock, _queue, _pending
-    _thread, _lock, _queue, _pending = None, threading.Lock(), queue.SimpleQueue(), 0
+    deliveries.forget()
+    callbacks.forget()
 
 
 if hasattr(os, "register_at_fork"):

@@ -98,7 +98,7 @@ class Future(concurrent.futures.Future[T]):
         if self.done():
             super().add_done_callback(fn)
         else:
-            super().add_done_callback(lambda future: courier.run(lambda: fn(future)))
+            super().add_done_callback(lambda future: courier.callbacks.run(lambda: fn(future)))
 
 
 class FutureSink:
@@ -115,9 +115,9 @@ class FutureSink:
     def put(self, piece: Piece) -> None:
         """Set the result, still packed; a failure is unpacked on the courier first, since waiters look at it."""
         if piece.batch.failures:
-            courier.run(lambda: self._fail(piece))
-        elif courier.busy():  # what the task printed is still being delivered, and comes first
-            courier.run(lambda: self._set(piece))
+            courier.deliveries.run(lambda: self._fail(piece))
+        elif courier.deliveries.busy():  # what the task printed is still being delivered, and comes first
+            courier.deliveries.run(lambda: self._set(piece))
         else:
             self._set(piece)
 

@@ -18,7 +18,7 @@ KEPT = 4  # sets of warm workers
 EXIT_SECONDS = 0.5  # for workers to leave at exit by themselves, and again when killed; then the lifeline ends them
 
 _lock = threading.Lock()
-_warm: OrderedDict[Hashable, Dispatcher] = OrderedDict()
+_warm: OrderedDict[Hashable, _Warm] = OrderedDict()
 _living: weakref.WeakSet[Dispatcher] = weakref.WeakSet()
 _impatient: weakref.WeakSet[Dispatcher] = weakref.WeakSet()
 
@@ -29,26 +29,68 @@ def register(dispatcher: Dispatcher, *, finish_at_exit: bool) -> Dispatcher:
     return dispatcher
 
 
+class _Warm:
+    """A warm dispatcher and how many calls use it now; one that was put aside ends with the last of them."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self.dispatcher = dispatcher
+        self.users = 0
+        self.aside = False
+
+    def release(self) -> None:
+        with _lock:
+            self.users -= 1
+            over = self.aside and self.users == 0
+        if over:
+            self.dispatcher.shutdown(wait=False)
+
+
 def renew() -> None:
     """Let the warm workers go when they are idle; calls from now on get fresh ones."""
     with _lock:
-        old = list(_warm.values())
-        _warm.clear()
-    for dispatcher in old:
+        over = _put_aside(len(_warm))
+    for dispatcher in over:
         dispatcher.shutdown(wait=False)
 
 
-def warm(key: Hashable, make: Callable[[], Dispatcher]) -> Dispatcher:
-    """The warm dispatcher of this kind, made now if there is none that still takes work."""
+def put_aside(dispatcher: Dispatcher) -> None:
+    """Let nobody get this one any more: Ctrl-C may have struck while it was being told something."""
     with _lock:
-        dispatcher = _warm.get(key)
-        if dispatcher is None or not dispatcher.usable:
-            dispatcher = _warm[key] = register(make(), finish_at_exit=False)
+        for key, entry in list(_warm.items()):
+            if entry.dispatcher is dispatcher:
+                entry.aside = True
+                del _warm[key]
+
+
+def _put_aside(count: int) -> list[Dispatcher]:
+    """Forget the oldest so many; those that nobody uses are to be shut down now."""
+    over = []
+    for _ in range(count):
+        entry = _warm.popitem(last=False)[1]
+        entry.aside = True
+        if entry.users == 0:
+            over.append(entry.dispatcher)
+    return over
+
+
+def warm(key: Hashable, make: Callable[[], Dispatcher]) -> tuple[Dispatcher, Callable[[], None]]:
+    """The warm dispatcher of this kind, made now if there is none that takes work, and what to call when done."""
+    with _lock:
+        entry = _warm.get(key)
+        if entry is None or not entry.dispatcher.usable:
+            entry = _warm[key] = _Warm(register(make(), finish_at_exit=False))
         _warm.move_to_end(key)
-        gone = [_warm.popitem(last=False)[1] for _ in range(len(_warm) - KEPT)]
-    for old in gone:
-        old.shutdown(wait=False)
-    return dispatcher
+        entry.users += 1
+        over = _put_aside(len(_warm) - KEPT)
+    for dispatcher in over:
+        dispatcher.shutdown(wait=False)
+    return entry.dispatcher, entry.release
+
+
+def all_warm() -> list[Dispatcher]:
+    """Those that wait for the next call."""
+    with _lock:
+        return [entry.dispatcher for entry in _warm.values()]
 
 
 @atexit.register
