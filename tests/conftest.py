@@ -5,17 +5,16 @@ from __future__ import annotations
 import gc
 import os
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import psutil
 import pytest
+from watching import PATIENCE, eventually
 
 from manyhands._engine import courier, shared
 
 START_METHODS = ("zygote", "spawn", "fork")
-PATIENCE = 10.0  # seconds that anything here may take at most to happen
 
 
 @pytest.fixture(params=START_METHODS)
@@ -44,17 +43,6 @@ def parallel_backend(request: pytest.FixtureRequest) -> dict[str, Any]:
 def process_backend(request: pytest.FixtureRequest) -> dict[str, Any]:
     """Options for a call on each kind of worker process."""
     return _options(request.param)
-
-
-def eventually(condition: Callable[[], object], *, seconds: float = PATIENCE) -> bool:
-    """Wait until something is true; False if it has not become so."""
-    end = time.monotonic() + seconds
-    pause = threading.Event()
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        pause.wait(0.01)
-    return True
 
 
 def end_shared_workers() -> None:

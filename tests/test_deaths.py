@@ -468,11 +468,12 @@ def test_a_killed_zygote_takes_its_workers_with_it_and_is_replaced():
         assert list(executor.map(abs, range(-4, 0))) == [4, 3, 2, 1]
 
 
-def test_a_zygote_killed_while_its_workers_are_idle_loses_nothing():
+def test_when_the_zygote_dies_idle_workers_leave_and_others_come():
     """Row 7: the next call finds workers of a new one."""
     with mh.Executor(2, backend="processes", start_method="zygote") as executor:
-        zygote = executor.submit(os.getppid).result(PROMPT)
+        zygote, worker = executor.submit(lambda: (os.getppid(), os.getpid())).result(PROMPT)
         os.kill(zygote, signal.SIGKILL)
+        assert eventually(lambda: not alive(worker))
         assert list(executor.map(abs, range(-4, 0))) == [4, 3, 2, 1]
         assert executor.submit(os.getppid).result(PROMPT) != zygote
 

@@ -25,10 +25,11 @@ SOON = 10.0  # seconds: far more than anything here takes, far less than for eve
 
 
 def gate_at(path):
-    """A task that ends once the file is there."""
+    """A task that ends once the file is there. That it has begun it says by a file beside that, named by its value."""
     path = str(path)
 
     def task(value=None):
+        open(f"{path}-{value}", "w").close()
         while not os.path.exists(path):
             time.sleep(0.005)
         return value
@@ -419,7 +420,7 @@ def test_cancelling_with_full_pipes_ends_every_future(process_backend, tmp_path)
     large = bytes(1 << 20)
     with mh.Executor(2, **process_backend) as executor:
         busy = [executor.submit(gate, n) for n in range(2)]
-        assert eventually(lambda: all(future.running() for future in busy))
+        assert eventually(lambda: all((tmp_path / f"open-{n}").exists() for n in range(2)))
         queued = [executor.submit(len, large) for _ in range(60)]
         cancelled = [future.cancel() for future in queued]
         assert cancelled.count(True) > 40
@@ -470,6 +471,16 @@ def test_pool_of_ten_thousand_queued_tasks_is_terminated_at_once(process_backend
     pool.join()
     with pytest.raises(mh.ManyhandsError):
         result.get(timeout=SOON)
+
+
+def test_ending_the_workers_right_after_a_call_never_stalls(parallel_backend):
+    """Row 33: whichever comes first, the order to leave or the death."""
+    for way in ("kill_workers", "terminate_workers", "shutdown"):
+        for _ in range(15):
+            executor = mh.Executor(2, **parallel_backend)
+            assert list(executor.map(abs, range(4))) == [0, 1, 2, 3]
+            getattr(executor, way)()
+            executor.shutdown(wait=True)
 
 
 def test_one_slow_head_holds_back_only_so_many_results(any_backend, tmp_path):

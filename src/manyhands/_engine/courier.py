@@ -126,7 +126,10 @@ def _print(stream: Any, text: str) -> None:
     if stream is None:
         return
     with contextlib.suppress(OSError, ValueError), around_output(stream):  # closed: nobody wants to read it
-        stream.write(text)
+        try:
+            stream.write(text)
+        except UnicodeEncodeError:
+            stream.write(text.encode(stream.encoding, "backslashreplace").decode(stream.encoding))
         stream.flush()
 
 

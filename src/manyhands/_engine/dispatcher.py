@@ -14,6 +14,7 @@ A backend that is not ``threaded`` (serial) is driven by ``pump``, by whoever wa
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import threading
@@ -63,7 +64,6 @@ class Dispatcher:
         self._started: dict[int, float] = {}  # worker: when its start was asked
         self._start_error: WorkersUnavailable | None = None
         self._sleeps_until = 0.0  # when the loop looks at the clock again
-        self._decisions = 0  # how often the scheduler was told something
         self._closing = False
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
@@ -97,7 +97,7 @@ class Dispatcher:
         if self._closing:
             raise ExecutorClosed("cannot take new work after shutdown: make a new executor")
         if self.broken is not None:
-            raise self.broken
+            raise _copy(self.broken)
 
     def supply(self, number: int, stop: int, *, closed: bool = False) -> None:
         """The job's tasks up to ``stop`` exist now."""
@@ -188,15 +188,12 @@ class Dispatcher:
 
         Results are delivered last before the wait: whoever waits for one needs the interpreter's lock next.
         """
-        with self._lock:
+        self._carry_out()
+        with self._lock:  # only now: carrying out may have been all that was left to do
             if self._closing and self._scheduler.idle and not self._scheduler.workers and not self._later:
                 self._end()
                 return
-            deadline, decisions = self._next_deadline(), self._decisions
-        self._carry_out()
-        if decisions != self._decisions:  # carrying out has changed things: what is due may be something else
-            with self._lock:
-                deadline = self._next_deadline()
+            deadline = self._next_deadline()
         timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
         for report in self.backend.wait(0.0 if self._later else timeout):
             self._take(report)
@@ -226,7 +223,7 @@ class Dispatcher:
             self.broken.__cause__ = error
             jobs, self._jobs = list(self._jobs.values()), {}
         for job in jobs:
-            job.sink.finish(self.broken)
+            job.sink.finish(_copy(self.broken))
         self._end()
 
     def _end(self) -> None:
@@ -257,7 +254,6 @@ class Dispatcher:
     def _handle(self, event: m.Event, report: Report | None = None, *, direct: int | None = None) -> m.SendChunk | None:
         """Tell the scheduler; queue its commands. A chunk of job ``direct`` is not queued but returned."""
         found = None
-        self._decisions += 1
         for command in self._scheduler.handle(event, time.monotonic()):
             if direct is not None and type(command) is m.SendChunk and command.chunk.job == direct and not self._later:
                 found = command
@@ -412,7 +408,7 @@ class Dispatcher:
     def _break_job(self, command: m.BreakJob, _report: Report | None) -> None:
         job = self._jobs.pop(command.job, None)
         if job is not None:
-            job.sink.finish(self._start_error or WorkerStartError("no worker could be started"))
+            job.sink.finish(_copy(self._start_error or WorkerStartError("no worker could be started")))
 
     def _revoke_rest(self, command: m.RevokeRest, _report: Report | None) -> None:
         self.backend.revoke(command.worker)
@@ -432,6 +428,13 @@ class Dispatcher:
 
     def _kill_worker(self, command: m.KillWorker, _report: Report | None) -> None:
         self.backend.kill(command.worker)
+
+
+def _copy(error: WorkersUnavailable) -> WorkersUnavailable:
+    """An error to raise: the one that is kept must not collect the frames of all who are told."""
+    copied = copy.copy(error)
+    copied.__cause__ = error.__cause__
+    return copied
 
 
 _ACTIONS: dict[type, Callable[[Dispatcher, Any, Report | None], None]] = {

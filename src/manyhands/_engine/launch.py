@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -94,6 +95,15 @@ def _path() -> list[str]:
     return [entry for entry in sys.path if entry] + [str(Path(__file__).parents[2])]
 
 
+def _cwd() -> str | None:
+    """Where to start an interpreter: it refuses to in a folder that was deleted, with a relative PYTHONPATH."""
+    try:
+        os.getcwd()  # noqa: PTH109
+    except OSError:
+        return "/"
+    return None
+
+
 def _group_of(pid: int, signum: int) -> None:
     for send in (os.killpg, os.kill):
         with contextlib.suppress(OSError):
@@ -136,6 +146,7 @@ class ZygoteLauncher:
                     stdout=common.outputs[0],
                     stderr=common.outputs[1],
                     pass_fds=fds,
+                    cwd=_cwd(),
                     start_new_session=True,
                 )
         except BaseException:
@@ -235,6 +246,7 @@ class ChildLauncher:
             warnings.simplefilter("ignore", DeprecationWarning)  # the user asked for a fork, threads or not
             pid = os.fork()
         if pid == 0:
+            gc.freeze()  # what is garbage is the caller's, and so is calling its destructors
             atexit._clear()
             payload.own_tracked_classes()
             worker.begin(sock, common.board.fd, number, common.lifeline.read_fd, common.outputs, inherited)
@@ -250,6 +262,7 @@ class ChildLauncher:
             stdout=common.outputs[0],
             stderr=common.outputs[1],
             pass_fds=fds,
+            cwd=_cwd(),
         )
         self._popen[number] = process
         return process.pid

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import selectors
 import signal
 import socket
@@ -452,9 +453,9 @@ class Supervisor:
 
 
 def _readable(channel: Channel) -> bool:
-    with selectors.DefaultSelector() as selector:
-        selector.register(channel.socket, selectors.EVENT_READ)
-        return bool(selector.select(0))
+    poll = select.poll()  # takes no descriptor: there may be none left
+    poll.register(channel.socket, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _results(worker: int, frame: Frame) -> Results:

@@ -121,6 +121,7 @@ class Worker:
             kind = frame.message[0]
             if kind == _CHUNK:
                 self._run(frame)
+                self._context.slot[board.CURRENT] = board.IDLE
             elif kind == Kind.FUNCTION:
                 self._forget([frame.message[1]])
                 self._functions[frame.message[1]] = Packed(frame.buffers[0], frame.buffers[1:])
@@ -187,6 +188,9 @@ class Worker:
         del frame
         outcome = self._reporter.begin(serial, len(items))
         runner.run(work, self._context, outcome, seal=_seal, describe=faults.describe)
+        # Until what the tasks were given is gone, the stamp names this chunk: should a destructor end the worker,
+        # nobody is to blame, since by then the caller knows the chunk no more.
+        slot[board.CURRENT] = board.base_tag(serial) + board.UNPACKING
         self._reporter.end(outcome, began)
 
     def _function(self, key: bytes) -> Callable[..., Any]:
