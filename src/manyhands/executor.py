@@ -27,7 +27,7 @@ from manyhands._engine.sources import SequenceSource
 from manyhands._engine.stream import SequenceFeed, Stream
 from manyhands._engine.surroundings import take as take_surroundings
 from manyhands.errors import ExecutorClosed, OptionError
-from manyhands.options import Options, gather
+from manyhands.options import Options, check_count, gather
 from manyhands.types import StartMethod
 
 P = ParamSpec("P")
@@ -104,7 +104,8 @@ class Executor(concurrent.futures.Executor):
     ) -> None:
         if initializer is not None and not callable(initializer):
             raise OptionError(f"initializer={initializer!r}: a function, or None")
-        _check_tasks_per_child(max_tasks_per_child)
+        check_count("max_tasks_per_child", max_tasks_per_child, lowest=1)
+        check_count("max_workers", max_workers, lowest=1)
         options = gather({"workers": max_workers, "backend": backend, "start_method": start_method})
         place = options.place()
         dispatcher = make_dispatcher(
@@ -204,9 +205,8 @@ class Executor(concurrent.futures.Executor):
         inside = self._is_inside()
         if not inside:
             self._check_process()
-        for name, value in (("chunksize", chunksize), ("buffersize", buffersize)):
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise OptionError(f"{name}={value!r}: a whole number from 1")
+        check_count("chunksize", chunksize, lowest=1)
+        check_count("buffersize", buffersize, lowest=1)
         end = None if timeout is None else time.monotonic() + timeout
         items = zip(*iterables, strict=False)
         if buffersize is not None or inside or not self._dispatcher.backend.threaded:
@@ -302,11 +302,6 @@ def submit_shared(fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str,
         release()
 
 
-def _check_tasks_per_child(value: int | None) -> None:
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-        raise OptionError(f"max_tasks_per_child={value!r}: a whole number from 1, or None")
-
-
 def _executor_in_place() -> Executor:
     return Executor(1, backend="serial")
 
@@ -340,11 +335,17 @@ def _take(stream: Stream, end: float | None) -> Generator[Any, None, None]:
                 if stream.ended:
                     return
                 raise TimeoutError("the result is not there in time; its task goes on")
-            for index, value in enumerate(piece.values(), piece.start):
-                if type(value) is Failed:
-                    add_note(value.error, index, short_repr(stream.arguments.get(index)))
-                    raise value.error
-                yield value
+            values = piece.values()
+            index, count = piece.start, len(values)
+            del piece
+            values.reverse()
+            while values:  # what was handed out is not kept here
+                if type(values[-1]) is Failed:
+                    error = values[-1].error
+                    index += count - len(values)
+                    add_note(error, index, short_repr(stream.arguments.get(index)))
+                    raise error
+                yield values.pop()
     finally:
         if not stream.ended:
             stream.cancel(grace=None)

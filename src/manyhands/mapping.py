@@ -115,7 +115,9 @@ class _Call(Generic[R]):
             if failed:
                 yield from self._treat(start, values)
             else:
-                yield from values
+                values.reverse()
+                while values:  # what was handed out is not kept here
+                    yield values.pop()
 
     def collect(self) -> list[R] | _Raise:
         """All results; or, as soon as one is known wherever it stands, the failure that is to be raised."""

@@ -75,9 +75,9 @@ class Options:
 
     def __post_init__(self) -> None:
         for name in ("workers", "chunksize"):
-            _check_count(name, getattr(self, name), lowest=1)
+            check_count(name, getattr(self, name), lowest=1)
         for name in ("total", "seed"):
-            _check_count(name, getattr(self, name), lowest=0)
+            check_count(name, getattr(self, name), lowest=0)
         if self.workers is not None and self.workers > MAX_WORKERS:
             raise OptionError(f"workers={self.workers}: more than {MAX_WORKERS} on one machine help nobody")
         if self.timeout is not None and not (_is_number(self.timeout) and self.timeout > 0):
@@ -128,7 +128,8 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _check_count(name: str, value: object, *, lowest: int) -> None:
+def check_count(name: str, value: object, *, lowest: int) -> None:
+    """Raise OptionError unless it is None or a whole number from ``lowest``."""
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < lowest):
         raise OptionError(f"{name}={value!r}: a whole number from {lowest}")
 

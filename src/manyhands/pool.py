@@ -22,8 +22,9 @@ from manyhands._engine.protocol import Style
 from manyhands._engine.showing import add_note, short_repr
 from manyhands._engine.stream import IteratorFeed, SequenceFeed, Stream
 from manyhands._engine.surroundings import take as take_surroundings
-from manyhands.errors import ExecutorClosed, ManyhandsError, OptionError
+from manyhands.errors import ExecutorClosed, ManyhandsError
 from manyhands.executor import Executor
+from manyhands.options import check_count
 from manyhands.types import StartMethod
 
 
@@ -63,8 +64,7 @@ class Pool:
         backend: str | None = None,
         start_method: StartMethod | None = None,
     ) -> None:
-        if processes is not None and processes < 1:
-            raise OptionError(f"processes={processes!r}: a whole number from 1")
+        check_count("processes", processes, lowest=1)
         self._executor = Executor(
             processes,
             backend=backend or self._backend,
@@ -174,8 +174,7 @@ class Pool:
             raise PoolClosed("this pool is closed: make a new one")
 
     def _job(self, func: Callable[..., Any], style: Style, sink: Any, source: Any, chunksize: int | None) -> Job:
-        if chunksize is not None and chunksize < 1:
-            raise OptionError(f"chunksize={chunksize!r}: a whole number from 1")
+        check_count("chunksize", chunksize, lowest=1)
         return Job(
             shipment=self._executor._dispatcher.backend.ship(func),
             style=style,
@@ -343,6 +342,7 @@ class IMapIterator:
             piece = self._stream.next_piece(timeout)
             if piece is not None:
                 self._values.extend(enumerate(piece.values(), piece.start))
+                del piece  # what is handed out is not kept here
             elif self._stream.ended:
                 raise StopIteration
             else:

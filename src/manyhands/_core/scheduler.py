@@ -268,7 +268,8 @@ class Scheduler:
             between = event.chunk is None and chunk is worker.chunks[0] and worker.state is not _State.LEAVING
             if between or (unpacking and chunk.isolated):
                 strikes += 1
-            yield from self._resend(chunk, chunk.done, chunk.stop, strikes=strikes, isolated=unpacking)
+            cause = Cause.TIMEOUT if unpacking and worker.doomed == (chunk.serial, -1) else Cause.DIED
+            yield from self._resend(chunk, chunk.done, chunk.stop, strikes=strikes, isolated=unpacking, cause=cause)
 
     def _death_in_task(self, worker: _Worker, chunk: Chunk, task: int, now: float) -> Iterator[Command]:
         job = self._jobs.get(chunk.job)
@@ -494,7 +495,14 @@ class Scheduler:
                 self._ready = dict(sorted(self._ready.items()))
 
     def _resend(
-        self, chunk: Chunk, start: int, stop: int, *, strikes: int = 0, isolated: bool = False
+        self,
+        chunk: Chunk,
+        start: int,
+        stop: int,
+        *,
+        strikes: int = 0,
+        isolated: bool = False,
+        cause: Cause = Cause.DIED,
     ) -> Iterator[Command]:
         job = self._jobs.get(chunk.job)
         if job is None or start >= stop:
@@ -502,7 +510,7 @@ class Scheduler:
         chunk.strikes = max(strikes, chunk.strikes)
         if chunk.strikes >= max(FINAL_STRIKES, job.policy.attempts):
             for task in range(start, stop):
-                yield from self._fail(chunk.job, job, task, Cause.DIED)
+                yield from self._fail(chunk.job, job, task, cause)
         else:
             self._requeue(chunk, start, stop, isolated=isolated or chunk.strikes >= ISOLATE_STRIKES)
 

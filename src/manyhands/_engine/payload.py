@@ -15,6 +15,7 @@ beside it, uncopied.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import pickle
 import threading
@@ -192,6 +193,8 @@ def _make_pickler() -> Any:
                 if _is_by_value(obj):
                     return self._mark(cp._dynamic_class_reduce(obj))
                 return self._mark(super().reducer_override(obj))
+            if isinstance(obj, _CACHED) and _has_no_home(obj):
+                return _cache_anew, (obj.__wrapped__, obj.cache_parameters())
             if callable(obj) and _is_by_value(obj) and hasattr(obj, "__code__"):
                 return self._mark_function(self._dynamic_function_reduce(obj))
             return self._mark_function(super().reducer_override(obj))
@@ -208,6 +211,18 @@ def _make_pickler() -> Any:
             return (*reduced[:-1], _receive_class)
 
     return Pickler
+
+
+_CACHED: type = type(functools.lru_cache(len))
+
+
+def _has_no_home(cached: Any) -> bool:
+    """A function under lru_cache that cannot be imported: pickled by name only, where there is no such name."""
+    return cached.__module__ == "__main__" or "<locals>" in cached.__qualname__ or _is_by_value(cached)
+
+
+def _cache_anew(func: Callable[..., Any], parameters: dict[str, Any]) -> Any:
+    return functools.lru_cache(**parameters)(func)
 
 
 def _is_by_value(obj: Any) -> bool:

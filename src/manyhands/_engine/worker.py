@@ -30,6 +30,7 @@ from manyhands.errors import NotSendable
 
 _CHUNK, _RESULTS = int(Kind.CHUNK), int(Kind.RESULTS)  # plain numbers are smaller, and faster to compare
 FLUSH_SECONDS = 0.03  # finished results wait no longer for the rest of their chunk
+LOADING_NANOSECONDS = 60 * 10**9  # importing a function's module is no task: it has this time for itself
 THREADS_SECONDS = 1.0  # a leaving worker waits so long for threads that tasks have left behind
 
 
@@ -166,6 +167,11 @@ class Worker:
         slot[board.SINCE] = time.monotonic_ns()
         isolated = sizes is not None
         slot[board.CURRENT] = board.base_tag(serial) + board.UNPACKING
+        if key not in self._loaded:
+            if key not in self._functions:  # forgotten while the caller was sending: it will send both again
+                self._refuse(serial, key, None, None)
+                return
+            slot[board.SINCE] += LOADING_NANOSECONDS
         call: Callable[[Any], Any]
         try:
             call = caller(self._function(key), style)
@@ -174,6 +180,7 @@ class Worker:
                 self._refuse(serial, key, self._functions.get(key), error)
                 return
             call = _raiser("the function could not be unpacked in the worker", error)
+        slot[board.SINCE] = time.monotonic_ns()
         if isolated:
             items: Sequence[Any] = unflatten(sizes, frame.buffers)
             call = _unpacking(call)
@@ -203,7 +210,7 @@ class Worker:
             self._retry_on[packed] = payload.unpack(Packed(packed))
         return self._retry_on[packed]
 
-    def _refuse(self, serial: int, key: bytes | None, packed: Packed | None, error: BaseException) -> None:
+    def _refuse(self, serial: int, key: bytes | None, packed: Packed | None, error: BaseException | None) -> None:
         where = None
         if packed is not None and isinstance(error, AttributeError | ImportError):
             where = payload.missing_global(packed)
