@@ -180,7 +180,7 @@ def pickler(target: io.BytesIO, buffer_callback: Any, *, reply: bool) -> Any:
     return made
 
 
-def _make_pickler() -> Any:
+def _make_pickler() -> Any:  # noqa: C901 - one class, made once cloudpickle is there
     from cloudpickle import cloudpickle as cp
 
     class Pickler(cp.Pickler):  # type: ignore[misc]
@@ -188,16 +188,20 @@ def _make_pickler() -> Any:
 
         def reducer_override(self, obj: Any) -> Any:
             if isinstance(obj, type):
-                if self.reply and obj in _received:
-                    return _own_class, (cp._get_or_create_tracker_id(obj),)
-                if _is_by_value(obj):
-                    return self._mark(cp._dynamic_class_reduce(obj))
-                return self._mark(super().reducer_override(obj))
+                return self._reduce_class(obj)
             if isinstance(obj, _CACHED) and _has_no_home(obj):
-                return _cache_anew, (obj.__wrapped__, obj.cache_parameters())
+                cached: Any = obj
+                return _cache_anew, (cached.__wrapped__, cached.cache_parameters())
             if callable(obj) and _is_by_value(obj) and hasattr(obj, "__code__"):
                 return self._mark_function(self._dynamic_function_reduce(obj))
             return self._mark_function(super().reducer_override(obj))
+
+        def _reduce_class(self, cls: type) -> Any:
+            if self.reply and cls in _received:
+                return _own_class, (cp._get_or_create_tracker_id(cls),)
+            if _is_by_value(cls):
+                return self._mark(cp._dynamic_class_reduce(cls))
+            return self._mark(super().reducer_override(cls))
 
         def _mark_function(self, reduced: Any) -> Any:
             if self.reply or not isinstance(reduced, tuple) or reduced[-1] is not cp._function_setstate:
