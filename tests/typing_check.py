@@ -79,7 +79,6 @@ def read(report: mh.Report) -> None:
 def mistakes_are_refused(words: list[str]) -> None:
     """Before the program runs."""
     mh.map(length, 3)  # type: ignore[call-overload]
-    mh.map(length, words, backend="procesess")  # type: ignore[call-overload]
     mh.map(length, words, on_error="ignore")  # type: ignore[call-overload]
     mh.map(length, words, worker=2)  # type: ignore[call-overload]
 

@@ -82,7 +82,8 @@ class Executor(concurrent.futures.Executor):
     Args:
         max_workers: how many at most; None for one per core that this process may use.
         backend: ``"auto"``, ``"processes"``, ``"threads"`` or ``"serial"``.
-        initializer: called with ``initargs`` in each worker before its first task.
+        initializer: called with ``initargs`` in each worker before its first task. If they cannot be sent (a lock
+            or queue of multiprocessing), worker processes are forked, unless ``start_method`` says otherwise.
         max_tasks_per_child: a worker is replaced after so many tasks.
         start_method: of processes: ``"zygote"`` (Linux), ``"spawn"`` or ``"fork"``.
         thread_name_prefix: of worker threads.

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from multiprocessing import TimeoutError as MultiprocessingTimeoutError
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 from manyhands._core.messages import Policy
 from manyhands._engine import courier
@@ -26,6 +26,8 @@ from manyhands.errors import ExecutorClosed, ManyhandsError
 from manyhands.executor import Executor
 from manyhands.options import check_count
 from manyhands.types import StartMethod
+
+T = TypeVar("T")
 
 
 class PoolTimeout(ManyhandsError, MultiprocessingTimeoutError, TimeoutError):
@@ -75,21 +77,21 @@ class Pool:
         )
         self._open = True
 
-    def apply(self, func: Callable[..., Any], args: Iterable[Any] = (), kwds: dict[str, Any] | None = None) -> Any:
+    def apply(self, func: Callable[..., T], args: Iterable[Any] = (), kwds: dict[str, Any] | None = None) -> T:
         """``func(*args, **kwds)`` in a worker; waits for the result."""
         return self.apply_async(func, args, kwds).get()
 
     def apply_async(
         self,
-        func: Callable[..., Any],
+        func: Callable[..., T],
         args: Iterable[Any] = (),
         kwds: dict[str, Any] | None = None,
-        callback: Callable[[Any], object] | None = None,
+        callback: Callable[[T], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
-    ) -> AsyncResult:
+    ) -> AsyncResult[T]:
         """Like apply, but returns an AsyncResult at once."""
         self._check_running()
-        result = AsyncResult(callback, error_callback)
+        result: AsyncResult[T] = AsyncResult(callback, error_callback)
         future = self._executor.submit(func, *args, **(kwds or {}))
         if callback is None and error_callback is None:
             result.follow(future)
@@ -97,35 +99,33 @@ class Pool:
             future.add_done_callback(result.settle)
         return result
 
-    def map(self, func: Callable[..., Any], iterable: Iterable[Any], chunksize: int | None = None) -> list[Any]:
+    def map(self, func: Callable[..., T], iterable: Iterable[Any], chunksize: int | None = None) -> list[T]:
         """The results in order, as a list. A failure is raised when all tasks have ended."""
-        result: list[Any] = self.map_async(func, iterable, chunksize).get()
-        return result
+        return self.map_async(func, iterable, chunksize).get()
 
-    def starmap(self, func: Callable[..., Any], iterable: Iterable[Any], chunksize: int | None = None) -> list[Any]:
+    def starmap(self, func: Callable[..., T], iterable: Iterable[Any], chunksize: int | None = None) -> list[T]:
         """Like map, but each input is a tuple of arguments."""
-        result: list[Any] = self.starmap_async(func, iterable, chunksize).get()
-        return result
+        return self.starmap_async(func, iterable, chunksize).get()
 
     def map_async(
         self,
-        func: Callable[..., Any],
+        func: Callable[..., T],
         iterable: Iterable[Any],
         chunksize: int | None = None,
-        callback: Callable[[Any], object] | None = None,
+        callback: Callable[[list[T]], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
-    ) -> AsyncResult:
+    ) -> AsyncResult[list[T]]:
         """Like map, but returns an AsyncResult at once."""
         return self._gather(func, iterable, Style.ITEM, chunksize, AsyncResult(callback, error_callback))
 
     def starmap_async(
         self,
-        func: Callable[..., Any],
+        func: Callable[..., T],
         iterable: Iterable[Any],
         chunksize: int | None = None,
-        callback: Callable[[Any], object] | None = None,
+        callback: Callable[[list[T]], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
-    ) -> AsyncResult:
+    ) -> AsyncResult[list[T]]:
         """Like starmap, but returns an AsyncResult at once."""
         return self._gather(func, iterable, Style.STAR, chunksize, AsyncResult(callback, error_callback))
 
@@ -191,8 +191,8 @@ class Pool:
         iterable: Iterable[Any],
         style: Style,
         chunksize: int | None,
-        result: AsyncResult,
-    ) -> AsyncResult:
+        result: AsyncResult[list[T]],
+    ) -> AsyncResult[list[T]]:
         self._check_running()
         feed = SequenceFeed(list(iterable))
         job = self._job(func, style, _Gatherer(result, feed.total), feed.source, chunksize)
@@ -221,12 +221,12 @@ class ThreadPool(Pool):
     _backend = "threads"
 
 
-class AsyncResult:
+class AsyncResult(Generic[T]):
     """The result of ``apply_async`` or ``map_async``, now or later."""
 
     def __init__(
         self,
-        callback: Callable[[Any], object] | None = None,
+        callback: Callable[[T], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
     ) -> None:
         self._callback, self._error_callback = callback, error_callback
@@ -260,16 +260,16 @@ class AsyncResult:
         finally:
             self._event.set()
 
-    def get(self, timeout: float | None = None) -> Any:
+    def get(self, timeout: float | None = None) -> T:
         """The result; raises what the task raised, or PoolTimeout."""
         self.wait(timeout)
         if not self.ready():
             raise PoolTimeout(f"no result within {timeout} s; the task goes on")
         if self._future is not None:
-            return self._future.result()
+            return self._future.result()  # type: ignore[no-any-return]  # of that type
         if self._error is not None:
             raise self._error
-        return self._value
+        return self._value  # type: ignore[no-any-return]
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait until ready, at most so many seconds."""
@@ -294,7 +294,7 @@ class AsyncResult:
 class _Gatherer:
     """The sink of map_async: all results, then one end."""
 
-    def __init__(self, result: AsyncResult, total: int) -> None:
+    def __init__(self, result: AsyncResult[Any], total: int) -> None:
         self._result = result
         self._pieces: list[Piece] = []
         self._total = total

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def task_rng() -> np.random.Generator:
@@ -75,7 +76,7 @@ class per_worker(Generic[T]):  # noqa: N801 - used as a decorator
         return next(generator), lambda: next(generator, None)
 
 
-def thread_safe(func: Callable[..., T]) -> Callable[..., T]:
+def thread_safe(func: F) -> F:
     """Declare that a function may run in several threads at once.
 
     For now ``backend="auto"`` means processes for every function; this will let it choose threads.

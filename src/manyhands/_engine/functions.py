@@ -121,21 +121,15 @@ def _culprit(func: Callable[..., Any]) -> str:
             parts[f"the global {name!r} it uses"] = globals_[name]
     for name, value in getattr(owner, "__dict__", {}).items():
         parts[f"the attribute {name!r} of its object"] = value
-    return next((f"{what} (a {type(v).__name__}) is the cause: " for what, v in parts.items() if not _can(v)), "")
+    return next(
+        (f"{what} (a {type(v).__name__}) is the cause: " for what, v in parts.items() if not payload.can_pack(v)), ""
+    )
 
 
 def _is_full(cell: Any) -> bool:
     try:
         cell.cell_contents  # noqa: B018 - an empty cell raises
     except ValueError:
-        return False
-    return True
-
-
-def _can(value: object) -> bool:
-    try:
-        payload.pack(value)
-    except Exception:  # noqa: BLE001
         return False
     return True
 

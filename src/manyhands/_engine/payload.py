@@ -89,6 +89,15 @@ def pack(
     return Packed(target.getvalue(), _raw(buffers))
 
 
+def can_pack(value: object) -> bool:
+    """It would travel to a worker."""
+    try:
+        pack(value)
+    except Exception:  # noqa: BLE001 - user code in __reduce__
+        return False
+    return True
+
+
 def _mentions_by_value(data: bytes) -> bool:
     return any(name.encode() in data for _, name in _by_value)
 
@@ -124,6 +133,8 @@ def track_classes(functions: Iterable[Any]) -> None:
 
     seen = list(vars(__main__).values())
     for func in functions:
+        if isinstance(func, tuple):
+            continue  # an initializer and its arguments
         inner = getattr(func, "__func__", func)
         used = getattr(getattr(inner, "__code__", None), "co_names", ())
         seen += [value for name, value in getattr(inner, "__globals__", {}).items() if name in used]

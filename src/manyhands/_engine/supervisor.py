@@ -13,6 +13,7 @@ import select
 import selectors
 import signal
 import socket
+import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -46,6 +47,7 @@ from manyhands._engine.protocol import Kind, Style, flatten
 from manyhands._engine.tally import Stats
 from manyhands._engine.transport import Channel, Frame, new_scratch
 from manyhands._engine.words import Lines
+from manyhands._engine.worker import INITIALIZER
 from manyhands.errors import InitializerError, NotSendable, WorkerStartError
 
 KILL_GRACE_SECONDS = 0.3  # between SIGTERM and SIGKILL
@@ -134,7 +136,7 @@ class Supervisor:
                 self._board().clear(worker),
                 time.monotonic(),
             )
-            launcher.start(worker, theirs, self._inherited)
+            launcher.start(worker, theirs, self._inheritance())
         except OSError as error:
             forks.keep_in_child(ours)
             ours.close()
@@ -147,13 +149,21 @@ class Supervisor:
         self._selector.register(ours, selectors.EVENT_READ, partial(self._receive, worker))
         self._write(worker, record, hello[0], hello[1])
 
+    def _inheritance(self) -> dict[bytes, Any]:
+        """What a worker forked from this process finds there: functions, and the initializer with its arguments."""
+        if self._settings.initializer is None or not self._forks:
+            return dict(self._inherited)
+        return {**self._inherited, INITIALIZER: (self._settings.initializer, self._settings.initargs)}
+
     def _greeting(self, around: surroundings.Surroundings) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         settings = self._settings
         buffers: list[Any] = [payload.pack(around).data]
-        if settings.initializer is not None:
+        if settings.initializer is not None and not self._forks:
             packed = _pack_initializer(settings)
             buffers += [packed.data, *packed.buffers]
-        return (Kind.HELLO, settings.threads), tuple(buffers)
+        process = sys.modules.get("multiprocessing.process")
+        authkey = bytes(process.current_process().authkey) if process is not None else None
+        return (Kind.HELLO, settings.threads, authkey), tuple(buffers)
 
     def _open(self) -> launch.Launcher:
         """The launcher and what workers share: made when the first worker is."""
@@ -475,8 +485,7 @@ def _with_packed(told: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def _pack_initializer(settings: Settings) -> Packed:
     try:
-        # In a fork, a named initializer is the caller's own, and sets the globals that functions there use.
-        return payload.pack((settings.initializer, settings.initargs), main_by_name=settings.start_method == "fork")
+        return payload.pack((settings.initializer, settings.initargs))
     except Exception as error:
         raise NotSendable(
             f"the initializer or its arguments cannot be sent to worker processes: {type(error).__name__}: {error}"

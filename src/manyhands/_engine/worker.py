@@ -31,6 +31,7 @@ from manyhands.errors import NotSendable
 _CHUNK, _RESULTS = int(Kind.CHUNK), int(Kind.RESULTS)  # plain numbers are smaller, and faster to compare
 FLUSH_SECONDS = 0.03  # finished results wait no longer for the rest of their chunk
 LOADING_NANOSECONDS = 60 * 10**9  # importing a function's module is no task: it has this time for itself
+INITIALIZER = b"initializer"  # its key among what a forked worker inherits
 THREADS_SECONDS = 1.0  # a leaving worker waits so long for threads that tasks have left behind
 
 
@@ -104,6 +105,7 @@ class Worker:
         self._around: surroundings.Surroundings | None = None
         self._functions: dict[bytes, Packed] = {}
         self._loaded = dict(inherited)
+        self._initializer: Any = self._loaded.pop(INITIALIZER, None)
         self._retry_on: dict[bytes, tuple[type[BaseException], ...]] = {b"": ()}
         self._reporter = _Reporter(self._send)
 
@@ -138,10 +140,11 @@ class Worker:
 
     def _greet(self, frame: Frame) -> None:
         self._threads = self._context.share = frame.message[1]
+        _share_authkey(frame.message[2])
         self._take_surroundings(frame)
-        if len(frame.buffers) > 1:
+        if self._initializer is not None or len(frame.buffers) > 1:
             try:
-                initializer, initargs = payload.unpack(Packed(frame.buffers[1], frame.buffers[2:]))
+                initializer, initargs = self._initializer or payload.unpack(Packed(frame.buffers[1], frame.buffers[2:]))
                 payload.run_initializer(initializer, initargs)
             except BaseException as error:  # noqa: BLE001 - SystemExit is a failure, too
                 self._send((Kind.UNFIT, tuple(faults.describe(error))))
@@ -235,6 +238,14 @@ class Worker:
         self._send((Kind.BYE,))
 
 
+def _share_authkey(key: bytes | None) -> None:
+    """Let proxies of the caller's multiprocessing managers be used in tasks: they prove themselves by this key."""
+    if key is not None:
+        from multiprocessing import process
+
+        process.current_process().authkey = key
+
+
 def _seal(value: Any) -> Packed:
     """Pack a result at once, while the stamp still shows its task."""
     try:
@@ -258,7 +269,7 @@ def _unpacking(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
             raise faults.revive(item)
         try:
             value = payload.unpack(item)
-        except Exception as error:
+        except BaseException as error:
             raise NotSendable(
                 f"the task's argument could not be unpacked in the worker: {_told(error)}. The fault is in how its "
                 "class is pickled (__reduce__, __getstate__, __setstate__); backend='threads' sends nothing."
@@ -309,7 +320,8 @@ class _Reporter:
     def _watch(self) -> None:
         if self._thread is None:
             self._thread = threading.Thread(target=self._flush_now_and_then, name="manyhands-flush", daemon=True)
-            self._thread.start()
+            with contextlib.suppress(RuntimeError):  # no more threads: then results come at the end of the chunk
+                self._thread.start()
         if not self._busy.is_set():
             self._busy.set()
 

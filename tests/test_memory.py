@@ -1,0 +1,153 @@
+"""Memory stays flat: however many results are kept, however many calls are made."""
+
+from __future__ import annotations
+
+import gc
+import operator
+import os
+from pathlib import Path
+
+import programs
+import pytest
+
+import manyhands as mh
+
+pytestmark = pytest.mark.timeout(60)
+
+MEGABYTE = 1 << 20
+
+
+def resident(pid="self"):
+    """Bytes of memory that a process really has."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def calls(count, **options):
+    """So many calls, each with a function and inputs of its own, about a megabyte of them."""
+    for n in range(count):
+        ballast = bytes(MEGABYTE // 2) + n.to_bytes(4, "big")
+        found = mh.map(lambda item, ballast=ballast: len(item) + len(ballast), [ballast, ballast], workers=2, **options)
+        assert found == [MEGABYTE + 8] * 2
+
+
+KEPT = """
+    import gc, operator, os
+    import manyhands as mh
+
+    def resident():
+        return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    options = {options!r}
+    count = {count}
+    mh.map(operator.neg, range(1000), workers=2, **options)
+    gc.collect()
+    before = resident()
+    kept = {call}(operator.neg, range(1_000_000, 1_000_000 + count), workers=2, **options)
+    kept = list(kept)
+    gc.collect()
+    grown = (resident() - before) / count
+    assert kept[-1] == -(1_000_000 + count - 1)
+    needed = 8 + 32  # a pointer in a list, and an int
+    assert grown < 2.5 * needed, f"{grown:.0f} bytes for each result"
+    print("fine")
+"""
+
+
+def kept_results(folder, options, call, count):
+    source = KEPT.replace("{options!r}", repr(options)).replace("{call}", call).replace("{count}", str(count))
+    assert programs.run_source(source, cwd=folder).stdout == "fine\n"
+
+
+@pytest.mark.parametrize("call", ["mh.map", "mh.imap"])
+def test_small_results_that_are_kept_cost_little_more_than_themselves(tmp_path, any_backend, call):
+    """Row 54."""
+    kept_results(tmp_path, any_backend, call, 300_000)
+
+
+@pytest.mark.stress
+@pytest.mark.parametrize("call", ["mh.map", "mh.imap"])
+def test_a_million_small_results_that_are_kept_cost_little_more_than_themselves(tmp_path, any_backend, call):
+    """Row 54."""
+    kept_results(tmp_path, any_backend, call, 1_000_000)
+
+
+def test_one_result_that_is_kept_does_not_hold_the_others(process_backend):
+    """Row 54: results travel together, but each lives by itself."""
+    np = pytest.importorskip("numpy")
+    mh.map(lambda n: n, range(4), workers=2, **process_backend)
+    before = resident()
+    kept = []
+    for _ in range(10):
+        found = mh.map(lambda n: np.full(100_000 // 8, n), range(100), workers=2, chunksize=50, **process_backend)
+        kept.append(found[0])
+        del found
+    gc.collect()
+    assert resident() - before < 60 * MEGABYTE  # all of them would be 100 MB, those kept are 1 MB
+    assert [array[0] for array in kept] == [0] * 10
+
+
+def test_many_calls_leave_nothing_behind_in_the_caller(any_backend):
+    """Row 54: objects are counted after a warm-up, and again after many more calls."""
+
+    def objects():
+        gc.collect()
+        return len(gc.get_objects())
+
+    def round_of_calls(count):
+        for _ in range(count):
+            mh.map(operator.neg, range(20), workers=2, **any_backend)
+            mh.map(lambda x: x, range(20), workers=2, on_error="collect", **any_backend)
+            list(mh.imap(operator.neg, range(20), workers=2, **any_backend))
+            next(mh.imap(operator.neg, range(20), workers=2, **any_backend))
+
+    few = 2 if any_backend.get("start_method") == "fork" else 10
+    round_of_calls(few)
+    before = objects()
+    round_of_calls(3 * few)
+    assert objects() - before < 3 * few  # less than one for each call
+
+
+def test_many_single_calls_leave_nothing_behind_in_the_caller(any_backend):
+    """Row 54."""
+    with mh.Executor(2, **any_backend) as executor:
+
+        def objects():
+            gc.collect()
+            return len(gc.get_objects())
+
+        for future in [executor.submit(operator.neg, n) for n in range(200)]:
+            future.result(timeout=20)
+        before = objects()
+        for n in range(1000):
+            assert executor.submit(operator.neg, n).result(timeout=20) == -n
+        del future
+        assert objects() - before < 300
+
+
+@pytest.mark.parametrize("start_method", ["zygote", "spawn"])
+def test_functions_and_arguments_of_past_calls_do_not_pile_up_in_workers(start_method):
+    """Row 54."""
+    options = {"backend": "processes", "start_method": start_method}
+    pids = set(mh.map(lambda _: os.getpid(), range(20), workers=2, **options))
+    calls(70, **options)
+    before = resident(), sum(map(resident, pids))
+    calls(70, **options)
+    assert set(mh.map(lambda _: os.getpid(), range(20), workers=2, **options)) <= pids | set()
+    assert resident() - before[0] < 20 * MEGABYTE
+    assert sum(map(resident, pids)) - before[1] < 20 * MEGABYTE
+
+
+def test_large_arguments_and_results_are_let_go(process_backend):
+    """Row 54."""
+    np = pytest.importorskip("numpy")
+
+    def round_of_calls():
+        for _ in range(4):
+            found = mh.map(lambda a: a + 1, [np.zeros(4 * MEGABYTE // 8)] * 4, workers=2, **process_backend)
+            assert found[0][0] == 1
+
+    round_of_calls()
+    before = resident()
+    for _ in range(3):
+        round_of_calls()
+    assert resident() - before < 40 * MEGABYTE  # what went to and fro is 400 MB
