@@ -203,6 +203,8 @@ def _make_pickler() -> Any:  # noqa: C901 - one class, made once cloudpickle is 
             if isinstance(obj, _CACHED) and _has_no_home(obj):
                 cached: Any = obj
                 return _cache_anew, (cached.__wrapped__, cached.cache_parameters())
+            if type(obj) is functools.cached_property:  # in Python 3.11 it holds a lock
+                return _property_anew, (obj.func, obj.attrname)
             if callable(obj) and _is_by_value(obj) and hasattr(obj, "__code__"):
                 return self._mark_function(self._dynamic_function_reduce(obj))
             return self._mark_function(super().reducer_override(obj))
@@ -238,6 +240,13 @@ def _has_no_home(cached: Any) -> bool:
 
 def _cache_anew(func: Callable[..., Any], parameters: dict[str, Any]) -> Any:
     return functools.lru_cache(**parameters)(func)
+
+
+def _property_anew(func: Callable[[Any], Any], name: str | None) -> Any:
+    made = functools.cached_property(func)
+    if name is not None:
+        made.__set_name__(object, name)
+    return made
 
 
 def _is_by_value(obj: Any) -> bool:
