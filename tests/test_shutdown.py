@@ -91,6 +91,18 @@ def passing(gate):
     return task
 
 
+def slow_interpreters(folder, meeting, gate):
+    """An import path with which the interpreters of workers wait at the gate before they do anything else."""
+    write(folder / "sitecustomize.py", f"""
+        import os, sys
+        if "-c" in sys.orig_argv:
+            with open({str(meeting.path)!r}, "w") as file:
+                file.write("starting\\n")
+            os.read(os.open({str(gate[0])!r}, os.O_RDONLY), 1)
+        """)  # fmt: skip
+    return os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
 # --- the program ends before its work does --------------------------------------------------------------------------
 
 
@@ -154,13 +166,14 @@ def test_cancelling_at_shutdown_leaves_what_runs_and_drops_what_waits(parallel_b
     executor = mh.Executor(2, **parallel_backend)
     running = [executor.submit(report_and_pass, x) for x in range(2)]
     meeting.lines(2)
-    queued = [executor.submit(report_and_pass, x) for x in range(2, 20)]
+    queued = [executor.submit(task, x) for x in range(2, 20)]
     executor.shutdown(wait=False, cancel_futures=True)
-    gate[1](2)
+    gate[1](20)
     assert [future.result(PROMPT) for future in running] == [0, 1]
-    finished, unfinished = wait(queued, PROMPT)
+    _, unfinished = wait(queued, PROMPT)
     assert not unfinished
-    assert all(future.cancelled() for future in finished)
+    assert [future.cancelled() or future.result() for future in queued[:4]] != [2, 3, 4, 5]
+    assert all(future.cancelled() for future in queued[4:])
 
 
 def test_futures_cancelled_before_shutdown_do_not_hold_it_up(parallel_backend, gate):
@@ -376,24 +389,17 @@ def test_ctrl_c_twice_does_no_more_than_once(any_backend, start, meeting):
     assert_interrupted(program)
 
 
-def test_ctrl_c_while_workers_start_ends_the_program_with_one_traceback(start_method, start, meeting, tmp_path):
+def test_ctrl_c_while_workers_start_ends_the_program_with_one_traceback(start_method, start, meeting, gate, tmp_path):
     """Row 38: interpreters that are still on their way are not heard of."""
     if start_method == "fork":
         pytest.skip("a forked worker has no start-up to be interrupted in")
-    # This runs in each new interpreter before anything else; in those of workers it waits for what never comes.
-    write(tmp_path / "sitecustomize.py", f"""
-        import sys
-        if "-c" in sys.orig_argv:
-            with open({str(meeting.path)!r}, "w") as file:
-                file.write("starting\\n")
-            import threading
-            threading.Event().wait()
-        """)  # fmt: skip
-    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    path = slow_interpreters(tmp_path, meeting, gate)
     options = {"backend": "processes", "start_method": start_method}
     program = start("mh.map(never_end, range(50), workers=2, **options)", options, PYTHONPATH=path)
     meeting.lines(1 if start_method == "zygote" else 2)
     program.interrupt()
+    assert eventually(lambda: not program.running, seconds=SOON)
+    gate[1](2)
     assert_interrupted(program)
 
 
@@ -480,14 +486,15 @@ def test_a_signal_handler_can_end_an_executor_that_is_being_used(ending):
         executor.shutdown()
 
 
-def test_a_signal_handler_can_terminate_a_pool(parallel_backend):
+def test_a_signal_handler_can_terminate_a_pool(parallel_backend, gate):
     """Row 39: in the middle of a map."""
-    home = os.getpid()
+    home, task = os.getpid(), passing(gate)
     pool = mh.Pool(2, **parallel_backend)
     with on_signal(signal.SIGUSR1, pool.terminate):
         with pytest.raises(ManyhandsError):
-            pool.map(lambda x: os.kill(home, signal.SIGUSR1) if x == 0 else threading.Event().wait(), range(3))
+            pool.map(lambda x: os.kill(home, signal.SIGUSR1) if x == 0 else task(x), range(3))
     pool.join()
+    gate[1](3)  # threads cannot be ended
 
 
 # --- the program is gone ------------------------------------------------------------------------------------------------
@@ -508,7 +515,7 @@ def test_nothing_outlives_a_killed_program(process_backend, start, meeting, endi
     """Rows 40 and 43: no worker, zygote or grandchild; nor where the kernel does not help ("thread")."""
     program = start(FAMILY, process_backend, MANYHANDS_LIFELINE=lifeline)
     meeting.lines(2)
-    assert len(program.processes()) >= 1 + 2 + 4
+    assert eventually(lambda: len(program.processes()) >= 1 + 2 + 4)
     program.kill(ending)
     assert program.ended(seconds=SOON) == -ending
     assert eventually(lambda: not program.processes(), seconds=SOON)
@@ -546,14 +553,7 @@ def test_idle_workers_do_not_outlive_the_program(process_backend, start, meeting
 
 def test_workers_that_are_just_starting_do_not_outlive_the_program(start, meeting, gate, tmp_path):
     """Row 40: the program is gone before the worker can ask to be told of it."""
-    write(tmp_path / "sitecustomize.py", f"""
-        import sys
-        if "-c" in sys.orig_argv:
-            with open({str(meeting.path)!r}, "w") as file:
-                file.write("starting\\n")
-            open({str(gate[0])!r}).read(1)
-        """)  # fmt: skip
-    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    path = slow_interpreters(tmp_path, meeting, gate)
     options = {"backend": "processes", "start_method": "spawn"}
     program = start("mh.map(never_end, range(50), workers=2, **options)", options, PYTHONPATH=path)
     meeting.lines(2)
@@ -643,10 +643,13 @@ def test_a_death_is_noticed_though_a_grandchild_holds_the_pipe_open(process_back
     path = meeting.path
 
     def task():
+        read, write = os.pipe()
         if os.fork() == 0:
             os.setsid()  # out of reach of what ends the worker's group
             path.write_text(f"{os.getpid()}\n")
+            os.write(write, b"x")
             signal.pause()
+        os.read(read, 1)
         os._exit(5)
 
     with mh.Executor(1, **process_backend) as executor:

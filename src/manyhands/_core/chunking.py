@@ -33,7 +33,7 @@ class Chunker:
         """Tasks for the next chunk, at least 1, when ``remaining`` are not sent yet."""
         if self.fixed is not None:
             return min(self.fixed, MAX_FIXED)
-        if self.per_task is None:
+        if self.per_task is None or remaining == 1:
             return 1
         wanted = TARGET_SECONDS / max(self.per_task, 1e-9)
         share = remaining / (workers if more_to_come else 2 * workers)

@@ -339,16 +339,19 @@ class Scheduler:
             if job is not None:
                 job.chunker.learn(event.upto - chunk.start, event.seconds)
                 yield from self._resend(chunk, chunk.done, chunk.stop)
-            yield from self._maybe_lift(event.worker, worker)
+            if worker.held:
+                yield from self._maybe_lift(event.worker, worker)
 
     def _take_results(
         self, chunk: Chunk, job: _Job, upto: int, failed: tuple[tuple[int, bool], ...], now: float
     ) -> Iterator[Command]:
-        retried = frozenset(
-            task
-            for task, retryable in failed
-            if retryable and chunk.done <= task < upto and self._retry(chunk.job, job, task, now)
-        )
+        retried: frozenset[int] = frozenset()
+        if failed:
+            retried = frozenset(
+                task
+                for task, retryable in failed
+                if retryable and chunk.done <= task < upto and self._retry(chunk.job, job, task, now)
+            )
         yield Deliver(chunk.job, chunk.done, upto, retried)
         for task in retried:
             yield RetryTask(chunk.job, task)
@@ -514,12 +517,8 @@ class Scheduler:
         else:
             self._requeue(chunk, start, stop, isolated=isolated or chunk.strikes >= ISOLATE_STRIKES)
 
-    def _cut(self, number: int, job: _Job, room: int | None) -> Chunk:
-        """The next chunk of a job that has tasks to send; ``room`` bounds it."""
-        workers = self.limits.max_workers
-        size = job.chunker.size(job.waiting(), workers, more_to_come=not job.closed)
-        if room is not None:
-            size = min(size, room)
+    def _cut(self, number: int, job: _Job, size: int) -> Chunk:
+        """The next chunk, of at most so many tasks, of a job that has tasks to send."""
         if job.again:
             span = job.again.popleft()
             size = 1 if span.strikes >= ISOLATE_STRIKES else size
@@ -562,7 +561,8 @@ class Scheduler:
             if target is None:
                 return
             name, worker = target
-            chunk = self._cut(number, job, self._room(worker))
+            room = self._room(worker)
+            chunk = self._cut(number, job, size if room is None else min(size, room))
             worker.chunks.append(chunk)
             worker.given += chunk.stop - chunk.start
             if job.policy.timeout is not None:
@@ -575,6 +575,8 @@ class Scheduler:
         for number, worker in self._workers.items():
             if len(worker.chunks) < fewest and self._can_take(worker):
                 best, fewest = (number, worker), len(worker.chunks)
+                if not fewest:
+                    break
         return best
 
     def _can_take(self, worker: _Worker) -> bool:
@@ -607,7 +609,7 @@ class Scheduler:
 
     def _plan_steals(self, now: float) -> None:
         """Note when to take tasks back from those who have some at hand, if another worker has nothing."""
-        if self._ready or not self._has_idle_worker():
+        if self._open < 2 or self._ready or not self._has_idle_worker():
             return
         for worker in self._workers.values():
             unstarted = sum(chunk.stop - chunk.done for chunk in worker.chunks) > 1
