@@ -14,6 +14,7 @@ from manyhands._engine.payload import Packed
 from manyhands.errors import NotSendable
 
 _NAMED = {FunctionType, BuiltinFunctionType}
+SMALL = 1 << 16  # bytes; larger ones are not kept here
 SENT = 64  # functions that are known to be unchanged without packing them again
 _sent: OrderedDict[Callable[..., Any], tuple[ByContent, list[unchanged.Check]]] = OrderedDict()
 
@@ -67,7 +68,7 @@ def ship(func: Callable[..., Any]) -> ByName | ByContent:
         if known is not None and unchanged.holds(known[1]):
             return known[0]
         shipment, checks = ByContent(func), unchanged.snapshot(func)
-        if checks is not None:
+        if checks is not None and shipment.packed().size() < SMALL:
             _sent[func] = shipment, checks
             if len(_sent) > SENT:
                 _sent.popitem(last=False)

@@ -53,7 +53,8 @@ from manyhands.errors import InitializerError, NotSendable, WorkerStartError
 KILL_GRACE_SECONDS = 0.3  # between SIGTERM and SIGKILL
 REPORT_SECONDS = 1.0  # a worker whose socket has ended is given up if nobody reports its end by then
 START_SECONDS = 60.0  # a worker that is not ready by then is killed
-KNOWN_FUNCTIONS = 64  # that a worker keeps
+KNOWN_FUNCTIONS = 64  # that a worker keeps, if they are small
+KNOWN_BYTES = 32 << 20  # that they may have altogether; the newest is kept in any case
 _keys = count(1)
 # As plain numbers: comparing an enum member costs as much as a function call, and there are several a message.
 _CHUNK, _RESULTS = int(Kind.CHUNK), int(Kind.RESULTS)
@@ -73,7 +74,7 @@ class _Worker:
     channel: Channel
     slot: memoryview
     started: float
-    known: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
+    known: OrderedDict[bytes, int] = field(default_factory=OrderedDict)
     around: Any = None
     here: bool = False
     ready: bool = False
@@ -143,7 +144,7 @@ class Supervisor:
             theirs.close()
             self._reports.append(NotStarted(worker, _start_error(error)))
             return
-        record.known.update(dict.fromkeys(self._inherited))
+        record.known.update(dict.fromkeys(self._inherited, 0))
         record.around = around
         self._workers[worker] = record
         self._selector.register(ours, selectors.EVENT_READ, partial(self._receive, worker))
@@ -239,8 +240,10 @@ class Supervisor:
             return
         packed = job.shipment.packed()
         self._write(worker, record, (Kind.FUNCTION, key), (packed.data, *packed.buffers))
-        record.known[key] = None
-        if len(record.known) > KNOWN_FUNCTIONS:
+        record.known[key] = packed.size()
+        while len(record.known) > KNOWN_FUNCTIONS or (
+            len(record.known) > 1 and sum(record.known.values()) > KNOWN_BYTES
+        ):
             oldest, _ = record.known.popitem(last=False)
             self._write(worker, record, (Kind.FORGET, [oldest]), ())
 

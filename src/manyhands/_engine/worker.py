@@ -206,6 +206,7 @@ class Worker:
     def _function(self, key: bytes) -> Callable[..., Any]:
         if key not in self._loaded:
             self._loaded[key] = payload.unpack(self._functions[key])
+            del self._functions[key]
         return self._loaded[key]
 
     def _retry_classes(self, packed: bytes) -> tuple[type[BaseException], ...]:
