@@ -254,7 +254,7 @@ def test_progress_knows_the_total_where_it_can_be_known(any_backend):
     assert total({1, 2, 3}) == 3
     assert total(iter([1, 2, 3])) == 3
     assert total(map(abs, [1, 2, 3])) == 3
-    assert total((n for n in range(3))) in {None, 3}
+    assert total(n for n in range(3)) in {None, 3}
     assert total((n for n in range(3)), total=5) == 5
 
 

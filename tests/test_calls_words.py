@@ -136,7 +136,7 @@ def test_warnings_are_warnings_of_the_caller(process_backend):
     def task(n):
         warnings.warn(f"careful with {n}", DeprecationWarning, stacklevel=1)
 
-    with pytest.warns(DeprecationWarning) as caught:
+    with pytest.warns(DeprecationWarning, match="careful") as caught:
         mh.map(task, range(3), workers=2, **process_backend)
     assert sorted(str(w.message) for w in caught) == [f"careful with {n}" for n in range(3)]
     assert {os.path.basename(w.filename) for w in caught} == {os.path.basename(__file__)}

@@ -7,7 +7,6 @@ import atexit
 import contextlib
 import faulthandler
 import fcntl
-import gc
 import os
 import re
 import resource
@@ -17,15 +16,13 @@ import subprocess
 import sys
 import termios
 import threading
-from concurrent.futures import wait
-from pathlib import Path
 
 import psutil
 import pytest
 from watching import Meeting, alive, eventually
 
 import manyhands as mh
-from manyhands.errors import InitializerError, TaskTimeout, WorkerDied, WorkersUnavailable, WorkerStartError
+from manyhands.errors import InitializerError, TaskTimeout, WorkerDied, WorkerStartError, WorkersUnavailable
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -341,9 +338,7 @@ def test_exit_while_a_result_is_pickled_is_a_death(process_backend):
 def test_exit_while_an_argument_is_unpickled_is_a_death(process_backend, chunksize):
     """Row 5: of the task whose argument it was, whatever came in the same chunk."""
     arguments = [0, ExitsWhenUnpacked(), 2, 3, 4]
-    results = mh.map(
-        lambda x: x, arguments, chunksize=chunksize, on_error="collect", workers=2, **process_backend
-    )
+    results = mh.map(lambda x: x, arguments, chunksize=chunksize, on_error="collect", workers=2, **process_backend)
     _check_exit(results)
 
 
@@ -726,9 +721,7 @@ class NeverUnpacked:
 def test_an_argument_that_never_unpacks_is_stopped_by_the_timeout(process_backend):
     """Row 12: it is that task's time, whatever came in the same chunk."""
     arguments = [0, NeverUnpacked(), 2]
-    results = mh.map(
-        lambda x: x, arguments, chunksize=3, timeout=0.4, on_error="collect", workers=2, **process_backend
-    )
+    results = mh.map(lambda x: x, arguments, chunksize=3, timeout=0.4, on_error="collect", workers=2, **process_backend)
     failure = results.pop(1)
     assert results == [0, 2]
     assert isinstance(failure.error, TaskTimeout)
@@ -782,9 +775,7 @@ def ignore_sigterm(meeting):
 
 def test_a_timeout_ends_a_worker_that_ignores_sigterm(process_backend, meeting):
     """Row 13: by SIGKILL, a little later."""
-    failures = mh.map(
-        ignore_sigterm(meeting), range(2), timeout=0.4, on_error="collect", workers=2, **process_backend
-    )
+    failures = mh.map(ignore_sigterm(meeting), range(2), timeout=0.4, on_error="collect", workers=2, **process_backend)
     assert [type(failure.error) for failure in failures] == [TaskTimeout] * 2
     pids = meeting.pids(2)
     assert eventually(lambda: not any(map(alive, pids)))

@@ -115,7 +115,6 @@ def test_exception_that_holds_a_lock_comes_back_without_it(process_backend):
 
 def test_exception_class_that_cannot_travel_is_told_in_words(process_backend):
     """Row 14."""
-
     make_lock = threading.Lock
 
     def task(x):
@@ -263,7 +262,7 @@ def test_exception_that_ends_programs_is_only_the_error_of_its_task(parallel_bac
 
 
 def test_exception_that_ends_programs_is_only_the_error_of_its_task_in_a_loop():
-    """Row 19. (Ctrl-C in the caller's own thread stops the call.)"""
+    """Row 19; Ctrl-C in the caller's own thread stops the call."""
     for kind in (SystemExit, GeneratorExit, Quit):
         assert {type(failure.error) for failure in collected(raising(kind), range(1, 6), backend="serial")} == {kind}
     with pytest.raises(KeyboardInterrupt):

@@ -308,7 +308,8 @@ def test_tasks_leave_the_callers_standard_input_alone(tmp_path):
         import sys
         import manyhands as mh
         for method in ("zygote", "spawn", "fork"):
-            assert mh.map(lambda _: sys.stdin.read(), range(2), workers=2, backend="processes", start_method=method) == ["", ""]
+            read = mh.map(lambda _: sys.stdin.read(), range(2), workers=2, backend="processes", start_method=method)
+            assert read == ["", ""]
         print(sys.stdin.read())
     """
     program = programs.write(tmp_path / "program.py", source)
