@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 MANY = 4096
 
@@ -28,7 +28,7 @@ class Gate:
         passable.touch()
         passable.replace(self.path)  # who comes from now on finds an empty file, and reads to its end at once
 
-    def __enter__(self) -> Gate:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -10,6 +10,7 @@ import os
 import time
 from collections import deque
 
+import everyday
 import pytest
 
 import manyhands as mh
@@ -59,12 +60,14 @@ def waits_for_the_next(path):
 # --- order ------------------------------------------------------------------------------------------------------
 
 
+@everyday.parallel_backend
 def test_results_are_in_the_order_of_the_inputs_whoever_ends_first(parallel_backend, tmp_path):
     options = {"workers": 2, "chunksize": 1, **parallel_backend}
     assert mh.map(waits_for_the_next(tmp_path / "map"), range(20), **options) == list(range(20))
     assert list(mh.imap(waits_for_the_next(tmp_path / "imap"), range(20), **options)) == list(range(20))
 
 
+@everyday.parallel_backend
 def test_unordered_results_come_as_they_end(parallel_backend, tmp_path):
     task = waits_for_the_next(tmp_path / "ended")
     found = list(mh.imap_unordered(task, range(20), workers=2, chunksize=1, **parallel_backend))
@@ -72,6 +75,7 @@ def test_unordered_results_come_as_they_end(parallel_backend, tmp_path):
     assert sorted(found) == list(range(20))
 
 
+@everyday.any_backend
 def test_many_small_results_are_all_there_in_order(any_backend):
     assert mh.map(operator.neg, range(30_000), workers=2, **any_backend) == [-n for n in range(30_000)]
     assert list(mh.imap(operator.neg, range(5000), workers=2, **any_backend)) == [-n for n in range(5000)]
@@ -80,6 +84,7 @@ def test_many_small_results_are_all_there_in_order(any_backend):
 # --- inputs -----------------------------------------------------------------------------------------------------
 
 
+@everyday.any_backend
 def test_every_kind_of_iterable_will_do(any_backend):
     options = {"workers": 2, **any_backend}
     table = {"a": 1, "b": 2, "c": 3}
@@ -95,6 +100,7 @@ def test_every_kind_of_iterable_will_do(any_backend):
     assert mh.map(len, enumerate("abc"), **options) == [2, 2, 2]
 
 
+@everyday.any_backend
 def test_numpy_arrays_are_read_row_by_row(any_backend):
     np = pytest.importorskip("numpy")
     table = np.arange(12.0).reshape(4, 3)
@@ -104,6 +110,7 @@ def test_numpy_arrays_are_read_row_by_row(any_backend):
     doubled += 1  # what came back is the caller's own
 
 
+@everyday.any_backend
 def test_several_iterables_are_zipped_to_the_shortest(any_backend):
     options = {"workers": 2, **any_backend}
     for variant in EVERY:
@@ -112,6 +119,7 @@ def test_several_iterables_are_zipped_to_the_shortest(any_backend):
         assert list(variant(pow, [], [1], **options)) == []
 
 
+@everyday.any_backend
 def test_starmap_takes_tuples_of_arguments(any_backend):
     options = {"workers": 2, **any_backend}
     assert mh.starmap(pow, [(2, 5), (3, 2)], **options) == [32, 9]
@@ -119,6 +127,7 @@ def test_starmap_takes_tuples_of_arguments(any_backend):
     assert mh.starmap(lambda *args: args, [(), (1,), "ab"], **options) == [(), (1,), ("a", "b")]
 
 
+@everyday.any_backend
 def test_no_inputs_give_no_results(any_backend):
     for variant in EVERY:
         for inputs in ([], (), iter(()), (n for n in ()), {}, range(0), ""):
@@ -127,6 +136,7 @@ def test_no_inputs_give_no_results(any_backend):
     assert mh.starmap(pow, [], workers=2, **any_backend) == []
 
 
+@everyday.any_backend
 def test_list_may_be_changed_while_it_is_worked_on(any_backend):
     items = list(range(1000))
     results = mh.imap(abs, items, workers=2, chunksize=1, **any_backend)
@@ -135,6 +145,7 @@ def test_list_may_be_changed_while_it_is_worked_on(any_backend):
     assert list(results) == list(range(1, 1000))
 
 
+@everyday.any_backend
 def test_input_is_read_in_the_callers_own_thread(any_backend):
     import threading
 
@@ -146,6 +157,7 @@ def test_input_is_read_in_the_callers_own_thread(any_backend):
     assert set(mh.imap(lambda ident: ident, items(), workers=2, **any_backend)) == {threading.get_ident()}
 
 
+@everyday.any_backend
 def test_size_of_chunks_changes_nothing_but_the_speed(any_backend):
     for variant in EVERY:
         for chunksize in (1, 3, 1000):
@@ -156,6 +168,7 @@ def test_size_of_chunks_changes_nothing_but_the_speed(any_backend):
 # --- functions --------------------------------------------------------------------------------------------------
 
 
+@everyday.any_backend
 def test_every_kind_of_callable_will_do(any_backend):
     options = {"workers": 2, **any_backend}
     offset = 10
@@ -174,6 +187,7 @@ def test_every_kind_of_callable_will_do(any_backend):
     assert [m.factor for m in mh.map(Multiplier, [1, 2], **options)] == [1, 2]
 
 
+@everyday.any_backend
 def test_function_may_call_itself_and_its_neighbours(any_backend):
     def even(n):
         return n == 0 or odd(n - 1)
@@ -184,6 +198,7 @@ def test_function_may_call_itself_and_its_neighbours(any_backend):
     assert mh.map(even, [3, 4], workers=2, **any_backend) == [False, True]
 
 
+@everyday.any_backend
 def test_function_sees_what_it_refers_to_as_it_is_at_the_call(any_backend):
     factor = 2
     table = [1]
@@ -196,6 +211,7 @@ def test_function_sees_what_it_refers_to_as_it_is_at_the_call(any_backend):
     assert mh.map(task, [1, 2], workers=2, **any_backend) == [15, 25]
 
 
+@everyday.any_backend
 def test_results_of_the_callers_classes_are_of_those_classes(any_backend):
     class Local(Multiplier):
         pass
@@ -208,12 +224,14 @@ def test_results_of_the_callers_classes_are_of_those_classes(any_backend):
 # --- laziness ---------------------------------------------------------------------------------------------------
 
 
+@everyday.any_backend
 def test_results_of_two_calls_may_be_taken_in_turns(any_backend):
     options = {"workers": 2, "chunksize": 1, **any_backend}
     ups, downs = mh.imap(abs, range(300), **options), mh.imap(operator.neg, range(300), **options)
     assert [up + down for up, down in zip(ups, downs, strict=True)] == [0] * 300
 
 
+@everyday.any_backend
 def test_lazy_results_end_like_any_iterator(any_backend):
     results = mh.imap(abs, [-1], workers=2, **any_backend)
     assert iter(results) is results
@@ -228,6 +246,7 @@ def test_lazy_results_end_like_any_iterator(any_backend):
 # --- single calls -----------------------------------------------------------------------------------------------
 
 
+@everyday.any_backend
 def test_submit_gives_a_future_of_the_standard_library(any_backend):
     with mh.configure(workers=2, **any_backend):
         future = mh.submit(int, "ff", base=16)
@@ -241,6 +260,7 @@ def test_submit_gives_a_future_of_the_standard_library(any_backend):
             failed.result(timeout=20)
 
 
+@everyday.any_backend
 def test_submitted_calls_can_be_waited_for_together(any_backend):
     with mh.Executor(2, **any_backend) as executor:
         futures = [executor.submit(pow, n, 2) for n in range(20)]
@@ -249,12 +269,14 @@ def test_submitted_calls_can_be_waited_for_together(any_backend):
         assert not concurrent.futures.wait(futures, timeout=20).not_done
 
 
+@everyday.any_backend
 def test_submit_passes_every_keyword_on(any_backend):
     with mh.Executor(2, **any_backend) as executor:
         future = executor.submit(dict, fn=1, self=2, func=3, timeout=4)
         assert future.result(timeout=20) == {"fn": 1, "self": 2, "func": 3, "timeout": 4}
 
 
+@everyday.any_backend
 def test_executor_map_is_that_of_the_standard_library(any_backend):
     with mh.Executor(2, **any_backend) as executor:
         assert list(executor.map(pow, [2, 3], [5, 2])) == [32, 9]
@@ -316,6 +338,7 @@ def test_call_without_inputs_or_without_a_function_is_refused():
         mh.map(abs, 5)
 
 
+@everyday.any_backend
 def test_call_after_shutdown_is_refused(any_backend):
     executor = mh.Executor(2, **any_backend)
     assert executor.submit(abs, -1).result(timeout=20) == 1

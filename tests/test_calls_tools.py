@@ -6,6 +6,7 @@ import os
 import random
 from pathlib import Path
 
+import everyday
 import pytest
 from watching import eventually
 
@@ -21,6 +22,7 @@ def draw(_):
     return mh.task_rng().random(3).tolist()
 
 
+@everyday.any_backend
 def test_seed_gives_each_task_the_same_numbers_whatever_the_workers(any_backend):
     pytest.importorskip("numpy")
     expected = mh.map(draw, range(12), seed=7, backend="serial")
@@ -33,6 +35,7 @@ def test_seed_gives_each_task_the_same_numbers_whatever_the_workers(any_backend)
     assert mh.map(draw, range(12), seed=8, workers=2, **any_backend) != expected
 
 
+@everyday.any_backend
 def test_task_that_is_tried_again_draws_the_same_numbers(any_backend, tmp_path):
     pytest.importorskip("numpy")
     expected = mh.map(draw, range(6), seed=7, backend="serial")
@@ -50,6 +53,7 @@ def test_task_that_is_tried_again_draws_the_same_numbers(any_backend, tmp_path):
     assert mh.last_report().retries == 3
 
 
+@everyday.process_backend
 def test_task_whose_worker_died_draws_the_same_numbers(process_backend, tmp_path):
     pytest.importorskip("numpy")
     expected = mh.map(draw, range(6), seed=7, backend="serial")
@@ -65,6 +69,7 @@ def test_task_whose_worker_died_draws_the_same_numbers(process_backend, tmp_path
     assert mh.map(task, range(6), seed=7, retry=2, workers=2, **process_backend) == expected
 
 
+@everyday.any_backend
 def test_task_has_one_generator_however_often_it_asks(any_backend):
     pytest.importorskip("numpy")
 
@@ -75,12 +80,14 @@ def test_task_has_one_generator_however_often_it_asks(any_backend):
     assert mh.map(task, range(4), seed=1, workers=2, **any_backend) == [True] * 4
 
 
+@everyday.any_backend
 def test_tasks_without_a_seed_draw_numbers_like_no_other(any_backend):
     pytest.importorskip("numpy")
     numbers = [tuple(n) for _ in range(2) for n in mh.map(draw, range(6), workers=2, **any_backend)]
     assert len(set(numbers)) == 12
 
 
+@everyday.process_backend
 def test_workers_do_not_share_the_random_numbers_of_the_standard_library(process_backend):
     random.seed(3)
     drawn = mh.map(lambda _: (os.getpid(), random.random()), range(40), workers=2, chunksize=1, **process_backend)
@@ -109,6 +116,7 @@ def diary(tmp_path):
     return Diary(tmp_path / "diary")
 
 
+@everyday.any_backend
 def test_object_per_worker_is_made_once_and_closed_at_the_end(any_backend, diary):
     class Model:
         def __init__(self):
@@ -134,6 +142,7 @@ def test_object_per_worker_is_made_once_and_closed_at_the_end(any_backend, diary
     assert sorted(diary.lines()) == sorted([*opened, *(line.replace("opened", "closed") for line in opened)])
 
 
+@everyday.any_backend
 def test_generator_per_worker_is_resumed_at_the_end(any_backend, diary):
     @mh.per_worker
     def connection():
@@ -146,6 +155,7 @@ def test_generator_per_worker_is_resumed_at_the_end(any_backend, diary):
     assert [line.split()[0] for line in diary.lines()] == ["opened", "closed"]
 
 
+@everyday.any_backend
 def test_objects_per_worker_are_closed_newest_first_whatever_one_of_them_raises(any_backend, diary):
     @mh.per_worker
     def first():
@@ -167,6 +177,7 @@ def test_objects_per_worker_are_closed_newest_first_whatever_one_of_them_raises(
     assert [line.split()[0] for line in diary.lines()] == ["third", "first"]
 
 
+@everyday.parallel_backend
 def test_object_per_worker_outlives_the_call_where_the_workers_do(parallel_backend, diary):
     @mh.per_worker
     def thing():
@@ -178,6 +189,7 @@ def test_object_per_worker_outlives_the_call_where_the_workers_do(parallel_backe
     assert len(diary.lines()) == (3 if parallel_backend.get("start_method") == "fork" else 1)
 
 
+@everyday.any_backend
 def test_failure_to_make_an_object_per_worker_is_the_tasks_and_it_is_made_again(any_backend, tmp_path):
     marker = tmp_path / "tried"
 
@@ -208,6 +220,7 @@ def test_object_per_worker_may_be_used_outside_of_tasks():
 # --- initializers -----------------------------------------------------------------------------------------------
 
 
+@everyday.any_backend
 def test_initializer_runs_once_in_each_worker_before_its_tasks(any_backend, diary):
     def prepare(word):
         diary.write(word)
@@ -222,6 +235,7 @@ def test_initializer_runs_once_in_each_worker_before_its_tasks(any_backend, diar
         assert len(set(diary.lines())) == len(diary.lines())
 
 
+@everyday.process_backend
 def test_initializer_prepares_what_tasks_find(process_backend):
     def prepare(value):
         os.environ["PREPARED"] = value
@@ -233,6 +247,7 @@ def test_initializer_prepares_what_tasks_find(process_backend):
 # --- progress, reports, defaults --------------------------------------------------------------------------------
 
 
+@everyday.any_backend
 def test_progress_function_is_told_how_far_things_are(any_backend):
     told = []
     options = {"workers": 2, "progress": told.append, "desc": "work", "on_error": "skip", **any_backend}
@@ -244,6 +259,7 @@ def test_progress_function_is_told_how_far_things_are(any_backend):
     assert [p.done for p in told] == sorted(p.done for p in told)
 
 
+@everyday.any_backend
 def test_progress_knows_the_total_where_it_can_be_known(any_backend):
     def total(items, **options):
         told = []
@@ -258,6 +274,7 @@ def test_progress_knows_the_total_where_it_can_be_known(any_backend):
     assert total((n for n in range(3)), total=5) == 5
 
 
+@everyday.any_backend
 def test_progress_function_that_raises_ends_the_call_and_nothing_else(any_backend):
     def complain(progress):
         raise LookupError("the observer's own trouble")
@@ -267,6 +284,7 @@ def test_progress_function_that_raises_ends_the_call_and_nothing_else(any_backen
     assert mh.map(abs, [-1], workers=2, **any_backend) == [1]
 
 
+@everyday.any_backend
 def test_progress_in_words_says_nothing_unless_asked_for(any_backend, capfd):
     mh.map(abs, range(5), workers=2, **any_backend)
     mh.map(abs, range(5), workers=2, progress=False, **any_backend)
@@ -275,6 +293,7 @@ def test_progress_in_words_says_nothing_unless_asked_for(any_backend, capfd):
     assert "counting: 5/5" in capfd.readouterr().err
 
 
+@everyday.any_backend
 def test_report_tells_what_ran_where(any_backend):
     reports = []
     mh.map(lambda x: 1 // x, [1, 0, 2], workers=2, on_error="skip", report=reports.append, **any_backend)
@@ -291,6 +310,7 @@ def test_report_tells_what_ran_where(any_backend):
     assert "1 failed" in str(report)
 
 
+@everyday.any_backend
 def test_report_names_the_slowest_task_with_its_argument(any_backend):
     def task(n):
         return sum(range(3_000_000 if n == "slow" else 10))
@@ -301,12 +321,14 @@ def test_report_names_the_slowest_task_with_its_argument(any_backend):
     assert slowest.seconds > 0
 
 
+@everyday.any_backend
 def test_report_of_a_call_that_was_left_early_counts_what_was_taken(any_backend):
     with mh.imap(abs, range(10_000), workers=2, chunksize=1, **any_backend) as results:
         next(results)
     assert 1 <= mh.last_report().tasks < 10_000
 
 
+@everyday.any_backend
 def test_defaults_hold_for_all_calls_until_the_end_of_the_block(any_backend):
     with mh.configure(workers=2, on_error="skip", **any_backend):
         assert mh.map(lambda x: 1 // x, [1, 0]) == [1]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import warnings
 
+import everyday
 import programs
 import pytest
 
@@ -16,6 +17,7 @@ import manyhands as mh
 pytestmark = pytest.mark.timeout(30)
 
 
+@everyday.any_backend
 def test_printed_lines_arrive_whole_before_the_call_returns(any_backend, capsys):
     def task(n):
         for part in ("task", str(n), "says", "x" * 200):
@@ -29,6 +31,7 @@ def test_printed_lines_arrive_whole_before_the_call_returns(any_backend, capsys)
     assert sorted(said.err.splitlines()) == sorted(f"error of {n}" for n in range(30))
 
 
+@everyday.any_backend
 def test_printed_lines_of_one_task_stay_in_order(any_backend, capsys):
     def task(n):
         for line in range(100):
@@ -40,6 +43,7 @@ def test_printed_lines_of_one_task_stay_in_order(any_backend, capsys):
         assert [line for line in lines if line.startswith(f"{n}:")] == [f"{n}:{line}" for line in range(100)]
 
 
+@everyday.process_backend
 def test_line_without_an_end_is_not_lost(process_backend, capsys):
     with mh.Executor(1, **process_backend) as executor:
         executor.submit(print, "no newline", end="").result(timeout=20)
@@ -47,6 +51,7 @@ def test_line_without_an_end_is_not_lost(process_backend, capsys):
     assert capsys.readouterr().out == "no newline\n"
 
 
+@everyday.process_backend
 def test_words_of_a_single_call_are_there_when_its_result_is(process_backend, capsys):
     with mh.Executor(1, **process_backend) as executor:
         for n in range(10):
@@ -54,6 +59,7 @@ def test_words_of_a_single_call_are_there_when_its_result_is(process_backend, ca
             assert capsys.readouterr().out == f"call {n}\n"
 
 
+@everyday.process_backend
 def test_words_of_a_task_that_fails_arrive_before_its_error(process_backend, capsys):
     def task(n):
         print("last words")
@@ -64,6 +70,7 @@ def test_words_of_a_task_that_fails_arrive_before_its_error(process_backend, cap
     assert capsys.readouterr().out == "last words\n"
 
 
+@everyday.process_backend
 def test_words_of_a_worker_that_dies_are_not_lost(process_backend, capsys):
     def task(n):
         print("last words", flush=True)
@@ -74,6 +81,7 @@ def test_words_of_a_worker_that_dies_are_not_lost(process_backend, capsys):
     assert capsys.readouterr().out == "last words\n"
 
 
+@everyday.process_backend
 def test_words_from_below_python_arrive_too(process_backend, capsys):
     def task(n):
         os.write(1, b"written by C code\n")
@@ -85,6 +93,7 @@ def test_words_from_below_python_arrive_too(process_backend, capsys):
     assert said.err.splitlines() == ["its complaint"] * 3
 
 
+@everyday.process_backend
 def test_very_many_words_hold_nothing_up(process_backend, capsys):
     def task(n):
         for _ in range(2000):
@@ -95,6 +104,7 @@ def test_very_many_words_hold_nothing_up(process_backend, capsys):
     assert capsys.readouterr().out == ("y" * 100 + "\n") * 8000
 
 
+@everyday.process_backend
 def test_log_records_reach_the_callers_loggers(process_backend, caplog):
     def task(n):
         log = logging.getLogger("of.the.task")
@@ -118,6 +128,7 @@ def test_log_records_reach_the_callers_loggers(process_backend, caplog):
     assert os.getpid() not in {record.process for record in records}
 
 
+@everyday.process_backend
 def test_log_record_with_what_cannot_travel_arrives_in_words(process_backend, caplog):
     import threading
 
@@ -132,6 +143,7 @@ def test_log_record_with_what_cannot_travel_arrives_in_words(process_backend, ca
     assert "lock" in record.lock
 
 
+@everyday.process_backend
 def test_warnings_are_warnings_of_the_caller(process_backend):
     def task(n):
         warnings.warn(f"careful with {n}", DeprecationWarning, stacklevel=1)
@@ -142,6 +154,7 @@ def test_warnings_are_warnings_of_the_caller(process_backend):
     assert {os.path.basename(w.filename) for w in caught} == {os.path.basename(__file__)}
 
 
+@everyday.process_backend
 def test_callers_filters_hold_in_workers(process_backend):
     def task(n):
         warnings.warn("careful", UserWarning, stacklevel=1)

@@ -90,7 +90,7 @@ def test_a_killed_worker_fails_only_the_task_that_it_was_running(process_backend
     assert isinstance(error, WorkerDied)
     assert (error.index, error.signal, error.exitcode) == (7, "SIGKILL", -signal.SIGKILL)
     assert [str(error.pid)] == diary.read_text().split()
-    assert (failure.index, failure.argument, failure.attempts) == (7, "7", 1)
+    assert (failure.index, failure.argument, failure.attempts) == (7, 7, 1)
 
 
 def test_a_death_is_raised_with_the_task_that_it_befell(process_backend):

@@ -68,7 +68,7 @@ def settled(measure):
         nonlocal last, same
         now = measure()
         last, same = now, same + 1 if now == last else 0
-        return same >= 30
+        return same >= 15
 
     assert eventually(at_rest, seconds=SOON)
     return last
@@ -104,22 +104,22 @@ def test_very_many_submits_never_block_even_when_nobody_takes_them_in(process_ba
 def test_very_many_submits_all_arrive(any_backend):
     """Row 24."""
     with mh.Executor(2, **any_backend) as executor:
-        futures = [executor.submit(pow, n, 2) for n in range(5000)]
-        assert [future.result(timeout=SOON) for future in futures] == [n * n for n in range(5000)]
+        futures = [executor.submit(pow, n, 2) for n in range(2000)]
+        assert [future.result(timeout=SOON) for future in futures] == [n * n for n in range(2000)]
 
 
 # --- endless input ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("variant", [mh.imap, mh.imap_unordered])
-def test_endless_input_is_read_only_a_little_ahead(any_backend, variant):
+def test_endless_input_is_read_only_a_little_ahead(any_backend):
     """Row 25."""
-    seen = []
-    with variant(abs, counted(itertools.count(), seen), workers=2, chunksize=1, **any_backend) as results:
-        taken = [next(results) for _ in range(50)]
-        assert len(set(taken)) == 50
+    for variant in (mh.imap, mh.imap_unordered):
+        seen = []
+        with variant(abs, counted(itertools.count(), seen), workers=2, chunksize=1, **any_backend) as results:
+            taken = [next(results) for _ in range(50)]
+            assert len(set(taken)) == 50
+            assert len(seen) < 50 + 500
         assert len(seen) < 50 + 500
-    assert len(seen) < 50 + 500
 
 
 def test_call_is_closed_while_its_input_waits_for_slow_tasks(any_backend, tmp_path):
@@ -168,19 +168,15 @@ def broken_input(good):
     raise OSError("the input broke off")
 
 
-@pytest.mark.parametrize("variant", [mh.imap, mh.imap_unordered])
-def test_input_that_breaks_off_delivers_what_came_before(any_backend, variant):
+def test_input_that_breaks_off_delivers_what_came_before(any_backend):
     """Row 26."""
-    taken = []
-    with pytest.raises(OSError, match="broke off"):
-        taken.extend(variant(abs, broken_input(25), workers=2, **any_backend))
-    assert sorted(taken) == list(range(25)) or taken == []  # a list takes nothing from an iterator that raises
-    taken = []
-    results = variant(abs, broken_input(25), workers=2, **any_backend)
-    with pytest.raises(OSError, match="broke off"):
-        for value in results:
-            taken.append(value)
-    assert sorted(taken) == list(range(25))
+    for variant in (mh.imap, mh.imap_unordered):
+        taken = []
+        results = variant(abs, broken_input(25), workers=2, **any_backend)
+        with pytest.raises(OSError, match="broke off"):
+            for value in results:
+                taken.append(value)  # noqa: PERF402 - what came before the error counts
+        assert sorted(taken) == list(range(25))
     assert mh.map(abs, range(4), workers=2, **any_backend) == [0, 1, 2, 3]
 
 
@@ -192,20 +188,20 @@ def test_input_that_breaks_off_is_the_callers_error_and_no_tasks(any_backend):
     assert mh.map(abs, range(4), workers=2, **any_backend) == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize("end", ["close", "with", "drop"])
-def test_reader_that_stops_early_cancels_the_rest(any_backend, tmp_path, end):
+def test_reader_that_stops_early_cancels_the_rest(any_backend, tmp_path):
     """Row 27."""
-    diary = tmp_path / "diary"
-    results = mh.imap(note_in(diary), range(100_000), workers=2, chunksize=1, **any_backend)
-    assert next(results) == 0
-    if end == "close":
-        results.close()
-    elif end == "with":
-        with results:
-            assert next(results) == 1
-    else:
-        del results
-    assert settled(lambda: len(noted(diary))) < 1000
+    for end in ("close", "with", "drop"):
+        diary = tmp_path / end
+        results = mh.imap(note_in(diary), range(100_000), workers=2, chunksize=1, **any_backend)
+        assert next(results) == 0
+        if end == "close":
+            results.close()
+        elif end == "with":
+            with results:
+                assert next(results) == 1
+        else:
+            del results
+        assert settled(lambda diary=diary: len(noted(diary))) < 1000
     assert mh.map(abs, [-1], workers=2, **any_backend) == [1]
 
 
@@ -252,23 +248,23 @@ def test_callback_may_submit_and_wait(any_backend):
         assert answers.result(timeout=SOON) == 4
 
 
-@pytest.mark.parametrize("wait_for_it", [True, False])
-def test_callback_may_shut_the_executor_down(any_backend, wait_for_it):
+def test_callback_may_shut_the_executor_down(any_backend):
     """Row 28."""
-    over = threading.Event()
-    executor = mh.Executor(2, **any_backend)
-    future = executor.submit(abs, -4)
+    for patient in (True, False):
+        over = threading.Event()
+        executor = mh.Executor(2, **any_backend)
+        future = executor.submit(abs, -4)
 
-    def end(_):
-        executor.shutdown(wait=wait_for_it)
-        over.set()
+        def end(_, executor=executor, patient=patient, over=over):
+            executor.shutdown(wait=patient)
+            over.set()
 
-    future.add_done_callback(end)
-    assert future.result(timeout=SOON) == 4
-    assert over.wait(SOON)
-    with pytest.raises(ExecutorClosed):
-        executor.submit(abs, -1)
-    executor.shutdown(wait=True)
+        future.add_done_callback(end)
+        assert future.result(timeout=SOON) == 4
+        assert over.wait(SOON)
+        with pytest.raises(ExecutorClosed):
+            executor.submit(abs, -1)
+        executor.shutdown(wait=True)
 
 
 def test_callback_that_takes_long_holds_up_no_task(parallel_backend):
@@ -420,7 +416,7 @@ def test_cancelling_with_full_pipes_ends_every_future(process_backend, tmp_path)
     large = bytes(1 << 20)
     with mh.Executor(2, **process_backend) as executor:
         busy = [executor.submit(gate, n) for n in range(2)]
-        assert eventually(lambda: all((tmp_path / f"open-{n}").exists() for n in range(2)))
+        assert eventually(lambda: len(list(tmp_path.glob("open-*"))) == 2)
         queued = [executor.submit(len, large) for _ in range(60)]
         cancelled = [future.cancel() for future in queued]
         assert cancelled.count(True) > 40
@@ -437,7 +433,7 @@ def test_shutdown_that_cancels_ends_every_future(parallel_backend, tmp_path):
     gate = gate_at(tmp_path / "open")
     executor = mh.Executor(2, **parallel_backend)
     busy = [executor.submit(gate, n) for n in range(2)]
-    assert eventually(lambda: all(future.running() for future in busy))
+    assert eventually(lambda: len(list(tmp_path.glob("open-*"))) == 2)
     queued = [executor.submit(abs, -n) for n in range(500)]
     executor.shutdown(wait=False, cancel_futures=True)
     (tmp_path / "open").touch()
@@ -447,14 +443,13 @@ def test_shutdown_that_cancels_ends_every_future(parallel_backend, tmp_path):
     assert sum(future.cancelled() for future in queued) > 400
 
 
-@pytest.mark.parametrize("way", ["terminate_workers", "kill_workers"])
-def test_ten_thousand_queued_tasks_are_dropped_at_once(parallel_backend, tmp_path, way):
+def test_ten_thousand_queued_tasks_are_dropped_at_once(parallel_backend, tmp_path):
     """Row 33."""
     gate = gate_at(tmp_path / "open")
     executor = mh.Executor(2, **parallel_backend)
     futures = [executor.submit(gate, n) for n in range(10_000)]
-    assert eventually(lambda: futures[0].running())
-    getattr(executor, way)()
+    assert eventually(futures[0].running)
+    executor.terminate_workers()
     assert not wait(futures, timeout=SOON).not_done
     executor.shutdown(wait=True)
     (tmp_path / "open").touch()
@@ -476,7 +471,7 @@ def test_pool_of_ten_thousand_queued_tasks_is_terminated_at_once(process_backend
 def test_ending_the_workers_right_after_a_call_never_stalls(parallel_backend):
     """Row 33: whichever comes first, the order to leave or the death."""
     for way in ("kill_workers", "terminate_workers", "shutdown"):
-        for _ in range(15):
+        for _ in range(4):
             executor = mh.Executor(2, **parallel_backend)
             assert list(executor.map(abs, range(4))) == [0, 1, 2, 3]
             getattr(executor, way)()

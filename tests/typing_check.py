@@ -107,7 +107,6 @@ def a_failure_tells_its_story(failure: mh.Failure) -> None:
     """With the exception itself and what it was about."""
     assert_type(failure.index, int)
     assert_type(failure.error, BaseException)
-    assert_type(failure.argument, str)
     assert_type(failure.attempts, int)
     assert_type(failure.traceback, str)
 

@@ -22,12 +22,12 @@ from manyhands._engine.futures import Future as OurFuture
 from manyhands._engine.futures import FutureSink
 from manyhands._engine.interface import Failed, Job
 from manyhands._engine.protocol import Style
-from manyhands._engine.showing import add_note, short_repr
 from manyhands._engine.sources import SequenceSource
 from manyhands._engine.stream import SequenceFeed, Stream
 from manyhands._engine.surroundings import take as take_surroundings
 from manyhands.errors import ExecutorClosed, OptionError
 from manyhands.options import Options, check_count, gather
+from manyhands.showing import add_note, short_repr
 from manyhands.types import StartMethod
 
 P = ParamSpec("P")
@@ -324,7 +324,8 @@ class _Note:
         self._fn, self._args, self._kwargs = fn, args, kwargs
 
     def __call__(self, error: BaseException) -> None:
-        add_note(error, 0, short_repr(self._args + tuple(self._kwargs.items())))
+        shown = [short_repr(arg) for arg in self._args] + [f"{k}={short_repr(v)}" for k, v in self._kwargs.items()]
+        add_note(error, 0, f"({', '.join(shown)})")
 
 
 def _take(stream: Stream, end: float | None) -> Generator[Any, None, None]:

@@ -6,8 +6,10 @@ All of them are one implementation, ``Results``: an iterator over a job's result
 from __future__ import annotations
 
 import builtins
+import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from operator import length_hint
 from types import TracebackType
 from typing import Any, Generic, Literal, NamedTuple, ParamSpec, TypeVar, Unpack, cast, overload
@@ -16,8 +18,8 @@ from manyhands import report as reports
 from manyhands._engine import courier, shared
 from manyhands._engine.dispatcher import Dispatcher
 from manyhands._engine.interface import Failed, Job
+from manyhands._engine.modules import importing
 from manyhands._engine.protocol import Style
-from manyhands._engine.showing import MISSING, add_note, short_repr
 from manyhands._engine.stream import IteratorFeed, SequenceFeed, Stream
 from manyhands._engine.surroundings import take as take_surroundings
 from manyhands._engine.tally import Tally
@@ -25,6 +27,7 @@ from manyhands.errors import OptionError, RemoteTraceback
 from manyhands.executor import lend, submit_shared
 from manyhands.options import CommonOptions, Options, gather
 from manyhands.progress import Meter
+from manyhands.showing import MISSING, add_note, short_repr
 from manyhands.types import Failure
 
 P = ParamSpec("P")
@@ -75,6 +78,8 @@ class _Call(Generic[R]):
     def __init__(self, func: Callable[..., R], items: Iterable[Any], style: Style, options: Options, how: _How) -> None:
         if not callable(func):
             raise OptionError(f"the first argument is the function to run; got {short_repr(func)}")
+        if options.place()[0] == "processes" and (module := importing()) is not None:
+            options = _without_processes(options, module)
         self._options = options
         self._place = options.place()
         self._feed = _feed(items)
@@ -179,7 +184,8 @@ class _Call(Generic[R]):
         cause = error.__cause__
         text = cause.text if isinstance(cause, RemoteTraceback) else _traceback_of(error)
         attempts = 1 + self._tally.retried.get(index, 0)
-        return Failure(index, error, self._argument(index), attempts, text)
+        argument = self._stream.arguments.get(index)
+        return Failure(index, error, None if argument is MISSING else argument, attempts, text)
 
     def end(self, *, grace: float | None) -> None:
         """Give everything back, once. ``grace``: see Dispatcher.cancel; None when all has run."""
@@ -219,11 +225,33 @@ class _Raise(NamedTuple):
     error: BaseException
 
 
+def _check_iterables(iterables: tuple[Any, ...]) -> None:
+    if not iterables:
+        raise OptionError("nothing to run over: give an iterable after the function")
+    for position, iterable in enumerate(iterables, 2):
+        if not (hasattr(iterable, "__iter__") or hasattr(iterable, "__getitem__")):
+            raise OptionError(
+                f"argument {position} is what to run over, and cannot be iterated: {short_repr(iterable)}. "
+                "Options are given by keyword, as in workers=4."
+            )
+
+
 def _feed(items: Iterable[Any]) -> SequenceFeed | IteratorFeed:
     if type(items) in {list, tuple, range}:
         copied: Sequence[Any] = items[:]  # type: ignore[index]  # the caller may go on changing a list
         return SequenceFeed(copied)
     return IteratorFeed(items)
+
+
+def _without_processes(options: Options, module: str) -> Options:
+    """Workers would wait for the import to end, and the import for the workers."""
+    warnings.warn(
+        f"manyhands was called while {module!r} is being imported, so it runs in this process only; call it from a "
+        "function that is called after the import",
+        RuntimeWarning,
+        stacklevel=5,
+    )
+    return replace(options, backend="serial" if options.timeout is None else "threads", start_method=None)
 
 
 def _length(items: Iterable[Any]) -> int | None:
@@ -248,8 +276,7 @@ def _traceback_of(error: BaseException) -> str:
 
 def _call(func: Callable[..., R], iterables: tuple[Iterable[Any], ...], given: Any, how: _How) -> _Call[R]:
     options = gather(given)
-    if not iterables:
-        raise OptionError("nothing to run over: give an iterable after the function")
+    _check_iterables(iterables)
     if len(iterables) == 1:
         return _Call(func, iterables[0], Style.ITEM, options, how)
     return _Call(func, zip(*iterables, strict=False), Style.STAR, options, how)
@@ -324,6 +351,7 @@ def starmap(func: Callable[..., Any], iterable: Iterable[Iterable[Any]], **optio
     >>> mh.starmap(pow, [(2, 5), (3, 2)])
     [32, 9]
     """
+    _check_iterables((iterable,))
     results = _Call(func, iterable, Style.STAR, gather(options), _MAP).collect()
     if isinstance(results, _Raise):
         raise results.error

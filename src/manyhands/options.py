@@ -55,7 +55,8 @@ class Options:
         chunksize: tasks sent together; None adapts to how long they take.
         timeout: seconds that one task may take.
         retry: a Retry, or a number of attempts.
-        on_error: ``"raise"`` the first failure, ``"collect"`` a Failure in its place, or ``"skip"`` it.
+        on_error: ``"raise"`` the first failure that becomes known, ``"collect"`` a Failure in its place, or
+            ``"skip"`` it.
         seed: for ``task_rng``: whole number, same seed, same numbers, whatever the workers.
         report: called with the Report when the call is over.
     """
@@ -148,6 +149,15 @@ def _checked_retry(value: object) -> Retry | None:
 
 
 _defaults = Options()
+# What other libraries call it.
+_MEANT = dict.fromkeys(("n_jobs", "processes", "max_workers", "num_workers", "jobs", "nproc"), "workers") | {
+    "chunk_size": "chunksize",
+    "batch_size": "chunksize",
+    "retries": "retry",
+    "task_timeout": "timeout",
+    "progress_bar": "progress",
+    "length": "total",
+}
 
 
 def gather(given: dict[str, Any]) -> Options:
@@ -155,7 +165,9 @@ def gather(given: dict[str, Any]) -> Options:
     unknown = set(given) - {field.name for field in fields(Options)}
     if unknown:
         known = ", ".join(field.name for field in fields(Options))
-        raise OptionError(f"there is no option {', '.join(map(repr, sorted(unknown)))}; the options are {known}")
+        meant = ", ".join(_MEANT[name] for name in unknown if name in _MEANT)
+        hint = f"; did you mean {meant}?" if meant else ""
+        raise OptionError(f"there is no option {', '.join(map(repr, sorted(unknown)))}{hint}; the options are {known}")
     return replace(_defaults, **given)
 
 

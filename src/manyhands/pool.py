@@ -19,12 +19,12 @@ from manyhands._engine import courier
 from manyhands._engine.dispatcher import Dispatcher
 from manyhands._engine.interface import Failed, Job, Piece
 from manyhands._engine.protocol import Style
-from manyhands._engine.showing import add_note, short_repr
 from manyhands._engine.stream import IteratorFeed, SequenceFeed, Stream
 from manyhands._engine.surroundings import take as take_surroundings
 from manyhands.errors import ExecutorClosed, ManyhandsError
 from manyhands.executor import Executor
 from manyhands.options import check_count
+from manyhands.showing import add_note, short_repr
 from manyhands.types import StartMethod
 
 T = TypeVar("T")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 from manyhands._engine import courier
@@ -147,37 +149,45 @@ def describe(progress: Progress) -> str:
 
 
 class _Bar:
-    """A tqdm bar, drawn only once the work has gone on for a while."""
+    """A tqdm bar, drawn only once the work has gone on for a while. One that cannot be drawn costs nobody a result."""
 
     def __init__(self, delay: float) -> None:
         self._delay = delay
         self._bar: Any = None
+        self._works = True
 
     def update(self, progress: Progress) -> None:
-        if self._bar is None:
-            if progress.elapsed < self._delay or progress.done == progress.total:
-                return
-            self._bar = _open_bar(progress)
-        bar = self._bar
-        bar.total = progress.total
-        if progress.failed:
-            bar.set_postfix({"failed": progress.failed}, refresh=False)
-        bar.n = progress.done
-        bar.refresh()
+        if self._bar is not None or (progress.elapsed >= self._delay and progress.done != progress.total):
+            self._draw(progress)
 
     def close(self, progress: Progress) -> None:
-        if self._bar is None and self._delay == 0.0:
-            self._bar = _open_bar(progress)
+        if self._bar is not None or self._delay == 0.0:
+            self._draw(progress)
         if self._bar is not None:
-            self.update(progress)
             self._bar.close()
+
+    def _draw(self, progress: Progress) -> None:
+        if not self._works:
+            return
+        try:
+            bar = self._bar = self._bar or _open_bar(progress)
+            bar.total = progress.total
+            if progress.failed:
+                bar.set_postfix({"failed": progress.failed}, refresh=False)
+            bar.n = progress.done
+            bar.refresh()
+        except Exception as error:  # noqa: BLE001 - tqdm and the notebook have many ways to fail
+            self._works, self._bar = False, None
+            warnings.warn(f"the progress bar could not be drawn: {error}", RuntimeWarning, stacklevel=2)
 
 
 def _open_bar(progress: Progress) -> Any:
-    tqdm: Any = import_module("tqdm.notebook" if _is_notebook() else "tqdm").tqdm
+    tqdm: Any = import_module("tqdm").tqdm
+    if _is_notebook() and find_spec("ipywidgets") is not None:
+        tqdm = import_module("tqdm.notebook").tqdm
     tqdm.monitor_interval = 0  # we redraw ourselves, and need no thread for it
     courier.around_output = _above_bars
-    bar = tqdm(total=progress.total, desc=progress.desc or None, mininterval=0, miniters=1, unit="task")
+    bar = tqdm(total=progress.total, desc=progress.desc or None, mininterval=0, miniters=1, unit=" tasks")
     bar.start_t -= progress.elapsed  # it began when the work did
     return bar
 

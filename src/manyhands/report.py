@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from manyhands._engine.showing import MISSING, short_repr
 from manyhands._engine.tally import Tally
+from manyhands.showing import MISSING, short_repr
 from manyhands.types import Report, SlowTask
 
 _last: Report | None = None

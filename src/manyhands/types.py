@@ -6,27 +6,37 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from manyhands.showing import short_repr
+
 OnError = Literal["raise", "collect", "skip"]
 StartMethod = Literal["zygote", "spawn", "fork"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Failure:
     """In the place of a result, with ``on_error="collect"``: the task that failed, and why.
 
     >>> import manyhands as mh
     >>> bad = mh.map(int, ["1", "two"], on_error="collect", backend="serial")[1]
     >>> bad.index, type(bad.error).__name__, bad.argument
-    (1, 'ValueError', "'two'")
+    (1, 'ValueError', 'two')
+    >>> bad
+    Failure(index=1, error=ValueError("invalid literal for int() with base 10: 'two'"), argument='two')
 
-    A Failure is false, so ``[r for r in results if r]`` drops failures (and whatever else is false).
+    ``argument`` is the task's input itself (a tuple where there are several), so that failed inputs can be run
+    again; None if it is not known any more. ``traceback`` is that of the worker, as text. A Failure is false, so
+    ``[r for r in results if r]`` drops failures (and whatever else is false).
     """
 
     index: int
     error: BaseException
-    argument: str = ""
+    argument: Any = None
     attempts: int = 1
     traceback: str = ""
+
+    def __repr__(self) -> str:
+        what = short_repr(self.argument)
+        return f"Failure(index={self.index}, error={short_repr(self.error)}, argument={what})"
 
     def __bool__(self) -> bool:
         return False
@@ -91,7 +101,7 @@ class Report:
 
     def __str__(self) -> str:
         share = 100 / max(self.wall * self.workers, 1e-9)
-        count = f"{self.tasks} tasks on {self.workers} {self.backend} workers in {self.wall:.3g} s"
+        count = f"{self.tasks} tasks on {self.workers} workers ({self.backend}) in {self.wall:.3g} s"
         parts = {
             "in the function": sum(self.busy.values()),
             "transfer": self.transfer,

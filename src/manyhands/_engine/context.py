@@ -53,7 +53,10 @@ class WorkerContext:
 
 def generator(seed: int | None, task: int | None) -> Any:
     """A numpy Generator that depends on seed and task alone; without a seed, one like no other."""
-    import numpy as np
+    try:
+        import numpy as np
+    except ImportError as error:
+        raise ImportError("task_rng gives numpy generators, and numpy is not installed: pip install numpy") from error
 
     if seed is None or task is None:
         return np.random.default_rng()

@@ -10,6 +10,7 @@ from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 from manyhands._engine import payload, unchanged
+from manyhands._engine.modules import is_initializing
 from manyhands._engine.payload import Packed
 from manyhands.errors import NotSendable
 
@@ -63,7 +64,10 @@ def ship(func: Callable[..., Any]) -> ByName | ByContent:
         if module is not None and name is not None and module != "__main__":
             home = sys.modules.get(module)
             if getattr(home, name, None) is func and not payload.goes_by_value(module, name):
-                return ByName(func, f"{module}:{name}")
+                named = ByName(func, f"{module}:{name}")
+                if is_initializing(getattr(home, "__spec__", None)):
+                    named.packed()  # now, in this thread: any other would wait for the end of the import
+                return named
         known = _sent.get(func)
         if known is not None and unchanged.holds(known[1]):
             return known[0]

@@ -20,6 +20,21 @@ def reloaded(func: Callable[..., Any]) -> bool:
     return found
 
 
+def importing() -> str | None:
+    """The name of a module whose import this call is part of, in this thread; None if it is part of none."""
+    frame = sys._getframe(1)  # noqa: SLF001 - the one way to see one's callers
+    while frame is not None:
+        if frame.f_code.co_name == "<module>" and is_initializing(frame.f_globals.get("__spec__")):
+            return str(frame.f_globals.get("__name__"))
+        frame = frame.f_back  # type: ignore[assignment]  # None ends the loop
+    return None
+
+
+def is_initializing(spec: Any) -> bool:
+    """The module of this spec is being imported."""
+    return bool(getattr(spec, "_initializing", False))
+
+
 def _used_by(func: Callable[..., Any]) -> Iterator[ModuleType]:
     inner = getattr(func, "func", func)  # of a partial
     inner = getattr(inner, "__func__", inner)  # of a method

@@ -200,6 +200,8 @@ def _make_pickler() -> Any:  # noqa: C901 - one class, made once cloudpickle is 
         def reducer_override(self, obj: Any) -> Any:
             if isinstance(obj, type):
                 return self._reduce_class(obj)
+            if isinstance(obj, io.IOBase) and not isinstance(obj, io.StringIO | io.BytesIO):
+                raise pickle.PicklingError("an open file cannot be sent; send its path, and open it in the function")
             if isinstance(obj, _CACHED) and _has_no_home(obj):
                 cached: Any = obj
                 return _cache_anew, (cached.__wrapped__, cached.cache_parameters())

@@ -18,8 +18,8 @@ from typing import Any, Protocol
 from manyhands._core.ordering import Reorder
 from manyhands._engine.dispatcher import Dispatcher
 from manyhands._engine.interface import Job, Piece
-from manyhands._engine.showing import MISSING
 from manyhands._engine.sources import GrowingSource, SequenceSource
+from manyhands.showing import MISSING
 
 PULL_SECONDS = 0.002  # reading input stops after this, when results are waiting to be taken
 SLOW_SECONDS = 20e-6  # for one input: slower ones are passed on one by one

@@ -410,7 +410,11 @@ class Supervisor:
     def _hear(self, worker: int, record: _Worker, frame: Frame) -> None:
         kind = frame.message[0]
         if kind == _RESULTS:
-            self._reports.append(_results(worker, frame))
+            results = _results(worker, frame)
+            self._reports.append(results)
+            if results.stats is not None:
+                for stream, lines in record.lines.items():
+                    self._say(stream, lines.rest())
         elif kind == Kind.REFUSED:
             _, serial, key, where = frame.message
             self._reports.append(Refused(worker, serial, key, where))

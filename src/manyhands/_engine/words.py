@@ -126,10 +126,15 @@ class Lines:
         head, newline, self._rest = (self._rest + data).rpartition(b"\n")
         return (head + newline).decode("utf-8", "replace")
 
+    def rest(self) -> str:
+        """What is left, as it is."""
+        rest, self._rest = self._rest, b""
+        return rest.decode("utf-8", "replace")
+
     def end(self) -> str:
         """What is left, made a line."""
-        rest, self._rest = self._rest, b""
-        return rest.decode("utf-8", "replace") + "\n" if rest else ""
+        rest = self.rest()
+        return rest + "\n" if rest else ""
 
 
 def deliver_record(packed: Any) -> None:

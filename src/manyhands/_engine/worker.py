@@ -201,6 +201,7 @@ class Worker:
         # Until what the tasks were given is gone, the stamp names this chunk: should a destructor end the worker,
         # nobody is to blame, since by then the caller knows the chunk no more.
         slot[board.CURRENT] = board.base_tag(serial) + board.UNPACKING
+        _flush_words()
         self._reporter.end(outcome, began)
 
     def _function(self, key: bytes) -> Callable[..., Any]:
@@ -233,10 +234,15 @@ class Worker:
                 thread.join(max(0.0, deadline - time.monotonic()))
         with contextlib.suppress(BaseException):
             atexit._run_exitfuncs()
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):
-                stream.flush()
+        _flush_words()
         self._send((Kind.BYE,))
+
+
+def _flush_words() -> None:
+    """What tasks printed without ending the line."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):  # whatever tasks have put there
+            stream.flush()
 
 
 def _share_authkey(key: bytes | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import reprlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,7 +60,7 @@ def failure_line(outcome: Outcome, failure: mh.Failure) -> str:
     """Say in one line which item failed and why."""
     error = describe_failure(failure)
     message = " ".join(error["message"].split())
-    return f"item {outcome.index} ({failure.argument}) failed: {error['type']}: {message}"
+    return f"item {outcome.index} ({reprlib.repr(failure.argument)}) failed: {error['type']}: {message}"
 
 
 def to_json(value: Any) -> str:
