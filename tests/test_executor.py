@@ -14,6 +14,7 @@ import time
 import weakref
 from concurrent.futures import BrokenExecutor, CancelledError, Future
 
+import kinds
 import pytest
 from gates import Gate, say, say_and_wait, wait_at
 from watching import PATIENCE, Meeting, alive, eventually
@@ -36,16 +37,30 @@ def gate(tmp_path):
         yield gate
 
 
-@pytest.fixture
-def executor(any_backend):
-    with mh.Executor(2, **any_backend) as executor:
+@pytest.fixture(scope="module", params=kinds.ALL)
+def executor(request, tmp_path_factory):
+    """An executor of each kind, for tests that leave it as it was."""
+    with ready_executor(request.param, tmp_path_factory) as executor:
         yield executor
 
 
-@pytest.fixture
-def workers(parallel_backend):
-    """An executor of two workers, neither of which is the caller."""
-    with mh.Executor(2, **parallel_backend) as executor:
+@pytest.fixture(scope="module", params=kinds.PARALLEL)
+def workers(request, tmp_path_factory):
+    """The same, but for the caller itself: its two workers run side by side."""
+    with ready_executor(request.param, tmp_path_factory) as executor:
+        yield executor
+
+
+@contextlib.contextmanager
+def ready_executor(kind, folders):
+    """All workers are there, so that no test is taken for the one that left them behind."""
+    folder = folders.mktemp(kind)
+    with mh.Executor(2, **kinds.options_for(kind)) as executor:
+        if kind != "serial":
+            with Gate(folder / "gate") as gate, Meeting(folder / "meeting") as meeting:
+                for name in "ab":
+                    executor.submit(say_and_wait, meeting.path, gate.path, name)
+                meeting.lines(2)
         yield executor
 
 
@@ -578,7 +593,8 @@ def test_an_exception_that_leaves_the_block_waits_too(parallel_backend, gate):
     assert future.result(0) == 1
 
 
-def test_after_shutdown_there_is_no_more_work_to_be_had(executor):
+def test_after_shutdown_there_is_no_more_work_to_be_had(any_backend):
+    executor = mh.Executor(2, **any_backend)
     executor.shutdown()
     executor.shutdown()
     with pytest.raises(RuntimeError):
@@ -647,8 +663,9 @@ def wait_and_die(gate):
     os._exit(3)
 
 
-def test_shutdown_from_a_callback_does_not_hang(workers):
+def test_shutdown_from_a_callback_does_not_hang(parallel_backend):
     done = threading.Event()
+    workers = mh.Executor(2, **parallel_backend)
     workers.submit(square, 2).add_done_callback(lambda _: (workers.shutdown(), done.set()))
     assert done.wait(PATIENCE)
 
@@ -742,7 +759,7 @@ def what_was_prepared(_=None):
     return _prepared.value
 
 
-def test_the_initializer_has_run_before_any_task(executor, any_backend):
+def test_the_initializer_has_run_before_any_task(any_backend):
     with mh.Executor(2, initializer=prepare, initargs=("tools",), **any_backend) as prepared:
         assert set(prepared.map(what_was_prepared, range(40), chunksize=1)) == {"tools"}
 

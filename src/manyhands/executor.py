@@ -27,7 +27,7 @@ from manyhands._engine.stream import SequenceFeed, Stream
 from manyhands._engine.surroundings import take as take_surroundings
 from manyhands.errors import ExecutorClosed, OptionError
 from manyhands.options import Options, check_count, gather
-from manyhands.showing import add_note, short_repr
+from manyhands.showing import MISSING, add_note, short_repr
 from manyhands.types import StartMethod
 
 P = ParamSpec("P")
@@ -107,7 +107,7 @@ class Executor(concurrent.futures.Executor):
             raise OptionError(f"initializer={initializer!r}: a function, or None")
         check_count("max_tasks_per_child", max_tasks_per_child, lowest=1)
         check_count("max_workers", max_workers, lowest=1)
-        options = gather({"workers": max_workers, "backend": backend, "start_method": start_method})
+        options = Options(workers=max_workers, backend=backend, start_method=start_method)
         place = options.place()
         dispatcher = make_dispatcher(
             place,
@@ -118,7 +118,7 @@ class Executor(concurrent.futures.Executor):
             name=thread_name_prefix,
         )
         self._attach(shared.register(dispatcher, finish_at_exit=True), place)
-        weakref.finalize(self, dispatcher.shutdown, wait=False).atexit = False
+        weakref.finalize(self, _let_go, dispatcher).atexit = False
 
     def _attach(self, dispatcher: Dispatcher, place: tuple[str, int]) -> None:
         self._dispatcher = dispatcher
@@ -262,7 +262,7 @@ class Executor(concurrent.futures.Executor):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> bool | None:
-        if kind is not None and not issubclass(kind, Exception):  # Ctrl-C: nobody wants to wait
+        if kind is not None and not issubclass(kind, Exception):  # Ctrl-C and the like: nobody wants to wait
             self.terminate_workers()
             self._dispatcher.join(shared.EXIT_SECONDS)
         else:
@@ -289,6 +289,11 @@ class Executor(concurrent.futures.Executor):
         if inside is None:
             return False
         return inside.owner is self._dispatcher.backend or os.getpid() != self._pid  # it came along in a fork
+
+
+def _let_go(dispatcher: Dispatcher) -> None:
+    """Of an executor that was dropped: its work is finished, then its workers leave."""
+    dispatcher.drop_soon(lambda: dispatcher.shutdown(wait=False))
 
 
 def submit_shared(fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[T]:
@@ -345,7 +350,7 @@ def _take(stream: Stream, end: float | None) -> Generator[Any, None, None]:
                 if type(values[-1]) is Failed:
                     error = values[-1].error
                     index += count - len(values)
-                    add_note(error, index, short_repr(stream.arguments.get(index)))
+                    add_note(error, index, short_repr(stream.arguments.get(index, MISSING)))
                     raise error
                 yield values.pop()
     finally:

@@ -64,7 +64,7 @@ class Results(Iterator[R]):
 
     def __del__(self) -> None:
         if hasattr(self, "_values"):
-            self.close()
+            self._call.drop()
 
     def close(self) -> None:
         """Stop: what has not run never will."""
@@ -97,6 +97,7 @@ class _Call(Generic[R]):
                 self._stream.read_in_background()
         except BaseException:
             self._open = False
+            self._stream.cancel(grace=0.0)
             self._release()
             raise
 
@@ -186,6 +187,18 @@ class _Call(Generic[R]):
         attempts = 1 + self._tally.retried.get(index, 0)
         argument = self._stream.arguments.get(index)
         return Failure(index, error, None if argument is MISSING else argument, attempts, text)
+
+    def drop(self) -> None:
+        """The reader is gone. May run in the garbage collector, anywhere: the rest is left to the dispatcher."""
+        if self._open:
+            self._open = False
+            stream, release = self._stream, self._release
+
+            def give_back() -> None:
+                stream.cancel(grace=0.0)
+                release()
+
+            self._dispatcher.drop_soon(give_back)
 
     def end(self, *, grace: float | None) -> None:
         """Give everything back, once. ``grace``: see Dispatcher.cancel; None when all has run."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from numbers import Integral
 from types import TracebackType
 from typing import Any, Self, TypedDict
 
@@ -86,8 +87,8 @@ class Options:
         _check_choice("on_error", self.on_error, ("raise", "collect", "skip"))
         _check_choice("start_method", self.start_method, (None, "zygote", "spawn", "fork"))
         if not callable(self.progress):
-            _check_choice("progress", self.progress, (None, True, False, "a function"))
-        if self.backend not in {"auto", *backends.BUILT_IN}:
+            _check_choice("progress", self.progress, (None, True, False))
+        if self.backend not in ("auto", *backends.BUILT_IN):
             _check_choice("backend", self.backend, tuple(backends.names()))
         if self.backend == "serial" and self.timeout is not None:
             raise OptionError("backend='serial' cannot stop a task, so it has no timeout; use threads or processes")
@@ -131,7 +132,7 @@ def _is_number(value: object) -> bool:
 
 def check_count(name: str, value: object, *, lowest: int) -> None:
     """Raise OptionError unless it is None or a whole number from ``lowest``."""
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < lowest):
+    if value is not None and (not isinstance(value, Integral) or isinstance(value, bool) or int(value) < lowest):
         raise OptionError(f"{name}={value!r}: a whole number from {lowest}")
 
 

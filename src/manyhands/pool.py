@@ -24,7 +24,7 @@ from manyhands._engine.surroundings import take as take_surroundings
 from manyhands.errors import ExecutorClosed, ManyhandsError
 from manyhands.executor import Executor
 from manyhands.options import check_count
-from manyhands.showing import add_note, short_repr
+from manyhands.showing import MISSING, add_note, short_repr
 from manyhands.types import StartMethod
 
 T = TypeVar("T")
@@ -206,11 +206,13 @@ class Pool:
     ) -> IMapIterator:
         self._check_running()
         dispatcher = self._executor._dispatcher
+        if not dispatcher.backend.threaded:
+            iterable = list(iterable)
         at_once = isinstance(iterable, list | tuple | range)
         feed = SequenceFeed(iterable) if at_once else IteratorFeed(iterable)  # type: ignore[arg-type]
-        stream = Stream(dispatcher, ordered=ordered, window=not at_once and not dispatcher.backend.threaded)
+        stream = Stream(dispatcher, ordered=ordered, window=False)
         stream.open(self._job(func, Style.ITEM, stream, feed.source, chunksize), feed)
-        if isinstance(feed, IteratorFeed) and dispatcher.backend.threaded:
+        if isinstance(feed, IteratorFeed):
             stream.read_in_background()
         return IMapIterator(stream)
 
@@ -349,7 +351,7 @@ class IMapIterator:
                 raise PoolTimeout(f"no result within {timeout} s; the task goes on")
         index, value = self._values.popleft()
         if type(value) is Failed:
-            add_note(value.error, index, short_repr(self._stream.arguments.get(index)))
+            add_note(value.error, index, short_repr(self._stream.arguments.get(index, MISSING)))
             raise value.error
         return value
 

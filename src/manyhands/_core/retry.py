@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from manyhands._core.messages import no_backoff
 from manyhands.errors import OptionError
 
+LONGEST_DELAY = 86_400.0  # seconds
 _log = logging.getLogger("manyhands")
 
 
@@ -41,7 +42,7 @@ class Retry:
         if not all(isinstance(cls, type) and issubclass(cls, BaseException) for cls in classes):
             raise OptionError(f"Retry(on={self.on!r}): on is a tuple of exception classes")
         object.__setattr__(self, "on", classes)
-        if not callable(self.backoff) and self.backoff < 0:
+        if not callable(self.backoff) and not _is_time(self.backoff):
             raise OptionError(f"Retry(backoff={self.backoff!r}): backoff is seconds, not negative")
 
     def delay(self) -> Callable[[int], float]:
@@ -51,7 +52,7 @@ class Retry:
             return lambda made: _safe_delay(backoff, made)
         if backoff == 0:
             return no_backoff
-        return lambda made: backoff * 2.0 ** (made - 1)
+        return lambda made: min(LONGEST_DELAY, backoff * 2.0 ** min(made - 1, 64))
 
 
 def _safe_delay(backoff: Callable[[int], float], made: int) -> float:
@@ -61,4 +62,8 @@ def _safe_delay(backoff: Callable[[int], float], made: int) -> float:
     except Exception:  # noqa: BLE001 - user code
         _log.exception("Retry(backoff=...) raised; the task is tried again at once")
         return 0.0
-    return delay if 0.0 <= delay < float("inf") else 0.0
+    return min(delay, LONGEST_DELAY) if _is_time(delay) else 0.0
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0.0 <= value < float("inf")

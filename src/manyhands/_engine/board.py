@@ -18,7 +18,7 @@ IDLE = -1  # CURRENT: nothing of the user's is running
 NO_LIMIT = (1 << 63) - 1
 _OFFSET_BITS = 24
 UNPACKING = (1 << _OFFSET_BITS) - 1  # offset: the chunk as a whole is being unpacked
-SLOTS = 1024
+SLOTS = 2048  # twice as many as there may be workers, since some may be leaving
 _SLOT_WORDS = 8
 _BYTES = SLOTS * _SLOT_WORDS * 8
 
@@ -60,17 +60,23 @@ class Board:
         self.fd = _anonymous_file() if fd is None else fd
         self._map = mmap.mmap(self.fd, _BYTES)
         self._words = memoryview(self._map).cast("q")
+        self._free = list(range(SLOTS - 1, -1, -1))
 
     def slot(self, number: int) -> memoryview:
         """The numbers of one slot."""
-        start = (number % SLOTS) * _SLOT_WORDS
+        start = number * _SLOT_WORDS
         return self._words[start : start + _SLOT_WORDS]
 
-    def clear(self, number: int) -> memoryview:
-        """The slot, made ready for a new worker."""
+    def take(self) -> int:
+        """A free slot, made ready for a new worker."""
+        number = self._free.pop()
         slot = self.slot(number)
         slot[CURRENT], slot[SINCE], slot[LIMIT] = IDLE, 0, NO_LIMIT
-        return slot
+        return number
+
+    def give_back(self, number: int) -> None:
+        """The slot's worker is gone."""
+        self._free.append(number)
 
     def close(self) -> None:
         """Give the descriptor back; the page goes with its last user."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -46,8 +46,10 @@ class WorkerContext:
         """Let go of what is held, the newest first. One closer's failure does not stop the others."""
         while self._closers:
             closer = self._closers.pop()
-            with contextlib.suppress(Exception):
+            try:
                 closer()
+            except Exception:
+                logging.getLogger("manyhands").exception("closing what per_worker made has failed")
         self.kept.clear()
 
 

@@ -14,9 +14,11 @@ A backend that is not ``threaded`` (serial) is driven by ``pump``, by whoever wa
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
 import math
+import queue
 import threading
 import time
 from collections import deque
@@ -44,7 +46,9 @@ from manyhands._engine.interface import (
 )
 from manyhands._engine.payload import send_by_value
 from manyhands.errors import ExecutorClosed, TaskTimeout, WorkerDied, WorkerStartError, WorkersUnavailable
+from manyhands.showing import MISSING
 
+LONGEST_WAIT = 3600.0  # seconds; the system's own limit is some days
 _log = logging.getLogger("manyhands")
 
 
@@ -60,6 +64,8 @@ class Dispatcher:
         self._jobs: dict[int, Job] = {}
         self._later: deque[tuple[m.Command, Report | None]] = deque()
         self._settled: deque[tuple[Sink, Piece]] = deque()  # results of single calls, about to be set
+        self._dropped: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+        self._turn = threading.RLock()
         self._numbers = count()
         self._started: dict[int, float] = {}  # worker: when its start was asked
         self._start_error: WorkersUnavailable | None = None
@@ -89,15 +95,15 @@ class Dispatcher:
                 known_as(number)
             self._go_on()
             if direct is not None:
-                self._send(direct)
+                self._send(direct, job.ready)
         return number
 
     def check_open(self) -> None:
         """Raise ExecutorClosed after shutdown, or why no worker can be had."""
-        if self._closing:
-            raise ExecutorClosed("cannot take new work after shutdown: make a new executor")
         if self.broken is not None:
             raise _copy(self.broken)
+        if self._closing:
+            raise ExecutorClosed("cannot take new work after shutdown: make a new executor")
 
     def supply(self, number: int, stop: int, *, closed: bool = False) -> None:
         """The job's tasks up to ``stop`` exist now."""
@@ -184,24 +190,42 @@ class Dispatcher:
     # --- the loop -----------------------------------------------------------------------------------------------
 
     def pump(self) -> None:
-        """One round: carry out, wait for something to happen, tell the scheduler.
+        """One round, for a dispatcher without a thread: callers take turns."""
+        with self._turn:
+            self._round()
+            self._carry_out()  # whoever drives this looks for results next
+
+    def _round(self) -> None:
+        """Carry out, wait for something to happen, tell the scheduler.
 
         Results are delivered last before the wait: whoever waits for one needs the interpreter's lock next.
         """
+        self._drop()
         self._carry_out()
         with self._lock:  # only now: carrying out may have been all that was left to do
             if self._closing and self._scheduler.idle and not self._scheduler.workers and not self._later:
                 self._end()
                 return
             deadline = self._next_deadline()
-        timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
+        timeout = None if deadline is None else min(LONGEST_WAIT, max(0.0, deadline - time.monotonic()))
         for report in self.backend.wait(0.0 if self._later else timeout):
             self._take(report)
         if deadline is not None and deadline <= time.monotonic():
             with self._lock:
                 self._handle(m.Tick())
-        if not self.backend.threaded:
-            self._carry_out()  # whoever drives this looks for results next
+
+    def drop_soon(self, errand: Callable[[], object]) -> None:
+        """Have this called on the dispatcher's thread. For finalizers, which run anywhere: takes no lock."""
+        if self._thread is None:
+            errand()  # nobody else is here
+        else:
+            self._dropped.put(errand)
+            self.backend.wake()
+
+    def _drop(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._dropped.get_nowait()()
 
     def _next_deadline(self) -> float | None:
         deadline = self._scheduler.next_deadline()
@@ -211,7 +235,7 @@ class Dispatcher:
     def _run(self) -> None:
         try:
             while not self._ended.is_set():
-                self.pump()
+                self._round()
         except BaseException as error:  # noqa: BLE001 - a fault of ours must not leave anybody waiting
             self._fail(error)
 
@@ -222,6 +246,9 @@ class Dispatcher:
             self.broken = WorkersUnavailable(f"manyhands itself has failed ({type(error).__name__}: {error})")
             self.broken.__cause__ = error
             jobs, self._jobs = list(self._jobs.values()), {}
+        while self._settled:
+            sink, piece = self._settled.popleft()
+            sink.put(piece)
         for job in jobs:
             job.sink.finish(_copy(self.broken))
         self._end()
@@ -229,8 +256,10 @@ class Dispatcher:
     def _end(self) -> None:
         if not self._ended.is_set():
             self._closing = True
-            self.backend.close()
-            self._ended.set()
+            try:
+                self.backend.close()
+            finally:
+                self._ended.set()
 
     def _go_on(self) -> None:
         """Let the loop see what was added; start it if this is the first time."""
@@ -284,7 +313,7 @@ class Dispatcher:
         if stats is not None and (job := self._jobs.get(chunk.job)) and job.tally is not None:
             slowest = chunk.start + stats.slowest_offset
             if job.tally.add(report.worker, slowest, stats):
-                job.tally.arguments[slowest] = next(iter(job.source.items(slowest, slowest + 1)), None)
+                job.tally.arguments[slowest] = next(iter(job.source.items(slowest, slowest + 1)), MISSING)
         event = m.ResultsArrived(
             report.worker,
             report.serial,
@@ -315,8 +344,11 @@ class Dispatcher:
         job = self._jobs.get(chunk.job) if chunk is not None else None
         if report.key is not None:
             self.backend.forget(report.key, report.worker)
-            if job is not None:
-                job.shipment.repack()
+            if job is not None and chunk is not None:
+                try:
+                    job.shipment.repack()
+                except Exception as error:  # noqa: BLE001 - user code: it can be sent neither by name nor by value
+                    self._give_up(chunk.job, error)
         return m.ChunkRefused(report.worker, report.serial)
 
     # --- commands -----------------------------------------------------------------------------------------------
@@ -341,20 +373,39 @@ class Dispatcher:
             return
         parcel = job.ready if job.ready is not None and not command.chunk.isolated else None
         if parcel is None:
-            parcel = self.backend.pack(job, command.chunk)  # user code may run here: not under the lock
+            try:
+                parcel = self.backend.pack(job, command.chunk)  # user code may run here: not under the lock
+            except Exception as error:  # noqa: BLE001
+                self._give_up(command.chunk.job, error)
+                self._hand_back(command)
+                return
         with self._lock:
-            if job.tally is not None and job.tally.first_chunk is None:
-                job.tally.first_chunk = time.monotonic()
-            job.begun = True
-            self.backend.send(command.worker, job, command.chunk, parcel)
+            if command.chunk.job in self._jobs:
+                self._send(command, parcel)
+            else:
+                self._hand_back(command)
 
-    def _send(self, command: m.SendChunk) -> None:
+    def _send(self, command: m.SendChunk, parcel: Any) -> None:
         job = self._jobs[command.chunk.job]
-        if job.sink.started():
-            job.begun = True
-            self.backend.send(command.worker, job, command.chunk, job.ready)
-        else:
+        if not job.sink.started():
             self._hand_back(command)
+            return
+        if job.tally is not None and job.tally.first_chunk is None:
+            job.tally.first_chunk = time.monotonic()
+        job.begun = True
+        try:
+            self.backend.send(command.worker, job, command.chunk, parcel)
+        except Exception as error:  # noqa: BLE001 - a function that was found to need another form, and has none
+            self._give_up(command.chunk.job, error)
+            self._hand_back(command)
+
+    def _give_up(self, number: int, error: BaseException) -> None:
+        """This job can never run: say so to whoever waits for it."""
+        with self._lock:
+            job = self._jobs.get(number)
+            self.cancel(number)
+        if job is not None:
+            job.sink.finish(error)
 
     def _hand_back(self, command: m.SendChunk) -> None:
         """Nobody wants this chunk any more; the worker that was to have it never saw it."""

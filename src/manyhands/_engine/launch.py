@@ -58,8 +58,8 @@ class Common:
 class Launcher(Protocol):
     """Where worker processes come from. ``start`` raises OSError when the system refuses."""
 
-    def start(self, number: int, sock: socket.socket, inherited: dict[bytes, Callable[..., Any]]) -> None:
-        """Begin to start worker ``number``, with its end of the socket."""
+    def start(self, number: int, slot: int, sock: socket.socket, inherited: dict[bytes, Callable[..., Any]]) -> None:
+        """Begin to start worker ``number``, with its slot of the board and its end of the socket."""
 
     def pid(self, number: int) -> int | None:
         """The process id, once known."""
@@ -122,12 +122,12 @@ class ZygoteLauncher:
         self._control: socket.socket | None = None
         self._lock = threading.Lock()
 
-    def start(self, number: int, sock: socket.socket, inherited: dict[bytes, Callable[..., Any]]) -> None:
+    def start(self, number: int, slot: int, sock: socket.socket, inherited: dict[bytes, Callable[..., Any]]) -> None:
         del inherited  # a zygote has no functions to pass on
         with sock, self._lock:
             control = self._control or self._open()
             self._asked[number] = Exit(number, None, None)
-            message = zygote.MESSAGE.pack(zygote.FORK, number, number)
+            message = zygote.MESSAGE.pack(zygote.FORK, number, slot)
             try:
                 socket.send_fds(control, [message], [sock.fileno()])
             except OSError:
@@ -200,10 +200,10 @@ class ZygoteLauncher:
         return self._pids.get(number)
 
     def signal(self, number: int, signum: int) -> None:
-        pid = self._pids.get(number)
-        if pid is not None and self._control is not None:
+        pid, control = self._pids.get(number), self._control
+        if pid is not None and control is not None:
             with contextlib.suppress(OSError):
-                self._control.send(zygote.MESSAGE.pack(zygote.SIGNAL, pid, signum))
+                control.send(zygote.MESSAGE.pack(zygote.SIGNAL, pid, signum))
 
     def _shut(self) -> int | None:
         with self._lock:
@@ -233,13 +233,13 @@ class ChildLauncher:
         self._children: dict[int, tuple[int, int | None]] = {}  # worker: (pid, pidfd if there is such a thing)
         self._popen: dict[int, subprocess.Popen[bytes]] = {}
 
-    def start(self, number: int, sock: socket.socket, inherited: dict[bytes, Callable[..., Any]]) -> None:
+    def start(self, number: int, slot: int, sock: socket.socket, inherited: dict[bytes, Callable[..., Any]]) -> None:
         with sock:
-            pid = self._forked(number, sock, inherited) if self._fork else self._spawned(number, sock)
+            pid = self._forked(slot, sock, inherited) if self._fork else self._spawned(number, slot, sock)
         pidfd = self._watch(number, pid)
         self._children[number] = (pid, pidfd)
 
-    def _forked(self, number: int, sock: socket.socket, inherited: dict[bytes, Callable[..., Any]]) -> int:
+    def _forked(self, slot: int, sock: socket.socket, inherited: dict[bytes, Callable[..., Any]]) -> int:
         common = self._common
         payload.track_classes(inherited.values())
         with warnings.catch_warnings():
@@ -249,15 +249,15 @@ class ChildLauncher:
             gc.freeze()  # what is garbage is the caller's, and so is calling its destructors
             atexit._clear()
             payload.own_tracked_classes()
-            worker.begin(sock, common.board.fd, number, common.lifeline.read_fd, common.outputs, inherited)
+            worker.begin(sock, common.board.fd, slot, common.lifeline.read_fd, common.outputs, inherited)
         return pid
 
-    def _spawned(self, number: int, sock: socket.socket) -> int:
+    def _spawned(self, number: int, slot: int, sock: socket.socket) -> int:
         common = self._common
         fds = (sock.fileno(), common.board.fd, common.lifeline.read_fd)
         code = "from manyhands._engine.worker import spawned; spawned"
         process = subprocess.Popen(
-            _python(code, fds[0], fds[1], number, fds[2]),
+            _python(code, fds[0], fds[1], slot, fds[2]),
             stdin=subprocess.DEVNULL,
             stdout=common.outputs[0],
             stderr=common.outputs[1],
@@ -278,19 +278,21 @@ class ChildLauncher:
 
     def reap(self, number: int, *, wait: bool = False) -> None:
         """Take in the end of a child, and kill what is left of its group while its number is still its own."""
-        if number not in self._children:
+        child = self._children.get(number)
+        if child is None:
             return
-        pid, pidfd = self._children[number]
+        pid, pidfd = child
         try:
             ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | (0 if wait else os.WNOHANG))
             if ended is None:
                 return
             _group_of(pid, signal.SIGKILL)
+            self._children.pop(number, None)  # from here on its number may be another's: nobody may signal it
             _, status = os.waitpid(pid, 0)
             exitcode: int | None = os.waitstatus_to_exitcode(status)
         except ChildProcessError:  # somebody else's os.wait() took it
             exitcode = None
-        del self._children[number]
+            self._children.pop(number, None)
         process = self._popen.pop(number, None)
         if process is not None:
             process.returncode = exitcode if exitcode is not None else 0
@@ -304,8 +306,9 @@ class ChildLauncher:
         return self._children.get(number, (None, None))[0]
 
     def signal(self, number: int, signum: int) -> None:
-        if number in self._children:
-            _group_of(self._children[number][0], signum)
+        child = self._children.get(number)
+        if child is not None:
+            _group_of(child[0], signum)
 
     def close(self) -> None:
         for number in list(self._children):

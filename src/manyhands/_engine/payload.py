@@ -99,7 +99,7 @@ def can_pack(value: object) -> bool:
 
 
 def _mentions_by_value(data: bytes) -> bool:
-    return any(name.encode() in data for _, name in _by_value)
+    return any(name.encode() in data for _, name in tuple(_by_value))
 
 
 def _raw(buffers: list[Any]) -> tuple[Any, ...]:

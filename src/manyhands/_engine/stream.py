@@ -66,6 +66,10 @@ class IteratorFeed:
         """Inputs read so far."""
         return self.source.count
 
+    def end(self, error: BaseException) -> None:
+        """There is no more, for this reason."""
+        self.error, self.ended = error, True
+
     def pull(self, most: int) -> None:
         """Read on."""
         batch: list[Any] = []
@@ -73,8 +77,7 @@ class IteratorFeed:
             for item in islice(self._iterator, most):
                 batch.append(item)  # noqa: PERF402 - what was read before an error counts
         except Exception as error:  # noqa: BLE001 - the user's own; it is raised where results end
-            self.error = error
-            self.ended = True
+            self.end(error)
         if len(batch) < most:
             self.ended = True
         self.source.extend(batch)
@@ -201,7 +204,12 @@ class Stream:
         while not self._feed.ended and not self._over:
             with self._background:
                 self._background.wait_for(self._has_room)
-            self._pull(self._step)
+            try:
+                self._pull(self._step)
+            except BaseException as error:  # noqa: BLE001 - sys.exit() in the input: nobody else will say so
+                if isinstance(self._feed, IteratorFeed):
+                    self._feed.end(error)
+                self._dispatcher.supply(self._number, self._feed.count, closed=True)
 
     def _has_room(self) -> bool:
         # Without a window, results may pile up for a reader who comes late, but the workers' queue may not.

@@ -73,6 +73,7 @@ class Settings(NamedTuple):
 class _Worker:
     channel: Channel
     slot: memoryview
+    slot_number: int
     started: float
     known: OrderedDict[bytes, int] = field(default_factory=OrderedDict)
     around: Any = None
@@ -132,12 +133,10 @@ class Supervisor:
         forks.close_in_child(ours)
         try:
             launcher = self._open()
-            record = _Worker(
-                Channel(ours, blocking=False, scratch=self._scratch),
-                self._board().clear(worker),
-                time.monotonic(),
-            )
-            launcher.start(worker, theirs, self._inheritance())
+            number = self._board().take()
+            channel = Channel(ours, blocking=False, scratch=self._scratch)
+            record = _Worker(channel, self._board().slot(number), number, time.monotonic())
+            launcher.start(worker, number, theirs, self._inheritance())
         except OSError as error:
             forks.keep_in_child(ours)
             ours.close()
@@ -400,8 +399,10 @@ class Supervisor:
         record.channel.close()
         for stream, lines in record.lines.items():
             self._say(stream, lines.end())
+        stamp = board.read(record.slot)
+        self._board().give_back(record.slot_number)
         if record.ready:
-            self._reports.append(Gone(ended.worker, ended.pid, ended.exitcode, board.read(record.slot)))
+            self._reports.append(Gone(ended.worker, ended.pid, ended.exitcode, stamp))
         elif not record.unfit:
             self._reports.append(NotStarted(ended.worker, _start_error(ended.error or _died_early(ended))))
 
@@ -535,7 +536,7 @@ def pack_item(item: Any, style: Style) -> Packed | Fault:
 def _which_argument(item: Any, style: Style) -> str:
     if style is Style.ITEM:
         return f"the argument (a {type(item).__name__})"
-    args, kwargs = item if style is Style.APPLY else (tuple(item), {})
+    args, kwargs = item if style is Style.APPLY else (item if isinstance(item, tuple | list) else (item,), {})
     named = [
         *((f"argument {i + 1}", a) for i, a in enumerate(args)),
         *((f"argument {k!r}", a) for k, a in kwargs.items()),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import pickle
 import random
 import sys
 import warnings
@@ -29,30 +30,47 @@ class Surroundings(NamedTuple):
     cwd: str | None
     environ: dict[str, str]
     path: tuple[str, ...]
-    filters: tuple[Any, ...]
+    filters: tuple[bytes, ...]
     log_level: int
 
 
-_last: Surroundings | None = None
-_last_raw: tuple[Any, ...] = ()
+_last: tuple[tuple[Any, ...], Surroundings | None] = ((), None)
 
 
 def take() -> Surroundings:
     """This process's surroundings now; the same object as the last time if nothing has changed."""
-    global _last, _last_raw  # noqa: PLW0603 - a cache of one
+    global _last  # noqa: PLW0603 - a cache of one
     try:
         cwd: str | None = os.getcwd()  # noqa: PTH109 - on the way of every call
     except OSError:
         cwd = None
-    # As the system has it, environment variables compare in a microsecond; decoded, they take fifty.
     environ = getattr(os.environ, "_data", os.environ)
     # Warning filters compare by identity: their regular expressions do not change in place.
     raw = (cwd, environ, sys.path, warnings.filters, _lowest_log_level())
-    if _last is None or raw != _last_raw:
-        _last_raw = (cwd, dict(environ), list(sys.path), list(warnings.filters), raw[4])
-        path = tuple(entry or cwd or "." for entry in sys.path)
-        _last = Surroundings(cwd, dict(os.environ), path, tuple(warnings.filters), raw[4])
-    return _last
+    before, known = _last
+    if known is not None and raw == before:
+        return known
+    path = tuple(entry or cwd or "." for entry in sys.path)
+    now = Surroundings(cwd, dict(os.environ), path, _packed_filters(), raw[4])
+    _last = ((cwd, dict(environ), list(sys.path), list(warnings.filters), raw[4]), now)
+    return now
+
+
+def _packed_filters() -> tuple[bytes, ...]:
+    """Each by itself: one may name a category that a worker cannot import, or not before its path is set."""
+    packed = []
+    for item in warnings.filters:
+        with contextlib.suppress(Exception):  # a category made at run time
+            packed.append(pickle.dumps(item))
+    return tuple(packed)
+
+
+def _unpacked_filters(packed: tuple[bytes, ...]) -> list[Any]:
+    filters = []
+    for item in packed:
+        with contextlib.suppress(Exception):
+            filters.append(pickle.loads(item))
+    return filters
 
 
 def _lowest_log_level() -> int:
@@ -82,7 +100,7 @@ def apply(wanted: Surroundings, before: Surroundings | None, threads: int) -> No
     if before is None or wanted.path != before.path:
         sys.path[:] = wanted.path
     if before is None or wanted.filters != before.filters:
-        warnings.filters[:] = wanted.filters  # type: ignore[index]
+        warnings.filters[:] = _unpacked_filters(wanted.filters)  # type: ignore[index]
         # A library's remark on forking in the presence of our one helper thread would help nobody.
         warnings.filterwarnings("ignore", message=".*multi-threaded, use of fork.*", category=DeprecationWarning)
     if before is None or wanted.log_level != before.log_level:

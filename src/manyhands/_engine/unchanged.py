@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
-_CONSTANT = frozenset({type(None), bool, int, float, complex, str, bytes, type(...), BuiltinFunctionType, ModuleType})
+_CONSTANT = frozenset({type(None), bool, int, float, complex, str, bytes, type(...), ModuleType})
 _MISSING = object()
 
 Check = tuple[Callable[..., Any], tuple[Any, ...], Any]  # a function, its arguments, and the value it should give
@@ -47,7 +47,10 @@ def _look_at(value: Any, checks: list[Check], seen: set[int]) -> None:
     if kind in _CONSTANT or id(value) in seen or value is _MISSING:
         return
     seen.add(id(value))
-    if kind is tuple:
+    if kind is BuiltinFunctionType:
+        if not (value.__self__ is None or isinstance(value.__self__, ModuleType)):
+            raise _MutableError  # a method of some object, as dict.get is
+    elif kind is tuple:
         for item in value:
             _look_at(item, checks, seen)
     elif kind is FunctionType and not _importable(value):

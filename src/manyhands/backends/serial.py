@@ -23,7 +23,7 @@ class Serial:
 
     def __init__(self, initializer: Callable[..., object] | None = None, initargs: tuple[Any, ...] = ()) -> None:
         self._initializer, self._initargs = initializer, initargs
-        self._context = WorkerContext()
+        self._context = WorkerContext(owner=self)
         self._queue: deque[tuple[int, Chunk, local.Parcel]] = deque()
         self._reports: list[Report] = []
 

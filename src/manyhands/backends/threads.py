@@ -58,7 +58,7 @@ class Threads:
         self._name = name or "manyhands-worker"
         self._workers: dict[int, _Worker] = {}
         self._outbox: queue.SimpleQueue[Report | None] = queue.SimpleQueue()
-        self._long: set[int] = set()  # chunks of several tasks that are out: their results are fetched early
+        self._long: dict[int, int] = {}  # chunks of several tasks that are out, with their workers: fetched early
 
     def ship(self, func: Callable[..., Any]) -> Any:
         """The function itself."""
@@ -129,37 +129,40 @@ class Threads:
 
     def send(self, worker: int, job: Job, chunk: Chunk, parcel: local.Parcel) -> None:  # noqa: ARG002
         """Put the chunk into the worker's inbox."""
-        if worker in self._workers:
+        record = self._workers.get(worker)
+        if record is not None:
             if chunk.stop - chunk.start > 1:
-                self._long.add(chunk.serial)
-            self._workers[worker].inbox.put((chunk, parcel))
+                self._long[chunk.serial] = worker
+            record.inbox.put((chunk, parcel))
 
     def revoke(self, worker: int) -> None:
         """Begin nothing further."""
-        if worker in self._workers:
-            self._workers[worker].context.slot[board.LIMIT] = 0
+        if (record := self._workers.get(worker)) is not None:
+            record.context.slot[board.LIMIT] = 0
 
     def lift(self, worker: int) -> None:
         """Begin again."""
-        if worker in self._workers:
-            self._workers[worker].context.slot[board.LIMIT] = board.NO_LIMIT
+        if (record := self._workers.get(worker)) is not None:
+            record.context.slot[board.LIMIT] = board.NO_LIMIT
 
     def inspect(self, worker: int) -> Stamp | None:
         """What the worker's slot shows."""
-        return board.read(self._workers[worker].context.slot) if worker in self._workers else None
+        record = self._workers.get(worker)
+        return None if record is None else board.read(record.context.slot)
 
     def retire(self, worker: int) -> None:
         """Let the thread end."""
-        if worker in self._workers:
-            self._workers[worker].inbox.put(None)
+        if (record := self._workers.get(worker)) is not None:
+            record.inbox.put(None)
 
     def kill(self, worker: int, *, at_once: bool = False) -> None:  # noqa: ARG002
         """Leave the thread behind."""
         record = self._workers.pop(worker, None)
         if record is None or record.gone:
             return
-        if record.running is not None:
-            self._flush(worker, record, record.running, ended=False)
+        running = record.running
+        if running is not None:
+            self._flush(worker, record, running, ended=False)
         record.context.slot[board.LIMIT] = 0
         stamp = board.read(record.context.slot)
         record.gone = True
@@ -181,9 +184,9 @@ class Threads:
         for report in reports:
             if isinstance(report, Gone):
                 self._workers.pop(report.worker, None)
-                self._long &= {r.running.chunk.serial for r in self._workers.values() if r.running is not None}
+                self._long = {serial: worker for serial, worker in self._long.items() if worker != report.worker}
             elif isinstance(report, Results) and report.stats is not None:
-                self._long.discard(report.serial)
+                self._long.pop(report.serial, None)
         return reports
 
     def _next(self, timeout: float | None) -> list[Report]:
