@@ -17,6 +17,12 @@ from manyhands._engine import courier, shared
 START_METHODS = ("zygote", "spawn", "fork")
 
 
+def pytest_collection_finish() -> None:
+    """What collecting has made is not looked through again by each test's collection of garbage."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(params=START_METHODS)
 def start_method(request: pytest.FixtureRequest) -> str:
     """Each way in which worker processes start."""

@@ -15,13 +15,14 @@ from typing import Any, ParamSpec, TypeVar
 from manyhands import backends
 from manyhands._core.messages import Policy
 from manyhands._core.scheduler import Limits
-from manyhands._engine import context, modules, shared
+from manyhands._engine import context, courier, modules, shared
 from manyhands._engine.cpus import cpu_count
 from manyhands._engine.dispatcher import Dispatcher
 from manyhands._engine.futures import Future as OurFuture
 from manyhands._engine.futures import FutureSink
 from manyhands._engine.interface import Failed, Job
 from manyhands._engine.protocol import Style
+from manyhands._engine.signals import deaf
 from manyhands._engine.sources import SequenceSource
 from manyhands._engine.stream import SequenceFeed, Stream
 from manyhands._engine.surroundings import take as take_surroundings
@@ -258,13 +259,16 @@ class Executor(concurrent.futures.Executor):
         if cancel_futures:
             self._dispatcher.drop_pending()
         self._dispatcher.shutdown(wait=wait)
+        if wait and not courier.is_here():
+            courier.deliveries.flush(timeout=None)  # what failed is on its way to its future
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> bool | None:
         if kind is not None and not issubclass(kind, Exception):  # Ctrl-C and the like: nobody wants to wait
-            self.terminate_workers()
-            self._dispatcher.join(shared.EXIT_SECONDS)
+            with deaf():
+                self.terminate_workers()
+                self._dispatcher.join(shared.EXIT_SECONDS)
         else:
             self.shutdown(wait=True)
         return None

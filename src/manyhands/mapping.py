@@ -20,6 +20,7 @@ from manyhands._engine.dispatcher import Dispatcher
 from manyhands._engine.interface import Failed, Job
 from manyhands._engine.modules import importing
 from manyhands._engine.protocol import Style
+from manyhands._engine.signals import deaf
 from manyhands._engine.stream import IteratorFeed, SequenceFeed, Stream
 from manyhands._engine.surroundings import take as take_surroundings
 from manyhands._engine.tally import Tally
@@ -157,7 +158,9 @@ class _Call(Generic[R]):
             grace = CANCEL_GRACE_SECONDS
             raise
         except KeyboardInterrupt:
-            shared.put_aside(self._dispatcher)
+            with deaf():
+                shared.put_aside(self._dispatcher)
+                self.end(grace=grace)
             raise
         finally:
             self.end(grace=grace)

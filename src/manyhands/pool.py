@@ -7,6 +7,7 @@ A program that works with the standard library's Pool works with this one after 
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -19,6 +20,7 @@ from manyhands._engine import courier
 from manyhands._engine.dispatcher import Dispatcher
 from manyhands._engine.interface import Failed, Job, Piece
 from manyhands._engine.protocol import Style
+from manyhands._engine.signals import deaf
 from manyhands._engine.stream import IteratorFeed, SequenceFeed, Stream
 from manyhands._engine.surroundings import take as take_surroundings
 from manyhands.errors import ExecutorClosed, ManyhandsError
@@ -162,8 +164,9 @@ class Pool:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.terminate()
-        self._executor._dispatcher.join(1.0)
+        with deaf() if kind is KeyboardInterrupt else contextlib.nullcontext():
+            self.terminate()
+            self._executor._dispatcher.join(1.0)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # As in the standard library; a method that captures its own pool gets one that runs in place.

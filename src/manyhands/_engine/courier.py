@@ -37,7 +37,7 @@ class Courier:
 
     def forget(self) -> None:
         """In a forked child: the thread and what it had to do are the parent's."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may strike while it is held
         self._queue: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._pending = 0  # errands that are not done

@@ -119,7 +119,9 @@ class Dispatcher:
         self._go_on()
 
     def drop_pending(self) -> None:
-        """Cancel what has not begun; of a job of several tasks, what has not been sent."""
+        """Cancel what has not begun; of a job of several tasks, all that is not done."""
+        if self._interrupts(self.drop_pending):
+            return
         with self._lock:
             pending = [(n, job) for n, job in self._jobs.items() if not (job.begun and job.single)]
             for number, _ in pending:
@@ -142,6 +144,8 @@ class Dispatcher:
 
     def shutdown(self, *, wait: bool = True) -> None:
         """Take no more work; with ``wait``, return when all is done and every worker has left."""
+        if self._interrupts(lambda: self.shutdown(wait=False)):
+            return
         with self._lock:
             if not self._closing:
                 self._closing = True
@@ -159,12 +163,17 @@ class Dispatcher:
         """It takes work."""
         return not self._closing and self.broken is None
 
+    @property
+    def ended(self) -> bool:
+        """All is over."""
+        return self._ended.is_set()
+
     def join(self, timeout: float | None = None) -> bool:
         """Wait until the dispatcher has ended; False if it has not within ``timeout`` seconds."""
         if not self.backend.threaded:
             while not self._ended.is_set():
                 self.pump()
-        elif threading.current_thread() is self._thread or courier.is_here():
+        elif threading.current_thread() is self._thread or courier.is_here() or self._lock._is_owned():  # type: ignore[attr-defined]
             return self._ended.is_set()  # a callback cannot wait for the end of what it is part of
         elif self._thread is not None:
             if not self._ended.wait(timeout):
@@ -174,6 +183,8 @@ class Dispatcher:
 
     def terminate(self, *, at_once: bool = False) -> None:
         """Drop all work and end all workers now: by SIGTERM, or ``at_once`` by SIGKILL. Returns immediately."""
+        if self._interrupts(lambda: self.terminate(at_once=at_once)):
+            return
         error = WorkersUnavailable("the executor was terminated before this task ended")
         with self._lock:
             self._closing = True
@@ -213,6 +224,14 @@ class Dispatcher:
         if deadline is not None and deadline <= time.monotonic():
             with self._lock:
                 self._handle(m.Tick())
+
+    def _interrupts(self, request: Callable[[], object]) -> bool:
+        """This is a signal handler in the midst of our own work on this thread: it is put off until that is done."""
+        if not self._lock._is_owned():  # type: ignore[attr-defined]  # of every RLock
+            return False
+        self._dropped.put(request)
+        self.backend.wake()
+        return True
 
     def drop_soon(self, errand: Callable[[], object]) -> None:
         """Have this called on the dispatcher's thread. For finalizers, which run anywhere: takes no lock."""
@@ -367,10 +386,12 @@ class Dispatcher:
             self.backend.start(command.worker)
 
     def _send_chunk(self, command: m.SendChunk, _report: Report | None) -> None:
-        job = self._jobs.get(command.chunk.job)
-        if job is None or not job.sink.started():
-            self._hand_back(command)
-            return
+        with self._lock:
+            job = self._jobs.get(command.chunk.job)
+            if job is None or not job.sink.started():
+                self._hand_back(command)
+                return
+            job.begun = True
         parcel = job.ready if job.ready is not None and not command.chunk.isolated else None
         if parcel is None:
             try:

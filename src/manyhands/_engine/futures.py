@@ -24,7 +24,7 @@ class Future(concurrent.futures.Future[T]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._gate = threading.Lock()  # between cancel and begin; and for opening the result, once
+        self._gate = threading.RLock()  # between cancel and begin; and for opening the result, once
         self._withdraw: Callable[[], None] | None = None
         self._begun = False
 

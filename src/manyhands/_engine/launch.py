@@ -104,6 +104,13 @@ def _cwd() -> str | None:
     return None
 
 
+def _become_main_thread() -> None:
+    """In a fork, this was the dispatcher's thread: a daemon, and so would be all threads that tasks start."""
+    thread = threading.current_thread()
+    thread._daemonic = False  # type: ignore[attr-defined]  # the setter refuses, since it runs
+    thread.name = "MainThread"
+
+
 def _group_of(pid: int, signum: int) -> None:
     for send in (os.killpg, os.kill):
         with contextlib.suppress(OSError):
@@ -244,8 +251,15 @@ class ChildLauncher:
         payload.track_classes(inherited.values())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # the user asked for a fork, threads or not
-            pid = os.fork()
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # as above; the child unblocks it
+            pid = -1
+            try:
+                pid = os.fork()
+            finally:
+                if pid != 0:
+                    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         if pid == 0:
+            _become_main_thread()
             gc.freeze()  # what is garbage is the caller's, and so is calling its destructors
             atexit._clear()
             payload.own_tracked_classes()
@@ -263,6 +277,7 @@ class ChildLauncher:
             stderr=common.outputs[1],
             pass_fds=fds,
             cwd=_cwd(),
+            start_new_session=True,  # Ctrl-C is not for a worker, not even before it can say so
         )
         self._popen[number] = process
         return process.pid

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import os
 import signal
 import sys
@@ -13,11 +12,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 
 from manyhands._engine.dispatcher import Dispatcher
+from manyhands._engine.signals import deaf
 
 KEPT = 4  # sets of warm workers
 EXIT_SECONDS = 0.5  # for workers to leave at exit by themselves, and again when killed; then the lifeline ends them
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # a signal handler may strike while it is held
 _warm: OrderedDict[Hashable, _Warm] = OrderedDict()
 _living: weakref.WeakSet[Dispatcher] = weakref.WeakSet()
 _impatient: weakref.WeakSet[Dispatcher] = weakref.WeakSet()
@@ -95,28 +95,46 @@ def all_warm() -> list[Dispatcher]:
 
 @atexit.register
 def _end_all() -> None:
-    # A second Ctrl-C has nothing to add: what follows is short.
-    if threading.current_thread() is threading.main_thread():
-        with contextlib.suppress(ValueError, OSError):
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
     interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt
+    try:
+        if not interrupted:
+            _finish()
+    except KeyboardInterrupt:  # from here it would only be shown as ignored: die of it, as any program does
+        with deaf():
+            _drop_all()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    with deaf():
+        _drop_all()
+
+
+def _finish() -> None:
+    """What was submitted is finished; workers that are idle leave by themselves."""
     for dispatcher in list(_impatient):
-        if dispatcher.drop_awaited() and not interrupted:
-            _living.add(dispatcher)  # something was submitted that nobody waits for: it is finished
+        if dispatcher.drop_awaited():
+            _living.add(dispatcher)
     for dispatcher in list(_living):
-        dispatcher.terminate() if interrupted else dispatcher.shutdown(wait=True)
+        dispatcher.shutdown(wait=True)
     for dispatcher in list(_impatient):
         dispatcher.shutdown(wait=False)
-    for dispatcher in [*_impatient, *_living]:
-        if not dispatcher.join(EXIT_SECONDS):
-            dispatcher.terminate(at_once=True)
+    for dispatcher in list(_impatient):
+        dispatcher.join(EXIT_SECONDS)
+
+
+def _drop_all() -> None:
+    """What is left is ended now."""
+    for at_once in (False, True):
+        left = [d for d in [*_impatient, *_living] if not d.ended]
+        for dispatcher in left:
+            dispatcher.terminate(at_once=at_once)
+        for dispatcher in left:
             dispatcher.join(EXIT_SECONDS)
 
 
 def _forget() -> None:
     """In a forked child: the dispatchers are the parent's."""
     global _lock  # noqa: PLW0603
-    _lock = threading.Lock()
+    _lock = threading.RLock()
     for known in (_warm, _living, _impatient):
         known.clear()
 
