@@ -334,7 +334,7 @@ def test_call_without_inputs_or_without_a_function_is_refused():
         mh.map([1, 2], abs)
     with pytest.raises(mh.OptionError, match="function"):
         mh.submit("abs", 1)
-    with pytest.raises(TypeError, match="not iterable"):
+    with pytest.raises(mh.OptionError, match="iterated"):
         mh.map(abs, 5)
 
 

@@ -364,9 +364,10 @@ def test_ctrl_c_ends_a_program_that_waits_for_what_it_has_submitted(parallel_bac
             executor.submit(never_end, x)
         """, parallel_backend)  # fmt: skip
     meeting.lines(2)
-    program.interrupt()
+    # Another function's turn at exit swallows what strikes there: one presses again.
+    assert eventually(lambda: program.interrupt() or not program.running, seconds=SOON)
     assert program.ended(seconds=SOON) == -signal.SIGINT
-    assert program.err.count("Traceback (most recent call last)") <= 1, program.err
+    assert "During handling" not in program.err, program.err
     assert eventually(lambda: not program.processes(), seconds=SOON)
 
 
@@ -586,7 +587,7 @@ def test_workers_go_though_other_children_of_the_program_stay(process_backend, s
     others = [int(line) for line in meeting.lines(3) if line != "begun"]
     program.kill(signal.SIGKILL)
     assert eventually(lambda: len(program.processes()) == 2, seconds=SOON)
-    assert not alive(worker)
+    assert eventually(lambda: not alive(worker), seconds=SOON)
     assert all(map(alive, others))
 
 

@@ -85,7 +85,7 @@ NUMERICAL = """
     import manyhands as mh
     import numpy as np
 
-    a = np.random.default_rng(0).random((400, 400))
+    a = np.random.default_rng(0).random((250, 250))
 
     def product(n):
         return float((a @ a)[n, n])

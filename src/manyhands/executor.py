@@ -236,10 +236,11 @@ class Executor(concurrent.futures.Executor):
         def results() -> Generator[T, None, None]:
             try:
                 while futures:
-                    value = futures[0].result(None if end is None else max(0.0, end - time.monotonic()))
+                    left = None if end is None else max(0.0, end - time.monotonic())
+                    ready = [futures[0].result(left)]
                     del futures[0]
                     futures.extend(self.submit(fn, *args) for args in islice(items, 1))
-                    yield value
+                    yield ready.pop()  # what was handed out is not kept here
             finally:
                 for future in futures:
                     future.cancel()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
 from multiprocessing import TimeoutError as MultiprocessingTimeoutError
@@ -69,6 +70,8 @@ class Pool:
         start_method: StartMethod | None = None,
     ) -> None:
         check_count("processes", processes, lowest=1)
+        check_count("maxtasksperchild", maxtasksperchild, lowest=1)
+        self._read_by_hand: weakref.WeakSet[Stream] = weakref.WeakSet()  # on serial, input is read by who takes results
         self._executor = Executor(
             processes,
             backend=backend or self._backend,
@@ -155,6 +158,8 @@ class Pool:
         """Wait until every worker has left and every callback was called; after close or terminate."""
         if self._open:
             raise PoolClosed("join waits for the end of the workers: call close() or terminate() first")
+        for stream in self._read_by_hand:
+            stream.cancel(grace=None)
         self._executor.shutdown(wait=True)
         courier.deliveries.flush(timeout=None)
         courier.callbacks.flush(timeout=None)
@@ -209,13 +214,14 @@ class Pool:
     ) -> IMapIterator:
         self._check_running()
         dispatcher = self._executor._dispatcher
-        if not dispatcher.backend.threaded:
-            iterable = list(iterable)
+        serial = not dispatcher.backend.threaded
         at_once = isinstance(iterable, list | tuple | range)
         feed = SequenceFeed(iterable) if at_once else IteratorFeed(iterable)  # type: ignore[arg-type]
-        stream = Stream(dispatcher, ordered=ordered, window=False)
+        stream = Stream(dispatcher, ordered=ordered, window=serial and not at_once)
         stream.open(self._job(func, Style.ITEM, stream, feed.source, chunksize), feed)
-        if isinstance(feed, IteratorFeed):
+        if serial:
+            self._read_by_hand.add(stream)
+        elif isinstance(feed, IteratorFeed):
             stream.read_in_background()
         return IMapIterator(stream)
 
@@ -270,6 +276,8 @@ class AsyncResult(Generic[T]):
         self.wait(timeout)
         if not self.ready():
             raise PoolTimeout(f"no result within {timeout} s; the task goes on")
+        if self._future is not None and self._future.cancelled():
+            raise ExecutorClosed("the pool was terminated before this task began")
         if self._future is not None:
             return self._future.result()  # type: ignore[no-any-return]  # of that type
         if self._error is not None:
@@ -292,7 +300,7 @@ class AsyncResult(Generic[T]):
         if not self.ready():
             raise ValueError(f"{self!r} not ready: the task has not ended")
         if self._future is not None:
-            return self._future.exception() is None
+            return not self._future.cancelled() and self._future.exception() is None
         return self._error is None
 
 

@@ -406,7 +406,7 @@ class Scheduler:
         if chunk is None or limit is None:
             worker.timeout_at = now + min(timeouts)
         elif now < event.since + limit:
-            worker.timeout_at = event.since + limit
+            worker.timeout_at = min(event.since, now) + limit  # a function that loads is stamped ahead of time
         else:
             task = chunk.start + event.offset if event.offset is not None else -1
             worker.doomed = (chunk.serial, task)
