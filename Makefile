@@ -55,6 +55,7 @@ clean: ## remove everything that make made
 
 # $(call install,interpreter,folder)
 define install
+	@echo "installing into $2: about a minute"
 	$1 -m venv $2
 	$2/bin/python -m pip install --quiet --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $2/.ready

@@ -13,6 +13,7 @@ import time
 from concurrent.futures import Future, wait
 from pathlib import Path
 
+import everyday
 import pytest
 from watching import eventually
 
@@ -101,6 +102,7 @@ def test_very_many_submits_never_block_even_when_nobody_takes_them_in(process_ba
         assert list(stuck) == [7]
 
 
+@everyday.any_backend
 def test_very_many_submits_all_arrive(any_backend):
     """Row 24."""
     with mh.Executor(2, **any_backend) as executor:
@@ -122,6 +124,7 @@ def test_endless_input_is_read_only_a_little_ahead(any_backend):
         assert len(seen) < 50 + 500
 
 
+@everyday.any_backend
 def test_call_is_closed_while_its_input_waits_for_slow_tasks(any_backend, tmp_path):
     """Row 25."""
     task = gate_at(tmp_path / "open")
@@ -139,6 +142,7 @@ def test_call_is_closed_while_its_input_waits_for_slow_tasks(any_backend, tmp_pa
     assert mh.map(abs, [-1], workers=2, **any_backend) == [1]
 
 
+@everyday.any_backend
 def test_very_long_input_is_not_held_in_memory(any_backend):
     """Row 25: results that were taken, and their inputs, are let go."""
     import weakref
@@ -168,6 +172,7 @@ def broken_input(good):
     raise OSError("the input broke off")
 
 
+@everyday.any_backend
 def test_input_that_breaks_off_delivers_what_came_before(any_backend):
     """Row 26."""
     for variant in (mh.imap, mh.imap_unordered):
@@ -180,6 +185,7 @@ def test_input_that_breaks_off_delivers_what_came_before(any_backend):
     assert mh.map(abs, range(4), workers=2, **any_backend) == [0, 1, 2, 3]
 
 
+@everyday.any_backend
 def test_input_that_breaks_off_is_the_callers_error_and_no_tasks(any_backend):
     """Row 26."""
     for on_error in ("raise", "collect", "skip"):
@@ -188,6 +194,7 @@ def test_input_that_breaks_off_is_the_callers_error_and_no_tasks(any_backend):
     assert mh.map(abs, range(4), workers=2, **any_backend) == [0, 1, 2, 3]
 
 
+@everyday.any_backend
 def test_reader_that_stops_early_cancels_the_rest(any_backend, tmp_path):
     """Row 27."""
     for end in ("close", "with", "drop"):
@@ -221,6 +228,7 @@ def test_dropping_the_reader_ends_tasks_that_run(process_backend, tmp_path):
 # --- callbacks --------------------------------------------------------------------------------------------------
 
 
+@everyday.any_backend
 def test_callback_that_raises_is_logged_and_nothing_else(any_backend, caplog, tmp_path):
     """Row 28."""
 
@@ -239,6 +247,7 @@ def test_callback_that_raises_is_logged_and_nothing_else(any_backend, caplog, tm
         assert executor.submit(abs, -3).result(timeout=SOON) == 3
 
 
+@everyday.any_backend
 def test_callback_may_submit_and_wait(any_backend):
     """Row 28."""
     answers: Future[int] = Future()
@@ -248,6 +257,7 @@ def test_callback_may_submit_and_wait(any_backend):
         assert answers.result(timeout=SOON) == 4
 
 
+@everyday.any_backend
 def test_callback_may_shut_the_executor_down(any_backend):
     """Row 28."""
     for patient in (True, False):
@@ -267,6 +277,7 @@ def test_callback_may_shut_the_executor_down(any_backend):
         executor.shutdown(wait=True)
 
 
+@everyday.parallel_backend
 def test_callback_that_takes_long_holds_up_no_task(parallel_backend):
     """Row 28."""
     go_on = threading.Event()
@@ -290,6 +301,7 @@ def test_task_may_submit_to_its_own_executor_and_wait(any_backend):
         assert executor.submit(outer, 5).result(timeout=SOON) == 25 + 6
 
 
+@everyday.any_backend
 def test_task_may_submit_to_the_shared_workers_and_wait(any_backend):
     """Row 29."""
 
@@ -299,6 +311,7 @@ def test_task_may_submit_to_the_shared_workers_and_wait(any_backend):
     assert mh.map(outer, range(6), workers=2, **any_backend) == [0, 1, 4, 9, 16, 25]
 
 
+@everyday.any_backend
 def test_map_within_map_keeps_to_its_share(any_backend):
     """Row 30."""
 
@@ -392,6 +405,7 @@ def test_shutting_down_while_many_threads_submit(any_backend):
         assert [future.result(timeout=SOON) for future in futures] == list(range(len(futures)))
 
 
+@everyday.parallel_backend
 def test_cancelling_from_many_threads_while_others_submit(parallel_backend):
     """Row 31."""
     with mh.Executor(2, **parallel_backend) as executor:
@@ -428,6 +442,7 @@ def test_cancelling_with_full_pipes_ends_every_future(process_backend, tmp_path)
         assert executor.submit(abs, -1).result(timeout=SOON) == 1
 
 
+@everyday.parallel_backend
 def test_shutdown_that_cancels_ends_every_future(parallel_backend, tmp_path):
     """Row 32."""
     gate = gate_at(tmp_path / "open")
@@ -458,6 +473,7 @@ def test_ten_thousand_queued_tasks_are_dropped_at_once(parallel_backend, tmp_pat
     assert futures[-1].cancelled()
 
 
+@everyday.process_backend
 def test_pool_of_ten_thousand_queued_tasks_is_terminated_at_once(process_backend, tmp_path):
     """Row 33."""
     pool = mh.Pool(2, start_method=process_backend["start_method"])
@@ -478,6 +494,7 @@ def test_ending_the_workers_right_after_a_call_never_stalls(parallel_backend):
             executor.shutdown(wait=True)
 
 
+@everyday.any_backend
 def test_one_slow_head_holds_back_only_so_many_results(any_backend, tmp_path):
     """Row 34."""
     if any_backend["backend"] == "serial":
@@ -501,6 +518,7 @@ def test_one_slow_head_holds_back_only_so_many_results(any_backend, tmp_path):
         results.close()
 
 
+@everyday.process_backend
 def test_task_that_starts_programs_leaves_the_flow_alone(process_backend):
     """Row 24: what children of tasks inherit or close is not the flow's."""
 

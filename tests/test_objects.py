@@ -10,6 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
+import everyday
 import pytest
 from odd_objects import (
     ExplodesIn,
@@ -74,6 +75,7 @@ def test_exception_whose_constructor_needs_arguments_comes_back_as_itself(any_ba
         assert (error.code, error.place, str(error)) == (404, "the shelf", "404 at the shelf")
 
 
+@everyday.any_backend
 def test_exception_with_keyword_only_constructor_is_raised_as_itself(any_backend):
     """Row 14."""
 
@@ -101,6 +103,7 @@ def test_exception_class_made_in_a_function_comes_back_as_that_class(any_backend
     assert caught.value.b == "second"
 
 
+@everyday.process_backend
 def test_exception_that_holds_a_lock_comes_back_without_it(process_backend):
     """Row 14."""
 
@@ -113,6 +116,7 @@ def test_exception_that_holds_a_lock_comes_back_without_it(process_backend):
     assert not hasattr(caught.value, "lock")
 
 
+@everyday.process_backend
 def test_exception_class_that_cannot_travel_is_told_in_words(process_backend):
     """Row 14."""
     make_lock = threading.Lock
@@ -287,6 +291,7 @@ def test_worker_lives_on_after_an_exception_that_ends_programs(process_backend):
         assert executor.submit(task, "pid").result(timeout=20) == pid
 
 
+@everyday.process_backend
 def test_exception_that_ends_programs_from_packing_and_unpacking_is_its_own_tasks(process_backend):
     """Row 19."""
     for kind in ENDINGS:
@@ -311,6 +316,7 @@ def test_stop_iteration_from_a_task_cannot_end_the_loop_it_is_raised_in(any_back
     assert mh.map(task, range(5), workers=2, on_error="skip", **any_backend) == [0, 1, 3, 4]
 
 
+@everyday.any_backend
 def test_stop_iteration_reaches_whoever_awaits_the_future(any_backend):
     """Row 20."""
 
@@ -363,6 +369,7 @@ def test_class_made_at_run_time_in_an_importable_module_travels_as_result(creato
     assert made[1].double() == [4, 6]
 
 
+@everyday.any_backend
 def test_class_made_at_run_time_travels_with_a_submitted_call(creator, any_backend):
     """Row 21."""
     with mh.Executor(2, **any_backend) as executor:
@@ -432,6 +439,7 @@ def test_exception_that_can_say_nothing_is_still_heard_of(any_backend):
         assert "Mute" in failure.traceback
 
 
+@everyday.any_backend
 def test_exception_that_can_say_nothing_is_still_raised(any_backend):
     """Row 23."""
     with pytest.raises((Mute, mh.RemoteError)):
@@ -442,6 +450,7 @@ def test_exception_that_can_say_nothing_is_still_raised(any_backend):
         assert executor.submit(abs, -1).result(timeout=20) == 1
 
 
+@everyday.any_backend
 def test_argument_whose_repr_fails_does_not_hide_the_error(any_backend):
     """Row 23."""
 
@@ -455,6 +464,7 @@ def test_argument_whose_repr_fails_does_not_hide_the_error(any_backend):
     assert "Nameless" in repr(failure)
 
 
+@everyday.any_backend
 def test_exception_in_a_circle_of_causes_comes_back(any_backend):
     """Row 23."""
 
@@ -467,6 +477,7 @@ def test_exception_in_a_circle_of_causes_comes_back(any_backend):
         mh.map(task, [1], workers=2, **any_backend)
 
 
+@everyday.any_backend
 def test_exception_with_itself_among_its_arguments_comes_back(any_backend):
     """Row 23."""
 

@@ -470,7 +470,8 @@ def test_a_signal_handler_can_end_an_executor_that_is_waited_for(parallel_backen
     home = os.getpid()
     executor = mh.Executor(2, **parallel_backend)
     with on_signal(signal.SIGUSR1, lambda: ENDINGS[ending](executor)):
-        futures = [executor.submit(os.kill, home, signal.SIGUSR1), *(executor.submit(abs, -x) for x in range(20))]
+        futures = [executor.submit(abs, -x) for x in range(20)]
+        futures.append(executor.submit(os.kill, home, signal.SIGUSR1))
         wait(futures, PROMPT)
         assert all(future.done() for future in futures)
         with pytest.raises(ExecutorClosed):
@@ -518,7 +519,7 @@ FAMILY = """
 
 
 @pytest.mark.parametrize("lifeline", ["", "thread"])
-@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
 def test_nothing_outlives_a_killed_program(process_backend, start, meeting, ending, lifeline):
     """Rows 40 and 43: no worker, zygote or grandchild; nor where the kernel does not help ("thread")."""
     program = start(FAMILY, process_backend, MANYHANDS_LIFELINE=lifeline)
@@ -674,10 +675,13 @@ def test_a_worker_leaves_though_a_grandchild_holds_the_pipe_open(process_backend
     path = meeting.path
 
     def task():
+        read, write = os.pipe()
         if os.fork() == 0:
             os.setsid()
             path.write_text(f"{os.getpid()}\n")
+            os.write(write, b"x")
             signal.pause()
+        os.read(read, 1)
         return "done"
 
     with mh.Executor(1, **process_backend) as executor:

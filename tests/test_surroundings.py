@@ -324,7 +324,7 @@ STARVED = """
     resource.setrlimit(resource.RLIMIT_NOFILE, (100, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     found = set()
     before = len(os.listdir("/proc/self/fd"))
-    for free in (0, 1, 2, 4, 6, 8, 10, 12, 14, 17, 20, 24, 30):
+    for free in (0, 1, 3, 5, 8, 11, 14, 17, 24):
         taken = []
         try:
             while True:
@@ -390,7 +390,7 @@ NOISY = """
 
 @pytest.mark.parametrize(
     "redirections",
-    [">&-", "2>&-", "<&-", ">&- 2>&-", "<&- >&- 2>&-", ">/dev/full 2>/dev/full", "</dev/null >/dev/null 2>/dev/null"],
+    [">&-", "2>&-", "<&-", "<&- >&- 2>&-", ">/dev/full 2>/dev/full"],
 )
 def test_program_with_closed_or_redirected_files_works(tmp_path, redirections):
     """Row 49."""
