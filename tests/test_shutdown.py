@@ -347,10 +347,19 @@ def assert_interrupted(program):
     assert eventually(lambda: not program.processes(), seconds=SOON)
 
 
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("call", ["map", "result", "the end of with", "Pool.map"])
 def test_ctrl_c_ends_the_program_with_one_traceback(parallel_backend, start, meeting, call):
-    """Row 38: pressed in a terminal, that is, sent to the whole process group, in whatever call."""
+    """Row 38: pressed in a terminal, that is, sent to the whole process group."""
     program = start(CALLS[call], parallel_backend)
+    meeting.lines(2)
+    program.interrupt()
+    assert_interrupted(program)
+
+
+@pytest.mark.parametrize("call", ["imap", "Executor.map", "Pool.apply_async"])
+def test_ctrl_c_ends_the_other_calls_in_the_same_way(start, meeting, call):
+    """Row 38: they wait in the same places, so one start method tells."""
+    program = start(CALLS[call], {"backend": "processes", "start_method": "zygote"})
     meeting.lines(2)
     program.interrupt()
     assert_interrupted(program)
@@ -634,15 +643,23 @@ def test_a_thread_left_by_a_task_does_not_keep_its_worker(process_backend):
     assert not alive(pid)
 
 
-def test_processes_left_by_tasks_end_with_their_workers(process_backend):
-    """Row 41: a program, and a process of multiprocessing, which would wait for it for ever."""
+def test_programs_left_by_tasks_end_with_their_workers(process_backend):
+    """Row 41: whatever a task has started and not waited for."""
+    task = lambda: (os.getpid(), subprocess.Popen(["sleep", "1000"]).pid)  # noqa: E731 - by value, so quick to load
+    with mh.Executor(1, **process_backend) as executor:
+        pids = executor.submit(task).result(PROMPT)
+    assert eventually(lambda: not any(map(alive, pids)))
+
+
+def test_a_process_of_multiprocessing_does_not_keep_its_worker():
+    """Row 41: the worker's own exit would wait for it for ever. (This takes the worker's time to leave: one start method.)"""
 
     def task():
         child = multiprocessing.get_context("fork").Process(target=signal.pause)
         child.start()
-        return os.getpid(), child.pid, subprocess.Popen(["sleep", "1000"]).pid
+        return os.getpid(), child.pid
 
-    with mh.Executor(1, **process_backend) as executor:
+    with mh.Executor(1, backend="processes", start_method="zygote") as executor:
         pids = executor.submit(task).result(PROMPT)
     assert eventually(lambda: not any(map(alive, pids)))
 

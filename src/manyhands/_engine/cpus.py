@@ -49,7 +49,7 @@ def _cgroup_folders(root: Path, membership: Path) -> list[Path]:
         return folders
     for line in lines:
         _, controllers, path = [*line.split(":", 2), "", "", ""][:3]
-        if controllers not in {"", "cpu", "cpu,cpuacct", "cpuacct,cpu"}:
+        if controllers and "cpu" not in controllers.split(","):
             continue
         base = root if controllers == "" else root / "cpu"
         inner = base
@@ -63,7 +63,7 @@ def _quota_of(folder: Path) -> float | None:
     try:
         quota, period = (folder / "cpu.max").read_text().split()[:2]  # version 2
         return None if quota == "max" else int(quota) / int(period)
-    except (OSError, ValueError):
+    except (OSError, ValueError, ZeroDivisionError):
         pass
     try:
         micros = int((folder / "cpu.cfs_quota_us").read_text())  # version 1
