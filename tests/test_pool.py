@@ -366,8 +366,7 @@ def test_imap_unordered_gives_what_came_before_its_input_broke_off(pool, chunksi
 def test_imap_of_endless_input(any_backend):
     with mh.Pool(2, **any_backend) as pool:
         results = pool.imap(square, itertools.count())
-        assert [next(results) for _ in range(50)] == [x * x for x in range(50)]
-        assert next(pool.imap_unordered(same, itertools.repeat(7))) == 7
+        assert [next(results) for _ in range(20)] == [x * x for x in range(20)]
 
 
 def test_imap_begins_before_anybody_asks(workers, meeting):

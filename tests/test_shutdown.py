@@ -652,7 +652,7 @@ def test_programs_left_by_tasks_end_with_their_workers(process_backend):
 
 
 def test_a_process_of_multiprocessing_does_not_keep_its_worker():
-    """Row 41: the worker's own exit would wait for it for ever. (This takes the worker's time to leave: one start method.)"""
+    """Row 41: the worker's own exit would wait for it for ever; this lasts as long as a worker has to leave."""
 
     def task():
         child = multiprocessing.get_context("fork").Process(target=signal.pause)

@@ -29,7 +29,7 @@ from typing import Any
 
 from manyhands._core import messages as m
 from manyhands._core.scheduler import Limits, Scheduler
-from manyhands._engine import courier
+from manyhands._engine import context, courier
 from manyhands._engine.interface import (
     Backend,
     Batch,
@@ -163,6 +163,12 @@ class Dispatcher:
         """It takes work."""
         return not self._closing and self.broken is None
 
+    def _is_part_of_us(self) -> bool:
+        """This thread is one that the end would have to wait for: a callback's, or a task's on a thread of ours."""
+        inside = context.worker()
+        mine = inside is not None and inside.owner is self.backend
+        return mine or threading.current_thread() is self._thread or courier.is_here()
+
     @property
     def ended(self) -> bool:
         """All is over."""
@@ -173,7 +179,7 @@ class Dispatcher:
         if not self.backend.threaded:
             while not self._ended.is_set():
                 self.pump()
-        elif threading.current_thread() is self._thread or courier.is_here() or self._lock._is_owned():  # type: ignore[attr-defined]
+        elif self._is_part_of_us() or self._lock._is_owned():  # type: ignore[attr-defined]
             return self._ended.is_set()  # a callback cannot wait for the end of what it is part of
         elif self._thread is not None:
             if not self._ended.wait(timeout):
@@ -383,7 +389,13 @@ class Dispatcher:
     def _start_worker(self, command: m.StartWorker, _report: Report | None) -> None:
         with self._lock:
             self._started[command.worker] = time.monotonic()
-            self.backend.start(command.worker)
+            try:
+                self.backend.start(command.worker)
+            except Exception as error:  # noqa: BLE001 - something odd in the caller's surroundings
+                told = WorkerStartError(f"a worker could not be started: {type(error).__name__}: {error}")
+                told.__cause__ = error
+                report = NotStarted(command.worker, told)
+                self._handle(self._event(report), report)
 
     def _send_chunk(self, command: m.SendChunk, _report: Report | None) -> None:
         with self._lock:

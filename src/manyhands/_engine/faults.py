@@ -63,7 +63,7 @@ class _Bare:
 
 def _rebuild(cls: type[BaseException], args: tuple[Any, ...], fields: dict[str, Any]) -> BaseException:
     error = cls.__new__(cls, *args)
-    error.args = args
+    BaseException.__dict__["args"].__set__(error, args)
     error.__dict__.update(fields)
     return error
 
@@ -116,5 +116,6 @@ def revive(fault: Fault) -> BaseException:
         error = None
     if not isinstance(error, BaseException):
         error = RemoteError(fault.type_name, fault.message, fault.traceback)
-    error.__cause__ = RemoteTraceback(fault.traceback)
+    # Past the class's own __setattr__, which may refuse (a frozen dataclass).
+    BaseException.__dict__["__cause__"].__set__(error, RemoteTraceback(fault.traceback))
     return error

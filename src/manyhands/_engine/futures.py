@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from manyhands._engine import courier
 from manyhands._engine.interface import Failed, Piece
+from manyhands.errors import WorkersUnavailable
 
 T = TypeVar("T")
 
@@ -126,9 +127,12 @@ class FutureSink:
             self._future.set_result(piece)
 
     def _fail(self, piece: Piece) -> None:
-        (value,) = piece.values()
-        self._note(value.error)
-        self._end(value.error)
+        error: BaseException = WorkersUnavailable("the task failed, and its exception could not be told")
+        try:
+            error = piece.values()[0].error
+            self._note(error)
+        finally:
+            self._end(error)
 
     def _end(self, error: BaseException) -> None:
         if self._future.begin():

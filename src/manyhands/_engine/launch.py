@@ -92,7 +92,7 @@ def _python(code: str, *args: Any) -> list[str]:
 
 def _path() -> list[str]:
     """The import path without entries that mean "the current directory"."""
-    return [entry for entry in sys.path if entry] + [str(Path(__file__).parents[2])]
+    return [entry for entry in sys.path if entry and isinstance(entry, str)] + [str(Path(__file__).parents[2])]
 
 
 def _cwd() -> str | None:

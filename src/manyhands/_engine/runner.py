@@ -131,7 +131,7 @@ class _Runner(NamedTuple):
                     raise
                 except BaseException as error:  # noqa: BLE001
                     append(self._failed(start + len(values), error))
-            if self.seal is not None and not SIMPLE.issuperset(map(type, values)):
+            if self.seal is not None and not _all_simple(values):
                 self._seal_all(values, base + start)
             outcome.values += values
             if stopped:
@@ -147,14 +147,27 @@ class _Runner(NamedTuple):
         assert self.seal is not None  # noqa: S101 - only called if there is one
         base = board.base_tag(self.work.serial)
         for index, value in enumerate(values):
-            if type(value) in SIMPLE or value is HOLE:
+            if value is HOLE:
                 continue
             self.slot[board.CURRENT] = first_tag + index
             try:
+                if type(value) in SIMPLE:
+                    continue
                 values[index] = self.seal(value)
             except BaseException as error:  # noqa: BLE001
                 values[index] = self._failed(first_tag - base + index, error)
 
     def _failed(self, offset: int, error: BaseException) -> object:
-        self.outcome.errors.append((offset, self.describe(error), isinstance(error, self.work.retry_on)))
+        try:
+            retry = isinstance(error, self.work.retry_on)
+        except Exception:  # noqa: BLE001 - user code in __instancecheck__
+            retry = False
+        self.outcome.errors.append((offset, self.describe(error), retry))
         return HOLE
+
+
+def _all_simple(values: list[Any]) -> bool:
+    try:
+        return SIMPLE.issuperset(map(type, values))
+    except TypeError:  # a class that cannot be hashed
+        return False

@@ -98,7 +98,6 @@ class Stream:
         self._window = window
         self._inbox: queue.SimpleQueue[Piece | _End] = queue.SimpleQueue()
         self._feed: SequenceFeed | IteratorFeed
-        self._job: Job
         self._number = -1
         self._taken = 0  # tasks whose results were taken
         self._step = 1
@@ -120,7 +119,7 @@ class Stream:
             for offset in piece.batch.failed_offsets():
                 task = piece.start - piece.shift + offset
                 if piece.start <= task < piece.stop:
-                    found = self._job.source.items(task, task + 1)
+                    found = self._feed.source.items(task, task + 1)
                     self.arguments[task] = found[0] if found else MISSING
         self._inbox.put(piece)
         self._arrived += piece.stop - piece.start
@@ -145,7 +144,7 @@ class Stream:
 
     def open(self, job: Job, feed: SequenceFeed | IteratorFeed) -> None:
         """Begin."""
-        self._feed, self._job = feed, job
+        self._feed = feed
         if isinstance(feed, SequenceFeed) and not self._window:
             feed.pull(feed.total)
         self._number = self._dispatcher.add(job, stop=feed.count, closed=feed.ended)

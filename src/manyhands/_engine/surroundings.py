@@ -44,16 +44,24 @@ def take() -> Surroundings:
         cwd: str | None = os.getcwd()  # noqa: PTH109 - on the way of every call
     except OSError:
         cwd = None
-    environ = getattr(os.environ, "_data", os.environ)
+    environ = dict(getattr(os.environ, "_data", os.environ))  # at once: another thread may be changing it
     # Warning filters compare by identity: their regular expressions do not change in place.
     raw = (cwd, environ, sys.path, warnings.filters, _lowest_log_level())
     before, known = _last
     if known is not None and raw == before:
         return known
-    path = tuple(entry or cwd or "." for entry in sys.path)
-    now = Surroundings(cwd, dict(os.environ), path, _packed_filters(), raw[4])
-    _last = ((cwd, dict(environ), list(sys.path), list(warnings.filters), raw[4]), now)
+    path = tuple(entry or cwd or "." for entry in list(sys.path) if isinstance(entry, str))
+    now = Surroundings(cwd, _decoded(environ), path, _packed_filters(), raw[4])
+    _last = ((cwd, environ, list(sys.path), list(warnings.filters), raw[4]), now)
     return now
+
+
+def _decoded(environ: dict[Any, Any]) -> dict[str, str]:
+    return {_text(name): _text(value) for name, value in environ.items()}
+
+
+def _text(value: str | bytes) -> str:
+    return value if isinstance(value, str) else os.fsdecode(value)
 
 
 def _packed_filters() -> tuple[bytes, ...]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
-_CONSTANT = frozenset({type(None), bool, int, float, complex, str, bytes, type(...), ModuleType})
+_CONSTANT = frozenset({type(None), bool, int, float, complex, str, bytes, type(...)})
 _MISSING = object()
 
 Check = tuple[Callable[..., Any], tuple[Any, ...], Any]  # a function, its arguments, and the value it should give
@@ -47,7 +47,10 @@ def _look_at(value: Any, checks: list[Check], seen: set[int]) -> None:
     if kind in _CONSTANT or id(value) in seen or value is _MISSING:
         return
     seen.add(id(value))
-    if kind is BuiltinFunctionType:
+    if kind is ModuleType:
+        if sys.modules.get(value.__name__) is not value:
+            raise _MutableError  # made at run time: it travels by value
+    elif kind is BuiltinFunctionType:
         if not (value.__self__ is None or isinstance(value.__self__, ModuleType)):
             raise _MutableError  # a method of some object, as dict.get is
     elif kind is tuple:
@@ -62,6 +65,7 @@ def _look_at(value: Any, checks: list[Check], seen: set[int]) -> None:
 def _look_into(func: FunctionType, checks: list[Check], seen: set[int]) -> None:
     if func.__dict__:
         raise _MutableError
+    checks.append((_is_bare, (func,), True))
     for name in ("__code__", "__defaults__", "__kwdefaults__"):
         value = getattr(func, name)
         checks.append((getattr, (func, name), value))
@@ -75,6 +79,10 @@ def _look_into(func: FunctionType, checks: list[Check], seen: set[int]) -> None:
         value = getattr(cell, "cell_contents", _MISSING)
         checks.append((getattr, (cell, "cell_contents", _MISSING), value))
         _look_at(value, checks, seen)
+
+
+def _is_bare(func: FunctionType) -> bool:
+    return not func.__dict__
 
 
 def _names(code: CodeType) -> Iterator[str]:

@@ -212,7 +212,10 @@ class Worker:
 
     def _retry_classes(self, packed: bytes) -> tuple[type[BaseException], ...]:
         if packed not in self._retry_on:
-            self._retry_on[packed] = payload.unpack(Packed(packed))
+            try:
+                self._retry_on[packed] = payload.unpack(Packed(packed))
+            except Exception:  # noqa: BLE001 - classes that cannot be imported here: no task can raise them either
+                self._retry_on[packed] = ()
         return self._retry_on[packed]
 
     def _refuse(self, serial: int, key: bytes | None, packed: Packed | None, error: BaseException | None) -> None:
