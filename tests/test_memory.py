@@ -197,6 +197,8 @@ def run_executor_map(func, items, options):
 def test_inputs_and_results_are_let_go_at_the_end_of_a_call(any_backend):
     """Row 54: by themselves, since the collector counts objects and not megabytes."""
     for run in (run_map, run_imap, run_failing_map, run_submit, run_executor_map):
+        if run is run_failing_map and any_backend["backend"] == "serial":
+            continue  # an exception raised in the caller's own thread holds the frames of the call, as in any loop
         items = [Item() for _ in range(6)]
         watched = [weakref.ref(item) for item in items]
         results = run(id, items, any_backend)

@@ -124,7 +124,7 @@ class Play:
 
     def job(self, tasks: int, *, closed: bool = True, **policy: Any) -> list[m.Command]:
         number = next(self._jobs)
-        return self.tell(m.JobAdded(number, m.Policy(**policy))) + self.tell(m.TasksAdded(number, tasks, closed))
+        return self.tell(m.JobAdded(number, m.Policy(**policy), tasks, closed))
 
     def start(self, *workers: int) -> list[m.Chunk]:
         """Let workers become ready; the chunks they are given."""
@@ -161,6 +161,13 @@ def only(commands: list[m.Command], kind: type) -> list[Any]:
 class TestJobs:
     def test_a_job_without_tasks_is_finished_at_once_and_starts_nobody(self) -> None:
         assert Play(4).job(0) == [m.FinishJob(0)]
+
+    def test_the_tasks_of_a_job_may_be_told_later(self) -> None:
+        play = Play()
+        assert play.job(0, closed=False) == []
+        assert play.tell(m.TasksAdded(0, 1)) == [m.StartWorker(0)]
+        assert ranges(play.tell(m.WorkerStarted(0))) == [(0, 1)]
+        assert ranges(play.tell(m.TasksAdded(0, 3, closed=True))) == [(1, 2)]
 
     def test_a_job_is_finished_when_its_last_task_has_ended(self) -> None:
         play = Play()

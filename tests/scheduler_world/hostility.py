@@ -174,7 +174,9 @@ def a_deadline_comes(history: History) -> None:
 @_action
 def new_job(history: History) -> None:
     if len(history.world.state.jobs) < MOST_JOBS and not history.world.closing:
-        history.world.add_job(history.policy(), history.natures(), closed=bool(history.choose(2)))
+        history.world.add_job(
+            history.policy(), history.natures() if history.choose(4) else [], closed=bool(history.choose(2))
+        )
 
 
 @_action

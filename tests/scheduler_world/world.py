@@ -26,9 +26,8 @@ class World:
     def add_job(self, policy: m.Policy, natures: list[Nature], *, closed: bool = False) -> int:
         """A new job with its first tasks."""
         number = len(self.state.jobs)
-        self.state.jobs[number] = Job(policy)
-        self.tell(m.JobAdded(number, policy))
-        self.add_tasks(number, natures, closed=closed)
+        self.state.jobs[number] = Job(policy, _endable(natures, policy), closed)
+        self.tell(m.JobAdded(number, policy, len(natures), closed))
         return number
 
     def add_tasks(self, number: int, natures: list[Nature], *, closed: bool = False) -> None:
@@ -36,9 +35,7 @@ class World:
         job = self.state.jobs[number]
         if job.over or job.closed:
             return
-        if job.policy.timeout is None:  # nothing would ever end a task that is stuck
-            natures = [Nature.GOOD if nature in STUCK else nature for nature in natures]
-        job.natures.extend(natures)
+        job.natures.extend(_endable(natures, job.policy))
         job.closed = closed
         self.tell(m.TasksAdded(number, len(job.natures), closed))
 
@@ -166,3 +163,8 @@ class World:
         assert not self.open_jobs(), "there are jobs that never end"
         assert self.scheduler.idle
         assert not self.state.workers, "there are workers that never leave"
+
+
+def _endable(natures: list[Nature], policy: m.Policy) -> list[Nature]:
+    """Without a timeout nothing would ever end a task that is stuck."""
+    return natures if policy.timeout is not None else [Nature.GOOD if n in STUCK else n for n in natures]

@@ -78,6 +78,7 @@ class Serial:
         finally:  # an interrupted chunk ends here, too
             seconds = time.monotonic() - began
             self._reports.append(local.results(worker, chunk.serial, outcome, 0, seconds))
+            outcome.clear()
 
     def _call(self, work: runner.Work, outcome: runner.Outcome) -> None:
         # Ctrl-C in the caller's own thread cannot be told from a task that raises it: it stops the call.

@@ -111,6 +111,8 @@ class Threads:
             seconds = time.monotonic() - running.began if ended else None
             report = local.results(worker, running.chunk.serial, running.outcome, running.sent, seconds)
             running.sent += report.batch.count
+            if ended:
+                running.outcome.clear()
             self._outbox.put(report)
 
     def _end(self, worker: int, record: _Worker) -> None:
