@@ -244,7 +244,7 @@ def test_task_over_its_time_is_stopped_and_no_other(parallel_backend, tmp_path):
 
 @everyday.parallel_backend
 def test_timeout_is_for_each_task_and_not_for_the_call(parallel_backend):
-    found = mh.map(lambda n: time.sleep(0.1) or n, range(16), workers=2, timeout=0.6, **parallel_backend)
+    found = mh.map(lambda n: time.sleep(0.05) or n, range(16), workers=2, timeout=0.3, **parallel_backend)
     assert found == list(range(16))
 
 

@@ -56,7 +56,7 @@ def kept_results(folder, options, call, count):
 @everyday.any_backend
 def test_small_results_that_are_kept_cost_little_more_than_themselves(tmp_path, any_backend):
     """Row 54."""
-    kept_results(tmp_path, any_backend, "mh.map", 200_000)
+    kept_results(tmp_path, any_backend, "mh.map", 100_000)
 
 
 @pytest.mark.stress
@@ -99,7 +99,7 @@ def test_many_calls_leave_nothing_behind_in_the_caller(any_backend):
             list(mh.imap(operator.neg, range(20), workers=2, **any_backend))
             next(mh.imap(operator.neg, range(20), workers=2, **any_backend))
 
-    few = 3 if any_backend.get("start_method") == "fork" else 6
+    few = 2 if any_backend.get("start_method") == "fork" else 6
     round_of_calls(few)
     before = objects()
     round_of_calls(3 * few)
