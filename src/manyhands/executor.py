@@ -17,7 +17,7 @@ from manyhands._core.messages import Policy
 from manyhands._core.scheduler import Limits
 from manyhands._engine import context, courier, modules, shared
 from manyhands._engine.cpus import cpu_count
-from manyhands._engine.dispatcher import Dispatcher
+from manyhands._engine.dispatcher import Dispatcher, is_here
 from manyhands._engine.futures import Future as OurFuture
 from manyhands._engine.futures import FutureSink
 from manyhands._engine.interface import Failed, Job
@@ -25,7 +25,6 @@ from manyhands._engine.protocol import Style
 from manyhands._engine.signals import deaf
 from manyhands._engine.sources import SequenceSource
 from manyhands._engine.stream import SequenceFeed, Stream
-from manyhands._engine.surroundings import take as take_surroundings
 from manyhands.errors import ExecutorClosed, OptionError
 from manyhands.options import Options, check_count, gather
 from manyhands.showing import MISSING, add_note, short_repr
@@ -57,6 +56,8 @@ def make_dispatcher(
 def lend(options: Options, func: Callable[..., Any]) -> tuple[Dispatcher, Callable[[], object]]:
     """A dispatcher for one call, and what to call when it is over. Usually a warm one, which stays."""
     backend, workers = place = options.place()
+    if is_here():
+        backend, workers = place = "serial", 1  # in a __reduce__, on the very thread that it would wait for
     if backend == "serial" or options.start_method == "fork" or context.worker() is not None:
         # A fork shows the memory of its moment, so it is made for the call; serial costs nothing to make.
         own = make_dispatcher(place, start_method=options.start_method)
@@ -171,14 +172,11 @@ class Executor(concurrent.futures.Executor):
             policy=options.policy() if options else _PLAIN,
             seed=options.seed if options else None,
             retry_on=options.retry_on() if options else (),
-            around=take_surroundings() if self._place[0] == "processes" else None,
             awaited=False,
             single=True,
         )
-        job.ready = dispatcher.backend.pack_single(job)
-        dispatcher.add(
-            job, stop=1, closed=True, known_as=lambda number: future.on_cancel(lambda: dispatcher.cancel(number))
-        )
+        future.on_cancel(lambda: dispatcher.cancel(job))
+        dispatcher.add(job, stop=1, closed=True)
         if not dispatcher.backend.threaded:
             while not future.done():
                 dispatcher.pump()
@@ -222,7 +220,6 @@ class Executor(concurrent.futures.Executor):
             source=feed.source,
             sink=stream,
             policy=Policy(chunksize=chunksize),
-            around=take_surroundings() if self._place[0] == "processes" else None,
             awaited=False,
         )
         stream.open(job, feed)
@@ -289,7 +286,9 @@ class Executor(concurrent.futures.Executor):
             raise ExecutorClosed("this executor belongs to the process that this one was forked from: make a new one")
 
     def _is_inside(self) -> bool:
-        """The caller is a task of this executor: to wait for a worker there could be to wait for itself."""
+        """The caller is part of this executor's work: to wait for a worker there could be to wait for itself."""
+        if is_here():
+            return True  # in a __reduce__, on the very thread that such a call would wait for
         inside = context.worker()
         if inside is None:
             return False

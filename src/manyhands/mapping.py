@@ -22,7 +22,6 @@ from manyhands._engine.modules import importing
 from manyhands._engine.protocol import Style
 from manyhands._engine.signals import deaf
 from manyhands._engine.stream import IteratorFeed, SequenceFeed, Stream
-from manyhands._engine.surroundings import take as take_surroundings
 from manyhands._engine.tally import Tally
 from manyhands.errors import OptionError, RemoteTraceback
 from manyhands.executor import lend, submit_shared
@@ -112,7 +111,6 @@ class _Call(Generic[R]):
             policy=options.policy(),
             seed=options.seed,
             retry_on=options.retry_on(),
-            around=take_surroundings() if self._place[0] == "processes" else None,
             tally=self._tally,
         )
 

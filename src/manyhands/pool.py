@@ -23,7 +23,6 @@ from manyhands._engine.interface import Failed, Job, Piece
 from manyhands._engine.protocol import Style
 from manyhands._engine.signals import deaf
 from manyhands._engine.stream import IteratorFeed, SequenceFeed, Stream
-from manyhands._engine.surroundings import take as take_surroundings
 from manyhands.errors import ExecutorClosed, ManyhandsError
 from manyhands.executor import Executor
 from manyhands.options import check_count
@@ -189,7 +188,6 @@ class Pool:
             source=source,
             sink=sink,
             policy=Policy(chunksize=chunksize),
-            around=take_surroundings(),
             awaited=False,
         )
 

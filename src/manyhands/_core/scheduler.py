@@ -175,9 +175,10 @@ class Scheduler:
         return _find(self._workers.get(worker), serial)
 
     def lookahead(self, job: int) -> int:
-        """Tasks of this job that should be at hand when its input is read lazily."""
+        """Tasks of this job that should be at hand when its input is read lazily; of one not known yet, a few."""
         record = self._jobs.get(job)
-        return record.chunker.lookahead(self.limits.max_workers) if record else 0
+        chunker = record.chunker if record else Chunker()
+        return chunker.lookahead(self.limits.max_workers)
 
     def next_deadline(self) -> float | None:
         """When a Tick is due, if nothing else happens before."""

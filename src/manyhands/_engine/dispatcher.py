@@ -6,9 +6,8 @@
                                          ├─► Scheduler.handle ─┤
     backend ──► wait ──► reports ────────┘                     └─► Deliver, FailTask, ... ──► sinks
 
-The scheduler is entered under one lock, from any thread. Its commands are carried out on the dispatcher's own
-thread only, in order; the one exception is a chunk whose single input was packed beforehand (``submit``),
-which goes straight to the worker from the thread that submits it. User code never runs under the lock.
+One thread, the dispatcher's own, does all of that. Everybody else leaves a request and, if that thread sleeps,
+wakes it: one append, which a signal handler or a finalizer may do at any point and an exception cannot tear.
 A backend that is not ``threaded`` (serial) is driven by ``pump``, by whoever waits for results.
 """
 
@@ -17,13 +16,13 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
-import math
-import queue
+import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -49,7 +48,14 @@ from manyhands.errors import ExecutorClosed, TaskTimeout, WorkerDied, WorkerStar
 from manyhands.showing import MISSING
 
 LONGEST_WAIT = 3600.0  # seconds; the system's own limit is some days
+ANSWER_SECONDS = 1.0  # for the loop to answer a question: it may be in the midst of a user's __reduce__
 _log = logging.getLogger("manyhands")
+_here = threading.local()  # .pid: this thread is a dispatcher's own, in that process
+
+
+def is_here() -> bool:
+    """The calling thread is a dispatcher's own, in user code that packs something: nothing may be awaited here."""
+    return getattr(_here, "pid", None) == os.getpid()
 
 
 class Dispatcher:
@@ -60,43 +66,30 @@ class Dispatcher:
         self.limits = limits
         self.broken: WorkersUnavailable | None = None
         self._scheduler = Scheduler(limits)
-        self._lock = threading.RLock()
+        self._requests: deque[Callable[[], object]] = deque()
+        self._asleep = True  # a request must wake the loop; also: nothing is being decided
         self._jobs: dict[int, Job] = {}
         self._later: deque[tuple[m.Command, Report | None]] = deque()
         self._settled: deque[tuple[Sink, Piece]] = deque()  # results of single calls, about to be set
-        self._dropped: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
-        self._turn = threading.RLock()
+        self._turn = threading.RLock()  # of those who pump
         self._numbers = count()
-        self._started: dict[int, float] = {}  # worker: when its start was asked
+        self._started: set[int] = set()  # workers that were begun and have not ended
         self._start_error: WorkersUnavailable | None = None
-        self._sleeps_until = 0.0  # when the loop looks at the clock again
-        self._closing = False
+        self._closing = False  # no more work is taken
+        self._closed = False  # and the scheduler knows
         self._ended = threading.Event()
+        self._baton = threading.Lock()  # held by the loop for ever: there is one
         self._thread: threading.Thread | None = None
         self._name = name
 
     # --- for callers, from any thread ---------------------------------------------------------------------------
 
-    def add(
-        self, job: Job, *, stop: int = 0, closed: bool = False, known_as: Callable[[int], object] | None = None
-    ) -> int:
-        """Take a job with its first ``stop`` tasks. Raises ExecutorClosed, or why no worker can be had.
-
-        ``known_as`` is told the job's number before anything is sent: what the caller does after that competes
-        with the dispatcher's own thread for the interpreter.
-        """
-        with self._lock:
-            self.check_open()
-            number = next(self._numbers)
-            self._jobs[number] = job
-            event = m.JobAdded(number, job.policy, stop, closed)
-            direct = self._handle(event, direct=number if job.ready is not None else None)
-            if known_as is not None:
-                known_as(number)
-            self._go_on()
-            if direct is not None:
-                self._send(direct, job.ready)
-        return number
+    def add(self, job: Job, *, stop: int = 0, closed: bool = False) -> None:
+        """Take a job with its first ``stop`` tasks. Raises ExecutorClosed, or why no worker can be had."""
+        self.check_open()
+        job.number = next(self._numbers)
+        self.backend.prepare(job)
+        self._request(partial(self._admit, job, stop, closed=closed))
 
     def check_open(self) -> None:
         """Raise ExecutorClosed after shutdown, or why no worker can be had."""
@@ -105,69 +98,63 @@ class Dispatcher:
         if self._closing:
             raise ExecutorClosed("cannot take new work after shutdown: make a new executor")
 
-    def supply(self, number: int, stop: int, *, closed: bool = False) -> None:
+    def supply(self, job: Job, stop: int, *, closed: bool = False) -> None:
         """The job's tasks up to ``stop`` exist now."""
-        with self._lock:
-            self._handle(m.TasksAdded(number, stop, closed))
-        self._go_on()
+        self._request(lambda: self._handle(m.TasksAdded(job.number, stop, closed)))
 
-    def cancel(self, number: int, *, grace: float | None = None) -> None:
+    def cancel(self, job: Job, *, grace: float | None = None) -> None:
         """Nobody waits for this job any more; what runs is stopped after ``grace`` seconds (None: is not)."""
-        with self._lock:
-            if self._jobs.pop(number, None) is not None:
-                self._handle(m.JobCancelled(number, grace))
-        self._go_on()
+        self._request(lambda: self._cancel(job.number, grace))
+
+    def lookahead(self, job: Job) -> int:
+        """How many tasks of this job should be at hand."""
+        return self._scheduler.lookahead(job.number)
 
     def drop_pending(self) -> None:
         """Cancel what has not begun; of a job of several tasks, all that is not done."""
-        if self._interrupts(self.drop_pending):
-            return
-        with self._lock:
-            pending = [(n, job) for n, job in self._jobs.items() if not (job.begun and job.single)]
-            for number, _ in pending:
-                self.cancel(number)
-        for _, job in pending:
-            job.sink.abandon(CancelledError())
+        self._request(self._drop_pending)
 
     def drop_awaited(self) -> bool:
         """Cancel what somebody was waiting for, who is no more; True if anything else is left to do."""
-        with self._lock:
-            for number, job in list(self._jobs.items()):
-                if job.awaited:
-                    self.cancel(number, grace=0.0)
-            return bool(self._jobs)
+        answers: deque[bool] = deque()
+        told = threading.Event()
 
-    def lookahead(self, number: int) -> int:
-        """How many tasks of this job should be at hand."""
-        with self._lock:
-            return self._scheduler.lookahead(number)
+        def answer() -> None:
+            answers.append(self._drop_awaited())
+            told.set()
+
+        if self._thread is None and self.backend.threaded:
+            return False
+        self._request(answer)
+        told.wait(ANSWER_SECONDS if self.backend.threaded else 0.0)
+        return bool(answers and answers[0])
 
     def shutdown(self, *, wait: bool = True) -> None:
         """Take no more work; with ``wait``, return when all is done and every worker has left."""
-        if self._interrupts(lambda: self.shutdown(wait=False)):
-            return
-        with self._lock:
-            if not self._closing:
-                self._closing = True
-                self._handle(m.ShutdownAsked())
-            started = self._thread is not None
-        if self.backend.threaded and not started:
-            self._end()
-            return
-        self._go_on()
+        self._closing = True
+        if self.backend.threaded and self._thread is None and self._baton.acquire(blocking=False):
+            self._end()  # there never was anything to do; a loop that would start now finds the baton gone
+        self._request(self._close)
         if wait:
             self.join()
+
+    def terminate(self, *, at_once: bool = False) -> None:
+        """Drop all work and end all workers now: by SIGTERM, or ``at_once`` by SIGKILL. Returns immediately."""
+        self._closing = True
+        self._request(lambda: self._terminate(at_once=at_once))
+        self.shutdown(wait=False)
+
+    def drop_soon(self, errand: Callable[[], object]) -> None:
+        """Have this called on the dispatcher's thread. For finalizers, which run anywhere."""
+        if self._thread is None:
+            errand()  # nobody else is here
+        else:
+            self._request(errand)
 
     @property
     def usable(self) -> bool:
         """It takes work."""
         return not self._closing and self.broken is None
-
-    def _is_part_of_us(self) -> bool:
-        """This thread is one that the end would have to wait for: a callback's, or a task's on a thread of ours."""
-        inside = context.worker()
-        mine = inside is not None and inside.owner is self.backend
-        return mine or threading.current_thread() is self._thread or courier.is_here()
 
     @property
     def ended(self) -> bool:
@@ -179,30 +166,79 @@ class Dispatcher:
         if not self.backend.threaded:
             while not self._ended.is_set():
                 self.pump()
-        elif self._is_part_of_us() or self._lock._is_owned():  # type: ignore[attr-defined]
-            return self._ended.is_set()  # a callback cannot wait for the end of what it is part of
+        elif self._is_part_of_us():
+            return self._ended.is_set()  # it cannot wait for the end of what it is part of
+        elif not self._ended.wait(timeout):
+            return False
         elif self._thread is not None:
-            if not self._ended.wait(timeout):
-                return False
             self._thread.join(timeout)
         return True
 
-    def terminate(self, *, at_once: bool = False) -> None:
-        """Drop all work and end all workers now: by SIGTERM, or ``at_once`` by SIGKILL. Returns immediately."""
-        if self._interrupts(lambda: self.terminate(at_once=at_once)):
+    def _is_part_of_us(self) -> bool:
+        """This thread is one that the end would have to wait for: a callback's, or a task's on a thread of ours."""
+        inside = context.worker()
+        mine = inside is not None and inside.owner is self.backend
+        return mine or threading.current_thread() is self._thread or courier.is_here()
+
+    # --- requests -----------------------------------------------------------------------------------------------
+
+    def _request(self, request: Callable[[], object]) -> None:
+        """Have this done by the loop, soon and in order."""
+        self._requests.append(request)
+        if not self.backend.threaded:
+            if self._asleep and self._turn.acquire(blocking=False):
+                try:
+                    self._obey()
+                finally:
+                    self._turn.release()
+        elif self._thread is None and not self._closing:
+            threading.Thread(target=self._run, name=self._name, daemon=True).start()
+        elif self._asleep:
+            self.backend.wake()
+        if self._ended.is_set():
+            self._obey()  # the loop is over: whoever comes now is told so
+
+    def _obey(self) -> None:
+        """What was requested."""
+        with contextlib.suppress(IndexError):
+            while True:
+                self._requests.popleft()()
+
+    def _admit(self, job: Job, stop: int, *, closed: bool) -> None:
+        if self._closed or self._ended.is_set():  # it came while the executor was being shut down
+            job.sink.finish(_copy(self.broken) if self.broken else ExecutorClosed("the executor was shut down"))
             return
-        error = WorkersUnavailable("the executor was terminated before this task ended")
-        with self._lock:
-            self._closing = True
-            dropped = list(self._jobs.items())
-            for number, _ in dropped:
-                self.cancel(number, grace=0.0)
+        self._jobs[job.number] = job
+        self._handle(m.JobAdded(job.number, job.policy, stop, closed))
+
+    def _cancel(self, number: int, grace: float | None = None) -> None:
+        if self._jobs.pop(number, None) is not None:
+            self._handle(m.JobCancelled(number, grace))
+
+    def _drop_pending(self) -> None:
+        for number, job in list(self._jobs.items()):
+            if not (job.begun and job.single):
+                self._cancel(number)
+                job.sink.abandon(CancelledError())
+
+    def _drop_awaited(self) -> bool:
+        for number, job in list(self._jobs.items()):
+            if job.awaited:
+                self._cancel(number, grace=0.0)
+        return bool(self._jobs)
+
+    def _terminate(self, *, at_once: bool) -> None:
+        for number, job in list(self._jobs.items()):
+            self._cancel(number, grace=0.0)
+            job.sink.abandon(WorkersUnavailable("the executor was terminated before this task ended"))
+        self._close()
+        for worker in list(self._started):
+            self.backend.kill(worker, at_once=at_once)
+
+    def _close(self) -> None:
+        if not self._closed:
+            self._closed = True
             self._handle(m.ShutdownAsked())
-            for worker in list(self._started):
-                self.backend.kill(worker, at_once=at_once)
-        for _, job in dropped:
-            job.sink.abandon(error)
-        self.shutdown(wait=False)
 
     # --- the loop -----------------------------------------------------------------------------------------------
 
@@ -212,108 +248,68 @@ class Dispatcher:
             self._round()
             self._carry_out()  # whoever drives this looks for results next
 
-    def _round(self) -> None:
-        """Carry out, wait for something to happen, tell the scheduler.
-
-        Results are delivered last before the wait: whoever waits for one needs the interpreter's lock next.
-        """
-        self._drop()
-        self._carry_out()
-        with self._lock:  # only now: carrying out may have been all that was left to do
-            if self._closing and self._scheduler.idle and not self._scheduler.workers and not self._later:
-                self._end()
-                return
-            deadline = self._next_deadline()
-        timeout = None if deadline is None else min(LONGEST_WAIT, max(0.0, deadline - time.monotonic()))
-        for report in self.backend.wait(0.0 if self._later else timeout):
-            self._take(report)
-        if deadline is not None and deadline <= time.monotonic():
-            with self._lock:
-                self._handle(m.Tick())
-
-    def _interrupts(self, request: Callable[[], object]) -> bool:
-        """This is a signal handler in the midst of our own work on this thread: it is put off until that is done."""
-        if not self._lock._is_owned():  # type: ignore[attr-defined]  # of every RLock
-            return False
-        self._dropped.put(request)
-        self.backend.wake()
-        return True
-
-    def drop_soon(self, errand: Callable[[], object]) -> None:
-        """Have this called on the dispatcher's thread. For finalizers, which run anywhere: takes no lock."""
-        if self._thread is None:
-            errand()  # nobody else is here
-        else:
-            self._dropped.put(errand)
-            self.backend.wake()
-
-    def _drop(self) -> None:
-        with contextlib.suppress(queue.Empty):
-            while True:
-                self._dropped.get_nowait()()
-
-    def _next_deadline(self) -> float | None:
-        deadline = self._scheduler.next_deadline()
-        self._sleeps_until = math.inf if deadline is None else deadline
-        return deadline
-
     def _run(self) -> None:
+        if not self._baton.acquire(blocking=False):
+            return  # two callers were the first, or it was shut down before it began
+        self._thread = threading.current_thread()
+        _here.pid = os.getpid()
         try:
             while not self._ended.is_set():
                 self._round()
         except BaseException as error:  # noqa: BLE001 - a fault of ours must not leave anybody waiting
             self._fail(error)
 
+    def _round(self) -> None:
+        """Carry out, wait for something to happen, tell the scheduler.
+
+        Results are delivered last before the wait: whoever waits for one needs the interpreter's lock next.
+        """
+        self._asleep = False
+        self._obey()
+        self._carry_out()
+        if self._closed and self._scheduler.idle and not self._scheduler.workers and not self._later:
+            self._end()
+            return
+        deadline = self._scheduler.next_deadline()
+        for report in self._wait(deadline):
+            self._take(report)
+        if deadline is not None and deadline <= time.monotonic():
+            self._handle(m.Tick())
+        self._asleep = not self.backend.threaded
+
+    def _wait(self, deadline: float | None) -> list[Report]:
+        """What the backend reports; at once if there is something else to do."""
+        timeout = None if deadline is None else min(LONGEST_WAIT, max(0.0, deadline - time.monotonic()))
+        self._asleep = True  # from here on a request wakes us, and what was requested before is seen here
+        reports = self.backend.wait(0.0 if self._later or self._requests else timeout)
+        self._asleep = False
+        return reports
+
     def _fail(self, error: BaseException) -> None:
         """Say to everybody who waits that this is the end."""
         _log.error("manyhands has failed; this is a fault in manyhands, please report it", exc_info=error)
-        with self._lock:
-            self.broken = WorkersUnavailable(f"manyhands itself has failed ({type(error).__name__}: {error})")
-            self.broken.__cause__ = error
-            jobs, self._jobs = list(self._jobs.values()), {}
+        self.broken = WorkersUnavailable(f"manyhands itself has failed ({type(error).__name__}: {error})")
+        self.broken.__cause__ = error
         while self._settled:
             sink, piece = self._settled.popleft()
             sink.put(piece)
-        for job in jobs:
+        for job in self._jobs.values():
             job.sink.finish(_copy(self.broken))
         self._end()
 
     def _end(self) -> None:
         if not self._ended.is_set():
-            self._closing = True
+            self._closing = self._closed = True
             try:
                 self.backend.close()
             finally:
                 self._ended.set()
+                self._obey()  # those who came too late
 
-    def _go_on(self) -> None:
-        """Let the loop see what was added; start it if this is the first time."""
-        if not self.backend.threaded or self._ended.is_set():
-            return
-        if self._thread is None:
-            with self._lock:
-                if self._thread is None:
-                    thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                    thread.start()
-                    self._thread = thread
-        elif self._later or self._closing or self._is_due_sooner():
-            self.backend.wake()
-
-    def _is_due_sooner(self) -> bool:
-        """Something will be due before the loop means to look again."""
-        with self._lock:
-            deadline = self._scheduler.next_deadline()
-            return deadline is not None and deadline < self._sleeps_until
-
-    def _handle(self, event: m.Event, report: Report | None = None, *, direct: int | None = None) -> m.SendChunk | None:
-        """Tell the scheduler; queue its commands. A chunk of job ``direct`` is not queued but returned."""
-        found = None
+    def _handle(self, event: m.Event, report: Report | None = None) -> None:
+        """Tell the scheduler; queue its commands."""
         for command in self._scheduler.handle(event, time.monotonic()):
-            if direct is not None and type(command) is m.SendChunk and command.chunk.job == direct and not self._later:
-                found = command
-            else:
-                self._later.append((command, report))
-        return found
+            self._later.append((command, report))
 
     # --- reports from the backend -------------------------------------------------------------------------------
 
@@ -323,11 +319,10 @@ class Dispatcher:
             return
         if isinstance(report, Refused) and report.where is not None:
             send_by_value(report.where)
-        with self._lock:
-            if isinstance(report, Results):
-                self._take_results(report)
-            else:
-                self._handle(self._event(report), report)
+        if isinstance(report, Results):
+            self._take_results(report)
+        else:
+            self._handle(self._event(report), report)
 
     def _take_results(self, report: Results) -> None:
         chunk = self._scheduler.chunk(report.worker, report.serial)
@@ -356,10 +351,10 @@ class Dispatcher:
             assert isinstance(report.error, WorkersUnavailable)  # noqa: S101 - both errors of a start are
             self._start_error = report.error
             self.broken = report.error if report.fatal else self.broken
-            self._started.pop(report.worker, None)
+            self._started.discard(report.worker)
             return m.StartFailed(report.worker, report.fatal)
         if isinstance(report, Gone):
-            self._started.pop(report.worker, None)
+            self._started.discard(report.worker)
             return m.WorkerDied(report.worker, report.stamp.chunk, report.stamp.offset)
         assert isinstance(report, Refused)  # noqa: S101 - no other kind is left
         return self._refused_event(report)
@@ -387,65 +382,44 @@ class Dispatcher:
             sink.put(piece)
 
     def _start_worker(self, command: m.StartWorker, _report: Report | None) -> None:
-        with self._lock:
-            self._started[command.worker] = time.monotonic()
-            try:
-                self.backend.start(command.worker)
-            except Exception as error:  # noqa: BLE001 - something odd in the caller's surroundings
-                told = WorkerStartError(f"a worker could not be started: {type(error).__name__}: {error}")
-                told.__cause__ = error
-                report = NotStarted(command.worker, told)
-                self._handle(self._event(report), report)
+        self._started.add(command.worker)
+        try:
+            self.backend.start(command.worker)
+        except Exception as error:  # noqa: BLE001 - something odd in the caller's surroundings
+            told = WorkerStartError(f"a worker could not be started: {type(error).__name__}: {error}")
+            told.__cause__ = error
+            report = NotStarted(command.worker, told)
+            self._handle(self._event(report), report)
 
     def _send_chunk(self, command: m.SendChunk, _report: Report | None) -> None:
-        with self._lock:
-            job = self._jobs.get(command.chunk.job)
-            if job is None or not job.sink.started():
-                self._hand_back(command)
-                return
-            job.begun = True
-        parcel = job.ready if job.ready is not None and not command.chunk.isolated else None
-        if parcel is None:
-            try:
-                parcel = self.backend.pack(job, command.chunk)  # user code may run here: not under the lock
-            except Exception as error:  # noqa: BLE001
-                self._give_up(command.chunk.job, error)
-                self._hand_back(command)
-                return
-        with self._lock:
-            if command.chunk.job in self._jobs:
-                self._send(command, parcel)
-            else:
-                self._hand_back(command)
-
-    def _send(self, command: m.SendChunk, parcel: Any) -> None:
-        job = self._jobs[command.chunk.job]
-        if not job.sink.started():
+        job = self._jobs.get(command.chunk.job)
+        if job is None or not job.sink.started():
             self._hand_back(command)
             return
+        job.begun = True
         if job.tally is not None and job.tally.first_chunk is None:
             job.tally.first_chunk = time.monotonic()
-        job.begun = True
         try:
+            parcel = job.ready if job.ready is not None and not command.chunk.isolated else None
+            if parcel is None:
+                parcel = self.backend.pack(job, command.chunk)  # user code may run here
             self.backend.send(command.worker, job, command.chunk, parcel)
-        except Exception as error:  # noqa: BLE001 - a function that was found to need another form, and has none
+        except Exception as error:  # noqa: BLE001 - the function or an input cannot be sent in any form
             self._give_up(command.chunk.job, error)
             self._hand_back(command)
 
     def _give_up(self, number: int, error: BaseException) -> None:
         """This job can never run: say so to whoever waits for it."""
-        with self._lock:
-            job = self._jobs.get(number)
-            self.cancel(number)
+        job = self._jobs.get(number)
+        self._cancel(number)
         if job is not None:
             job.sink.finish(error)
 
     def _hand_back(self, command: m.SendChunk) -> None:
         """Nobody wants this chunk any more; the worker that was to have it never saw it."""
         chunk = command.chunk
-        with self._lock:
-            self.cancel(chunk.job)
-            self._handle(m.ResultsArrived(command.worker, chunk.serial, chunk.start, ended=True))
+        self._cancel(chunk.job)
+        self._handle(m.ResultsArrived(command.worker, chunk.serial, chunk.start, ended=True))
 
     def _deliver(self, command: m.Deliver, report: Report | None) -> None:
         job = self._jobs.get(command.job)
@@ -503,12 +477,10 @@ class Dispatcher:
     def _inspect_worker(self, command: m.InspectWorker, _report: Report | None) -> None:
         stamp = self.backend.inspect(command.worker)
         if stamp is not None:
-            with self._lock:
-                self._handle(m.Inspected(command.worker, stamp.chunk, stamp.offset, stamp.since))
+            self._handle(m.Inspected(command.worker, stamp.chunk, stamp.offset, stamp.since))
 
     def _retire_worker(self, command: m.RetireWorker, _report: Report | None) -> None:
-        with self._lock:
-            self.backend.retire(command.worker)
+        self.backend.retire(command.worker)
 
     def _kill_worker(self, command: m.KillWorker, _report: Report | None) -> None:
         self.backend.kill(command.worker)

@@ -153,6 +153,7 @@ class Job:
     begun: bool = False  # some of it was sent
     tally: Tally | None = None
     awaited: bool = True  # somebody waits for it; otherwise it is finished before the interpreter ends
+    number: int = -1  # the dispatcher's
 
 
 class Ready(NamedTuple):
@@ -234,8 +235,8 @@ class Backend(Protocol):
     def pack(self, job: Job, chunk: Chunk) -> Any:
         """Make a chunk ready for ``send``."""
 
-    def pack_single(self, job: Job) -> Any:
-        """The parcel of a job of one task, ahead of time; None if that would gain nothing."""
+    def prepare(self, job: Job) -> None:
+        """Note what the job must find as it is now. In the thread that asks for it."""
 
     def send(self, worker: int, job: Job, chunk: Chunk, parcel: Any) -> None:
         """Give a chunk to a worker; nothing happens if the worker has gone."""

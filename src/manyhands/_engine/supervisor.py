@@ -202,9 +202,11 @@ class Supervisor:
         """Pack the inputs of a chunk: together if that works, else each by itself."""
         return self._pack(job, job.source.items(chunk.start, chunk.stop), isolated=chunk.isolated)
 
-    def pack_single(self, job: Job) -> Parcel:
-        """Packed in the thread that submits, so that the dispatcher's own need not."""
-        return self._pack(job, job.source.items(0, 1), isolated=False)
+    def prepare(self, job: Job) -> None:
+        """Its surroundings; and of a single call the input, packed here so that the dispatcher's thread need not."""
+        job.around = surroundings.take()
+        if job.single:
+            job.ready = self._pack(job, job.source.items(0, 1), isolated=False)
 
     def _pack(self, job: Job, items: list[Any], *, isolated: bool) -> Parcel:
         retry_on = payload.pack(job.retry_on).data if job.retry_on else b""

@@ -54,8 +54,8 @@ class Serial:
         """Nothing travels."""
         return local.parcel(job, chunk)
 
-    def pack_single(self, job: Job) -> None:
-        """Nothing travels."""
+    def prepare(self, job: Job) -> None:
+        """Nothing travels: all is as it is."""
 
     def send(self, worker: int, job: Job, chunk: Chunk, parcel: local.Parcel) -> None:  # noqa: ARG002
         """Queue the chunk."""

@@ -126,8 +126,8 @@ class Threads:
         """Nothing travels."""
         return local.parcel(job, chunk)
 
-    def pack_single(self, job: Job) -> None:
-        """Nothing travels."""
+    def prepare(self, job: Job) -> None:
+        """Nothing travels: all is as it is."""
 
     def send(self, worker: int, job: Job, chunk: Chunk, parcel: local.Parcel) -> None:  # noqa: ARG002
         """Put the chunk into the worker's inbox."""
