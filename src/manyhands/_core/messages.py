@@ -34,13 +34,25 @@ class Policy:
 # --- events ---------------------------------------------------------------------------------------------------
 
 
+class Reserved(NamedTuple):
+    """A worker set aside, and the numbers that the chunks sent to it have: ``[chunk, last)``, one after the other."""
+
+    worker: int
+    chunk: int
+    last: int
+
+
 class JobAdded(NamedTuple):
-    """A job exists, with tasks up to ``stop``; with ``closed`` there will be no more."""
+    """A job exists, with tasks up to ``stop``; with ``closed`` there will be no more.
+
+    ``sent``: it has one task, which whoever adds it has sent already, with this reservation.
+    """
 
     job: int
     policy: Policy
     stop: int = 0
     closed: bool = False
+    sent: Reserved | None = None
 
 
 class TasksAdded(NamedTuple):
@@ -113,6 +125,12 @@ class Inspected(NamedTuple):
     since: float
 
 
+class Released(NamedTuple):
+    """The reservation is over. Not told if somebody is using it just then: JobAdded will say so."""
+
+    worker: int
+
+
 class Tick:
     """Time has passed; nothing else happened."""
 
@@ -131,6 +149,7 @@ Event = (
     | ResultsArrived
     | ChunkRefused
     | Inspected
+    | Released
     | Tick
     | ShutdownAsked
 )
@@ -231,6 +250,18 @@ class InspectWorker(NamedTuple):
     worker: int
 
 
+class ReserveWorker(NamedTuple):
+    """Who comes with a single task may send it to this worker without asking, whenever the one before has ended."""
+
+    reserved: Reserved
+
+
+class ReleaseWorker(NamedTuple):
+    """Let nobody do that any more."""
+
+    worker: int
+
+
 class RetireWorker(NamedTuple):
     """Ask the worker to end by itself."""
 
@@ -254,6 +285,8 @@ Command = (
     | RevokeRest
     | LiftRevoke
     | InspectWorker
+    | ReserveWorker
+    | ReleaseWorker
     | RetireWorker
     | KillWorker
 )

@@ -14,6 +14,10 @@ killed); a ready worker is *held* while its unstarted tasks are being taken back
 Taking tasks back without asking the worker: RevokeRest forbids it to begin anything further; a moment later
 (HOLD_SECONDS, far longer than a store takes to become visible) an inspection shows the task it is in. All
 behind that one cannot have begun, and can run elsewhere.
+
+When a single task has ended and nothing else is open, its worker is *reserved*: single tasks that follow, one
+after the other, may be sent to it without asking, and the scheduler be told later (JobAdded.sent). That is what
+makes one call after the other quick. As soon as there is anything else to do, the reservation is taken back.
 """
 
 from __future__ import annotations
@@ -43,6 +47,10 @@ from manyhands._core.messages import (
     KillWorker,
     LiftRevoke,
     Policy,
+    Released,
+    ReleaseWorker,
+    Reserved,
+    ReserveWorker,
     ResultsArrived,
     RetireWorker,
     RetryTask,
@@ -62,6 +70,8 @@ HOLD_SECONDS = 0.002  # between forbidding and looking; see above
 START_TRIES = 10  # failed starts in a row before work that has no worker at all is given up
 PAUSE_TRIES = 3  # or, where some workers run, before the next try waits a while
 START_PAUSE_SECONDS = 1.0
+RESERVED_CHUNKS = 1 << 12  # then it is made anew
+RELEASE_SECONDS = 1.0  # a reservation that is not given back, because an exception struck, costs the worker
 LEAVE_SECONDS = 3.0  # a retiring worker that is still there is killed
 ISOLATE_STRIKES = 2  # unexplained deaths around a chunk before its tasks are sent one by one
 FINAL_STRIKES = 4  # and before a task is given up for it
@@ -113,6 +123,7 @@ class _Worker:
     chunks: deque[Chunk] = field(default_factory=deque)
     given: int = 0
     held: bool = False
+    reserved: bool = False
     stop_cancelled: bool = False  # kill it if the next inspection shows a task of a cancelled job
     doomed: tuple[int, int] | None = None  # (chunk, task) that it is being killed for
     idle_since: float = 0.0
@@ -139,6 +150,7 @@ class Scheduler:
         self._delayed: list[tuple[float, int, int]] = []  # (when, job, task): a heap of retries
         self._single = Chunker()  # what jobs of one task have in common: how long such a task takes
         self._open = 0  # tasks that have not ended, over all jobs
+        self._reserved: int | None = None  # the worker
         self._next_worker = 0
         self._next_chunk = 1
         self._failed_starts = 0
@@ -154,6 +166,7 @@ class Scheduler:
             ResultsArrived: self._results_arrived,
             ChunkRefused: self._chunk_refused,
             Inspected: self._inspected,
+            Released: self._released,
             Tick: self._tick,
             ShutdownAsked: self._shutdown_asked,
         }
@@ -193,7 +206,8 @@ class Scheduler:
         for time in (worker.inspect_at, worker.timeout_at, worker.steal_at, worker.kill_at):
             if time is not None:
                 yield time
-        if self._may_leave(worker) and self.limits.idle_seconds is not None:
+        unused = worker.reserved and not worker.chunks and worker.kill_at is None
+        if (unused or self._may_leave(worker)) and self.limits.idle_seconds is not None:
             yield worker.idle_since + self.limits.idle_seconds
 
     # --- events -----------------------------------------------------------------------------------------------
@@ -208,9 +222,28 @@ class Scheduler:
         single = event.closed and event.stop == 1
         chunker = self._single if single else Chunker(event.policy.chunksize)
         job = self._jobs[event.job] = _Job(event.policy, chunker)
+        if event.sent is not None and self._was_sent(event.job, job, event.sent):
+            return ()
         if self.broken:
             return self._break_all()
         return self._add_tasks(event.job, job, event.stop, closed=event.closed)
+
+    def _was_sent(self, number: int, job: _Job, sent: Reserved) -> bool:
+        """Take in that this job's one task is with a worker; False if that one is no more, and never had it."""
+        worker = self._workers.get(sent.worker)
+        if worker is None or not worker.reserved:
+            return False
+        self._open += 1
+        job.known = job.issued = 1
+        job.closed = True
+        worker.chunks.append(Chunk(sent.chunk, number, 0, 1, 0))
+        worker.given += 1
+        if worker.kill_at is not None:  # it was asked for
+            self._end_reservation(worker)
+        return True
+
+    def _end_reservation(self, worker: _Worker) -> None:
+        self._reserved, worker.reserved, worker.kill_at = None, False, None
 
     def _tasks_added(self, event: TasksAdded, _now: float) -> Iterable[Command]:
         job = self._jobs.get(event.job)
@@ -254,6 +287,8 @@ class Scheduler:
         worker = self._workers.pop(event.worker, None)
         if worker is None:
             return
+        if worker.reserved:
+            self._end_reservation(worker)
         if worker.state is _State.STARTING:
             yield from self._start_failed(StartFailed(event.worker), now)
             return
@@ -342,6 +377,29 @@ class Scheduler:
                 yield from self._resend(chunk, chunk.done, chunk.stop)
             if worker.held:
                 yield from self._maybe_lift(event.worker, worker)
+            elif job is not None and job.chunker is self._single:
+                yield from self._reserve(event.worker, worker)
+
+    def _reserve(self, number: int, worker: _Worker) -> Iterator[Command]:
+        busy = self._open or self._closing or self._reserved is not None
+        if not busy and not worker.chunks and self._can_take(worker) and self.limits.tasks_per_worker is None:
+            self._reserved, worker.reserved = number, True
+            first, self._next_chunk = self._next_chunk, self._next_chunk + RESERVED_CHUNKS
+            yield ReserveWorker(Reserved(number, first, self._next_chunk))
+
+    def _release(self, number: int, worker: _Worker, now: float) -> Iterator[Command]:
+        if worker.chunks:  # in use, and no more after that
+            self._end_reservation(worker)
+            yield ReleaseWorker(number)
+        elif worker.kill_at is None:
+            worker.kill_at = now + RELEASE_SECONDS
+            yield ReleaseWorker(number)
+
+    def _released(self, event: Released, _now: float) -> Iterable[Command]:
+        worker = self._workers.get(event.worker)
+        if worker is not None and worker.reserved:
+            self._end_reservation(worker)
+        return ()
 
     def _take_results(
         self, chunk: Chunk, job: _Job, upto: int, failed: tuple[tuple[int, bool], ...], now: float
@@ -430,7 +488,7 @@ class Scheduler:
     def _tick_worker(self, number: int, worker: _Worker, now: float) -> Iterator[Command]:
         if worker.kill_at is not None and worker.kill_at <= now:
             worker.kill_at = None
-            if worker.state is _State.LEAVING:
+            if worker.state is _State.LEAVING or worker.reserved:
                 yield from self._kill(number, worker)
             elif worker.chunks:
                 worker.stop_cancelled = True
@@ -448,6 +506,8 @@ class Scheduler:
         idle = self.limits.idle_seconds
         if idle is not None and self._may_leave(worker) and worker.idle_since + idle <= now:
             yield from self._retire(number, worker, now)
+        elif idle is not None and worker.reserved and not worker.chunks and worker.idle_since + idle <= now:
+            yield from self._release(number, worker, now)  # and at the next look it leaves
 
     def _shutdown_asked(self, _event: ShutdownAsked, _now: float) -> Iterator[Command]:
         self._closing = True
@@ -540,6 +600,10 @@ class Scheduler:
 
     def _after(self, now: float) -> Iterator[Command]:
         """What any event may have made possible: send, start, steal, let go."""
+        if self._reserved is not None:
+            worker = self._workers[self._reserved]
+            if self._closing or self._open > len(worker.chunks):
+                yield from self._release(self._reserved, worker, now)
         if self._ready:
             yield from self._send(now)
         if self.limits.tasks_per_worker is not None or self._closing:
@@ -581,7 +645,8 @@ class Scheduler:
         return best
 
     def _can_take(self, worker: _Worker) -> bool:
-        return worker.state is _State.READY and not worker.held and self._room(worker) != 0
+        ready = worker.state is _State.READY and not worker.held and not worker.reserved
+        return ready and self._room(worker) != 0
 
     def _room(self, worker: _Worker) -> int | None:
         limit = self.limits.tasks_per_worker
@@ -619,6 +684,8 @@ class Scheduler:
 
     def _hold(self, number: int, worker: _Worker, now: float) -> Iterator[Command]:
         if worker.chunks and not worker.held:
+            if worker.reserved:
+                yield from self._release(number, worker, now)
             worker.held, worker.inspect_at = True, now + HOLD_SECONDS
             yield RevokeRest(number)
 
@@ -628,7 +695,7 @@ class Scheduler:
             yield LiftRevoke(number)
 
     def _may_leave(self, worker: _Worker) -> bool:
-        return worker.state is _State.READY and not worker.chunks
+        return worker.state is _State.READY and not worker.chunks and not worker.reserved
 
     def _retire(self, number: int, worker: _Worker, now: float) -> Iterator[Command]:
         worker.state, worker.kill_at = _State.LEAVING, now + LEAVE_SECONDS

@@ -48,6 +48,8 @@ from manyhands.errors import ExecutorClosed, TaskTimeout, WorkerDied, WorkerStar
 from manyhands.showing import MISSING
 
 LONGEST_WAIT = 3600.0  # seconds; the system's own limit is some days
+BOOKS_SECONDS = 0.001  # what can wait, waits for so long a pause...
+MOST_BOOKS = 64  # ...or until there is so much of it
 ANSWER_SECONDS = 1.0  # for the loop to answer a question: it may be in the midst of a user's __reduce__
 _log = logging.getLogger("manyhands")
 _here = threading.local()  # .pid: this thread is a dispatcher's own, in that process
@@ -75,6 +77,10 @@ class Dispatcher:
         self._numbers = count()
         self._started: set[int] = set()  # workers that were begun and have not ended
         self._start_error: WorkersUnavailable | None = None
+        self._lending = False  # there is a reservation, and it may be used again
+        self._reserved: deque[m.Reserved] = deque()  # at most one: whoever takes it may send past the loop
+        self._sent: tuple[m.Reserved, Job] | None = None  # what was sent so, and has not come back
+        self._books: deque[Callable[[], object]] = deque()  # requests that can wait: no decision depends on them
         self._closing = False  # no more work is taken
         self._closed = False  # and the scheduler knows
         self._ended = threading.Event()
@@ -89,7 +95,35 @@ class Dispatcher:
         self.check_open()
         job.number = next(self._numbers)
         self.backend.prepare(job)
-        self._request(partial(self._admit, job, stop, closed=closed))
+        quick = job.single and job.policy.timeout is None and self.backend.threaded
+        if not (quick and self._send_past_the_loop(job)):
+            self._request(partial(self._admit, job, stop, closed=closed))
+
+    def _send_past_the_loop(self, job: Job) -> bool:
+        """Send a single task to the reserved worker, if there is one; the loop learns of it when it is awake.
+
+        A signal handler may raise anywhere in here. The loop is told first, so that it watches over the task; if
+        the sending is torn then, worker and task are given up. A reservation that is lost is the scheduler's care.
+        """
+        try:
+            reserved = self._reserved.pop()
+        except IndexError:
+            return False
+        command = m.SendChunk(reserved.worker, m.Chunk(reserved.chunk, job.number, 0, 1, 0))
+        try:
+            self._sent = reserved, job
+            self._books.append(partial(self._admit, job, 1, closed=True, sent=reserved))
+            job.begun = job.sink.started()
+            parcel = job.ready if job.ready is not None else self.backend.pack(job, command.chunk)
+            self.backend.send(reserved.worker, job, command.chunk, parcel)
+        except Exception as error:  # noqa: BLE001 - the function cannot be sent in any form
+            self._request(partial(self._fail_to_send, command, error))
+        except BaseException:
+            self._request(partial(self._abort, command))
+            raise
+        if self._ended.is_set():
+            self._obey()
+        return True
 
     def check_open(self) -> None:
         """Raise ExecutorClosed after shutdown, or why no worker can be had."""
@@ -199,17 +233,27 @@ class Dispatcher:
             self._obey()  # the loop is over: whoever comes now is told so
 
     def _obey(self) -> None:
-        """What was requested."""
-        with contextlib.suppress(IndexError):
-            while True:
-                self._requests.popleft()()
+        """What was requested, and before it what was put off."""
+        for requests in (self._books, self._requests):
+            with contextlib.suppress(IndexError):
+                while True:
+                    requests.popleft()()
 
-    def _admit(self, job: Job, stop: int, *, closed: bool) -> None:
-        if self._closed or self._ended.is_set():  # it came while the executor was being shut down
+    def _admit(self, job: Job, stop: int, *, closed: bool, sent: m.Reserved | None = None) -> None:
+        if (self._closed and sent is None) or self._ended.is_set():  # it came while the executor was being shut down
             job.sink.finish(_copy(self.broken) if self.broken else ExecutorClosed("the executor was shut down"))
             return
         self._jobs[job.number] = job
-        self._handle(m.JobAdded(job.number, job.policy, stop, closed))
+        self._handle(m.JobAdded(job.number, job.policy, stop, closed, sent))
+
+    def _fail_to_send(self, command: m.SendChunk, error: Exception) -> None:
+        self._give_up(command.chunk.job, error)
+        self._hand_back(command)
+        self._renew(command.chunk.serial)
+
+    def _abort(self, command: m.SendChunk) -> None:
+        self._cancel(command.chunk.job)
+        self.backend.kill(command.worker, at_once=True)
 
     def _cancel(self, number: int, grace: float | None = None) -> None:
         if self._jobs.pop(number, None) is not None:
@@ -265,13 +309,17 @@ class Dispatcher:
         Results are delivered last before the wait: whoever waits for one needs the interpreter's lock next.
         """
         self._asleep = False
-        self._obey()
+        if self._requests or len(self._books) >= MOST_BOOKS:
+            self._obey()
         self._carry_out()
-        if self._closed and self._scheduler.idle and not self._scheduler.workers and not self._later:
+        if self._closed and self._scheduler.idle and not self._scheduler.workers and not (self._later or self._books):
             self._end()
             return
         deadline = self._scheduler.next_deadline()
-        for report in self._wait(deadline):
+        reports = self._wait(deadline)
+        if not reports:
+            self._obey()
+        for report in reports:
             self._take(report)
         if deadline is not None and deadline <= time.monotonic():
             self._handle(m.Tick())
@@ -280,6 +328,8 @@ class Dispatcher:
     def _wait(self, deadline: float | None) -> list[Report]:
         """What the backend reports; at once if there is something else to do."""
         timeout = None if deadline is None else min(LONGEST_WAIT, max(0.0, deadline - time.monotonic()))
+        if self._books:
+            timeout = BOOKS_SECONDS if timeout is None else min(BOOKS_SECONDS, timeout)
         self._asleep = True  # from here on a request wakes us, and what was requested before is seen here
         reports = self.backend.wait(0.0 if self._later or self._requests else timeout)
         self._asleep = False
@@ -320,9 +370,45 @@ class Dispatcher:
         if isinstance(report, Refused) and report.where is not None:
             send_by_value(report.where)
         if isinstance(report, Results):
+            if self._settle_at_once(report):
+                return
+            self._obey()
             self._take_results(report)
+            if report.stats is not None:
+                self._renew(report.serial)
         else:
+            self._obey()  # what was sent past us comes before what its worker says
+            if isinstance(report, Refused):
+                self._renew(report.serial)
             self._handle(self._event(report), report)
+
+    def _settle_at_once(self, report: Results) -> bool:
+        """The result of what was sent past the loop goes to whoever waits for it; the books are done later.
+
+        Who waits needs the interpreter's lock next, and so the loop must go back to sleep before anything else.
+        """
+        sent = self._sent
+        if sent is None or sent[0].chunk != report.serial or report.failed or not report.batch.count:
+            return False
+        job = sent[1]
+        job.settled = True
+        self._books.append(partial(self._take_results, report))
+        self._renew(report.serial)
+        job.sink.put(Piece(0, 1, report.batch, 0))
+        return True
+
+    def _renew(self, serial: int) -> None:
+        """What was sent with the reservation has come back: the next may go."""
+        sent = self._sent
+        if sent is None or sent[0].chunk != serial:
+            return
+        self._sent = None
+        worker, _, last = sent[0]
+        if self._lending and serial + 1 < last:
+            self._reserved.append(m.Reserved(worker, serial + 1, last))
+        elif self._lending:
+            self._lending = False
+            self._books.append(lambda: self._handle(m.Released(worker)))
 
     def _take_results(self, report: Results) -> None:
         chunk = self._scheduler.chunk(report.worker, report.serial)
@@ -405,8 +491,7 @@ class Dispatcher:
                 parcel = self.backend.pack(job, command.chunk)  # user code may run here
             self.backend.send(command.worker, job, command.chunk, parcel)
         except Exception as error:  # noqa: BLE001 - the function or an input cannot be sent in any form
-            self._give_up(command.chunk.job, error)
-            self._hand_back(command)
+            self._fail_to_send(command, error)
 
     def _give_up(self, number: int, error: BaseException) -> None:
         """This job can never run: say so to whoever waits for it."""
@@ -426,6 +511,8 @@ class Dispatcher:
         if job is None:
             return
         assert isinstance(report, Results)  # noqa: S101 - results are delivered as they are reported
+        if job.settled:
+            return
         if job.single and not command.retried:
             self._settled.append((job.sink, Piece(0, 1, report.batch, 0)))
             return
@@ -479,6 +566,17 @@ class Dispatcher:
         if stamp is not None:
             self._handle(m.Inspected(command.worker, stamp.chunk, stamp.offset, stamp.since))
 
+    def _reserve_worker(self, command: m.ReserveWorker, _report: Report | None) -> None:
+        self._lending = True
+        self._reserved.clear()  # of a worker that is gone
+        self._reserved.append(command.reserved)
+
+    def _release_worker(self, command: m.ReleaseWorker, _report: Report | None) -> None:
+        self._lending = False
+        with contextlib.suppress(IndexError):  # it was taken: its task is about to be told
+            self._reserved.pop()
+            self._handle(m.Released(command.worker))
+
     def _retire_worker(self, command: m.RetireWorker, _report: Report | None) -> None:
         self.backend.retire(command.worker)
 
@@ -504,6 +602,8 @@ _ACTIONS: dict[type, Callable[[Dispatcher, Any, Report | None], None]] = {
     m.RevokeRest: Dispatcher._revoke_rest,
     m.LiftRevoke: Dispatcher._lift_revoke,
     m.InspectWorker: Dispatcher._inspect_worker,
+    m.ReserveWorker: Dispatcher._reserve_worker,
+    m.ReleaseWorker: Dispatcher._release_worker,
     m.RetireWorker: Dispatcher._retire_worker,
     m.KillWorker: Dispatcher._kill_worker,
 }

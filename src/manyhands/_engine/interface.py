@@ -151,6 +151,7 @@ class Job:
     ready: Any = None  # its parcel, if its only item is packed already
     single: bool = False  # one call of its own
     begun: bool = False  # some of it was sent
+    settled: bool = False  # its only result is delivered
     tally: Tally | None = None
     awaited: bool = True  # somebody waits for it; otherwise it is finished before the interpreter ends
     number: int = -1  # the dispatcher's
