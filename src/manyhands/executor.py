@@ -175,7 +175,7 @@ class Executor(concurrent.futures.Executor):
             awaited=False,
             single=True,
         )
-        future.on_cancel(lambda: dispatcher.cancel(job))
+        future.on_cancel(lambda: dispatcher.cancel(job.number))
         dispatcher.add(job, stop=1, closed=True)
         if not dispatcher.backend.threaded:
             while not future.done():

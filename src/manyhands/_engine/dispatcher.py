@@ -49,8 +49,9 @@ from manyhands.showing import MISSING
 
 LONGEST_WAIT = 3600.0  # seconds; the system's own limit is some days
 BOOKS_SECONDS = 0.001  # what can wait, waits for so long a pause...
-MOST_BOOKS = 64  # ...or until there is so much of it
+MOST_BOOKS = 32  # ...or until there is so much of it
 ANSWER_SECONDS = 1.0  # for the loop to answer a question: it may be in the midst of a user's __reduce__
+CLOSED = "cannot take new work after shutdown: make a new executor"
 _log = logging.getLogger("manyhands")
 _here = threading.local()  # .pid: this thread is a dispatcher's own, in that process
 
@@ -83,6 +84,7 @@ class Dispatcher:
         self._books: deque[Callable[[], object]] = deque()  # requests that can wait: no decision depends on them
         self._closing = False  # no more work is taken
         self._closed = False  # and the scheduler knows
+        self._dropping = False  # all work is dropped
         self._ended = threading.Event()
         self._baton = threading.Lock()  # held by the loop for ever: there is one
         self._thread: threading.Thread | None = None
@@ -90,14 +92,17 @@ class Dispatcher:
 
     # --- for callers, from any thread ---------------------------------------------------------------------------
 
-    def add(self, job: Job, *, stop: int = 0, closed: bool = False) -> None:
+    def add(self, job: Job, *, stop: int = 0, closed: bool = False) -> int:
         """Take a job with its first ``stop`` tasks. Raises ExecutorClosed, or why no worker can be had."""
         self.check_open()
-        job.number = next(self._numbers)
+        number = job.number = next(self._numbers)
         self.backend.prepare(job)
         quick = job.single and job.policy.timeout is None and self.backend.threaded
         if not (quick and self._send_past_the_loop(job)):
             self._request(partial(self._admit, job, stop, closed=closed))
+        if job.refused is not None:
+            raise job.refused
+        return number
 
     def _send_past_the_loop(self, job: Job) -> bool:
         """Send a single task to the reserved worker, if there is one; the loop learns of it when it is awake.
@@ -130,19 +135,19 @@ class Dispatcher:
         if self.broken is not None:
             raise _copy(self.broken)
         if self._closing:
-            raise ExecutorClosed("cannot take new work after shutdown: make a new executor")
+            raise ExecutorClosed(CLOSED)
 
-    def supply(self, job: Job, stop: int, *, closed: bool = False) -> None:
+    def supply(self, number: int, stop: int, *, closed: bool = False) -> None:
         """The job's tasks up to ``stop`` exist now."""
-        self._request(lambda: self._handle(m.TasksAdded(job.number, stop, closed)))
+        self._request(lambda: self._handle(m.TasksAdded(number, stop, closed)))
 
-    def cancel(self, job: Job, *, grace: float | None = None) -> None:
+    def cancel(self, number: int, *, grace: float | None = None) -> None:
         """Nobody waits for this job any more; what runs is stopped after ``grace`` seconds (None: is not)."""
-        self._request(lambda: self._cancel(job.number, grace))
+        self._request(lambda: self._cancel(number, grace))
 
-    def lookahead(self, job: Job) -> int:
+    def lookahead(self, number: int) -> int:
         """How many tasks of this job should be at hand."""
-        return self._scheduler.lookahead(job.number)
+        return self._scheduler.lookahead(number)
 
     def drop_pending(self) -> None:
         """Cancel what has not begun; of a job of several tasks, all that is not done."""
@@ -240,8 +245,9 @@ class Dispatcher:
                     requests.popleft()()
 
     def _admit(self, job: Job, stop: int, *, closed: bool, sent: m.Reserved | None = None) -> None:
-        if (self._closed and sent is None) or self._ended.is_set():  # it came while the executor was being shut down
-            job.sink.finish(_copy(self.broken) if self.broken else ExecutorClosed("the executor was shut down"))
+        if self._dropping or self._ended.is_set():  # it was too late, just
+            job.refused = _copy(self.broken) if self.broken else ExecutorClosed(CLOSED)
+            job.sink.finish(job.refused)
             return
         self._jobs[job.number] = job
         self._handle(m.JobAdded(job.number, job.policy, stop, closed, sent))
@@ -272,6 +278,7 @@ class Dispatcher:
         return bool(self._jobs)
 
     def _terminate(self, *, at_once: bool) -> None:
+        self._dropping = True
         for number, job in list(self._jobs.items()):
             self._cancel(number, grace=0.0)
             job.sink.abandon(WorkersUnavailable("the executor was terminated before this task ended"))

@@ -62,7 +62,7 @@ class Future(concurrent.futures.Future[T]):
             cancelled = super().cancel()
             if cancelled and not before:
                 self.set_running_or_notify_cancel()  # wakes those who wait for any of several futures
-                withdraw = self._withdraw
+                withdraw, self._withdraw = self._withdraw, None
         if withdraw is not None:
             withdraw()
         return cancelled

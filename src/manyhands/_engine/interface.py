@@ -155,6 +155,7 @@ class Job:
     tally: Tally | None = None
     awaited: bool = True  # somebody waits for it; otherwise it is finished before the interpreter ends
     number: int = -1  # the dispatcher's
+    refused: ManyhandsError | None = None  # it came too late
 
 
 class Ready(NamedTuple):

@@ -98,7 +98,7 @@ class Stream:
         self._window = window
         self._inbox: queue.SimpleQueue[Piece | _End] = queue.SimpleQueue()
         self._feed: SequenceFeed | IteratorFeed
-        self._job: Job | None = None  # once it is open
+        self._number = -1
         self._taken = 0  # tasks whose results were taken
         self._step = 1
         self._in_turn: deque[Piece] = deque()
@@ -144,10 +144,10 @@ class Stream:
 
     def open(self, job: Job, feed: SequenceFeed | IteratorFeed) -> None:
         """Begin."""
-        self._job, self._feed = job, feed
+        self._feed = feed
         if isinstance(feed, SequenceFeed) and not self._window:
             feed.pull(feed.total)
-        self._dispatcher.add(job, stop=feed.count, closed=feed.ended)
+        self._number = self._dispatcher.add(job, stop=feed.count, closed=feed.ended)
 
     def pieces(self, interval: float | None = None) -> Iterator[Piece | None]:
         """All pieces, in order or as they come; None after ``interval`` seconds without one.
@@ -199,7 +199,7 @@ class Stream:
         threading.Thread(target=self._read_all, name="manyhands-input", daemon=True).start()
 
     def _read_all(self) -> None:
-        assert self._background is not None and self._job is not None  # noqa: S101, PT018 - set just before
+        assert self._background is not None  # noqa: S101 - set just before
         while not self._feed.ended and not self._over:
             with self._background:
                 self._background.wait_for(self._has_room)
@@ -208,7 +208,7 @@ class Stream:
             except BaseException as error:  # noqa: BLE001 - sys.exit() in the input: nobody else will say so
                 if isinstance(self._feed, IteratorFeed):
                     self._feed.end(error)
-                self._dispatcher.supply(self._job, self._feed.count, closed=True)
+                self._dispatcher.supply(self._number, self._feed.count, closed=True)
 
     def _has_room(self) -> bool:
         # Without a window, results may pile up for a reader who comes late, but the workers' queue may not.
@@ -216,8 +216,7 @@ class Stream:
         return self._over or ahead < self._window_size()
 
     def _window_size(self) -> int:
-        assert self._job is not None  # noqa: S101 - there is nothing to read before
-        return self._dispatcher.lookahead(self._job)
+        return self._dispatcher.lookahead(self._number)
 
     def _read_on(self) -> None:
         """Fill the window; when results wait already, only for a moment."""
@@ -236,9 +235,8 @@ class Stream:
     def _pull(self, most: int) -> None:
         """Read some input and tell the workers; the slower the input, the fewer at a time."""
         began = time.monotonic()
-        assert self._job is not None  # noqa: S101 - as above
         self._feed.pull(most)
-        self._dispatcher.supply(self._job, self._feed.count, closed=self._feed.ended)
+        self._dispatcher.supply(self._number, self._feed.count, closed=self._feed.ended)
         slow = time.monotonic() - began > SLOW_SECONDS * most
         self._step = 1 if slow else min(2 * self._step, MAX_STEP)
 
@@ -246,5 +244,4 @@ class Stream:
         """Nobody wants the rest."""
         self._over = True
         self._tell_reader()
-        if self._job is not None:
-            self._dispatcher.cancel(self._job, grace=grace)
+        self._dispatcher.cancel(self._number, grace=grace)
