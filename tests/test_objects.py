@@ -287,6 +287,8 @@ def test_worker_lives_on_after_an_exception_that_ends_programs(process_backend):
         pid = executor.submit(task, "pid").result(timeout=20)
         for kind in ENDINGS:
             for given in (("raise", kind), ("return", kind), ExplodesOnUnpacking(kind), ExplodesOnPacking(kind)):
+                if kind is KeyboardInterrupt and isinstance(given, ExplodesOnPacking):
+                    continue  # submit packs in the caller's thread, where that is Ctrl-C
                 assert isinstance(executor.submit(task, given).exception(timeout=20), kind | mh.NotSendable)
         assert executor.submit(task, "pid").result(timeout=20) == pid
 

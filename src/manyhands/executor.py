@@ -25,7 +25,7 @@ from manyhands._engine.protocol import Style
 from manyhands._engine.signals import deaf
 from manyhands._engine.sources import SequenceSource
 from manyhands._engine.stream import SequenceFeed, Stream
-from manyhands.errors import ExecutorClosed, OptionError
+from manyhands.errors import ExecutorClosed, NotSendable, OptionError
 from manyhands.options import Options, check_count, gather
 from manyhands.showing import MISSING, add_note, short_repr
 from manyhands.types import StartMethod
@@ -69,7 +69,8 @@ def lend(options: Options, func: Callable[..., Any]) -> tuple[Dispatcher, Callab
     key = (backend, workers, options.start_method)
     limits = Limits(workers, idle_seconds=IDLE_SECONDS)
     make = lambda: make_dispatcher(place, start_method=options.start_method, limits=limits)  # noqa: E731
-    return shared.warm(key, make)
+    # A task on a thread may start a thread of its own that calls us: that one must not wait for the first.
+    return shared.warm(key, make, alone=backend == "threads")
 
 
 class Executor(concurrent.futures.Executor):
@@ -160,7 +161,7 @@ class Executor(concurrent.futures.Executor):
         note = _Note(fn, args, kwargs)
         try:
             shipment = dispatcher.backend.ship(fn)
-        except Exception as error:  # noqa: BLE001 - as in the standard library, the future says so
+        except NotSendable as error:  # as in the standard library, the future says so
             future.set_running_or_notify_cancel()
             future.set_exception(error)
             return future

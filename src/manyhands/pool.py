@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -20,6 +19,7 @@ from manyhands._core.messages import Policy
 from manyhands._engine import courier
 from manyhands._engine.dispatcher import Dispatcher
 from manyhands._engine.interface import Failed, Job, Piece
+from manyhands._engine.latch import Latch
 from manyhands._engine.protocol import Style
 from manyhands._engine.signals import deaf
 from manyhands._engine.stream import IteratorFeed, SequenceFeed, Stream
@@ -239,7 +239,7 @@ class AsyncResult(Generic[T]):
         error_callback: Callable[[BaseException], object] | None = None,
     ) -> None:
         self._callback, self._error_callback = callback, error_callback
-        self._event = threading.Event()
+        self._event = Latch()
         self._future: Any = None
         self._value: Any = None
         self._error: BaseException | None = None

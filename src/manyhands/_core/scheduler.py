@@ -72,6 +72,7 @@ PAUSE_TRIES = 3  # or, where some workers run, before the next try waits a while
 START_PAUSE_SECONDS = 1.0
 RESERVED_CHUNKS = 1 << 12  # then it is made anew
 RELEASE_SECONDS = 1.0  # a reservation that is not given back, because an exception struck, costs the worker
+STUCK_SECONDS = 5.0  # a worker that has begun nothing for so long is ended, if its tasks have a timeout
 LEAVE_SECONDS = 3.0  # a retiring worker that is still there is killed
 ISOLATE_STRIKES = 2  # unexplained deaths around a chunk before its tasks are sent one by one
 FINAL_STRIKES = 4  # and before a task is given up for it
@@ -126,6 +127,7 @@ class _Worker:
     reserved: bool = False
     stop_cancelled: bool = False  # kill it if the next inspection shows a task of a cancelled job
     doomed: tuple[int, int] | None = None  # (chunk, task) that it is being killed for
+    waiting: tuple[int, float] | None = None  # the chunk that it had not begun when it was looked at, and when first
     idle_since: float = 0.0
     inspect_at: float | None = None  # after RevokeRest
     timeout_at: float | None = None  # when a running task may be over its time
@@ -226,7 +228,7 @@ class Scheduler:
             return ()
         if self.broken:
             return self._break_all()
-        return self._add_tasks(event.job, job, event.stop, closed=event.closed)
+        return self._add_tasks(event.job, job, event.stop, closed=event.closed, is_new=True)
 
     def _was_sent(self, number: int, job: _Job, sent: Reserved) -> bool:
         """Take in that this job's one task is with a worker; False if that one is no more, and never had it."""
@@ -249,11 +251,11 @@ class Scheduler:
         job = self._jobs.get(event.job)
         return () if job is None else self._add_tasks(event.job, job, event.stop, closed=event.closed)
 
-    def _add_tasks(self, number: int, job: _Job, stop: int, *, closed: bool) -> Iterable[Command]:
+    def _add_tasks(self, number: int, job: _Job, stop: int, *, closed: bool, is_new: bool = False) -> Iterable[Command]:
         self._open += stop - job.known
         job.known, job.closed = stop, closed
         if job.waiting():
-            self._make_ready(number, job)
+            self._make_ready(number, job, is_new=is_new)
         return self._maybe_finish(number, job)
 
     def _job_cancelled(self, event: JobCancelled, now: float) -> Iterator[Command]:
@@ -462,7 +464,9 @@ class Scheduler:
         if not timeouts:
             return
         limit = self._timeout_of(chunk) if chunk is not None else None
-        if chunk is None or limit is None:
+        if chunk is None and self._takes_up_nothing(worker, now):
+            yield from self._kill(event.worker, worker)
+        elif chunk is None or limit is None:
             worker.timeout_at = now + min(timeouts)
         elif now < event.since + limit:
             worker.timeout_at = min(event.since, now) + limit  # a function that loads is stamped ahead of time
@@ -470,6 +474,13 @@ class Scheduler:
             task = chunk.start + event.offset if event.offset is not None else -1
             worker.doomed = (chunk.serial, task)
             yield from self._kill(event.worker, worker)
+
+    def _takes_up_nothing(self, worker: _Worker, now: float) -> bool:
+        """Something outside its tasks holds it up: it was stopped, or a destructor does not end."""
+        first = worker.chunks[0].serial
+        if worker.waiting is None or worker.waiting[0] != first:
+            worker.waiting = first, now
+        return now - worker.waiting[1] > STUCK_SECONDS
 
     def _timeout_of(self, chunk: Chunk) -> float | None:
         job = self._jobs.get(chunk.job)
@@ -550,10 +561,10 @@ class Scheduler:
             job.again_tasks += span.stop - span.start
             self._make_ready(number, job)
 
-    def _make_ready(self, number: int, job: _Job) -> None:
+    def _make_ready(self, number: int, job: _Job, *, is_new: bool = False) -> None:
         """It has something to send. One that comes back does not queue behind younger ones."""
         if number not in self._ready:
-            late = bool(self._ready) and number < next(reversed(self._ready))
+            late = not is_new and bool(self._ready) and number < next(reversed(self._ready))
             self._ready[number] = job
             if late:
                 self._ready = dict(sorted(self._ready.items()))

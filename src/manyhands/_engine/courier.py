@@ -19,6 +19,7 @@ from typing import Any
 
 from manyhands._engine import words
 from manyhands._engine.interface import Said
+from manyhands._engine.latch import Latch
 
 IDLE_SECONDS = 1.0
 
@@ -67,7 +68,7 @@ class Courier:
     def flush(self, timeout: float | None = 1.0) -> None:
         """Wait until all that was asked so far is done, but not for ever: user code may be slow."""
         if self.busy() and not self.is_here():
-            done = threading.Event()
+            done = Latch()
             self.run(done.set)
             done.wait(timeout)
 

@@ -43,17 +43,20 @@ from manyhands._engine.interface import (
     Said,
     Sink,
 )
+from manyhands._engine.latch import Latch
 from manyhands._engine.payload import send_by_value
-from manyhands.errors import ExecutorClosed, TaskTimeout, WorkerDied, WorkerStartError, WorkersUnavailable
+from manyhands.errors import ExecutorClosed, NotSendable, TaskTimeout, WorkerDied, WorkerStartError, WorkersUnavailable
 from manyhands.showing import MISSING
 
 LONGEST_WAIT = 3600.0  # seconds; the system's own limit is some days
 BOOKS_SECONDS = 0.001  # what can wait, waits for so long a pause...
 MOST_BOOKS = 32  # ...or until there is so much of it
+CROWD = 256  # when so many requests are waiting...
+CROWD_SECONDS = 0.001  # ...who adds another pauses for a moment
 ANSWER_SECONDS = 1.0  # for the loop to answer a question: it may be in the midst of a user's __reduce__
 CLOSED = "cannot take new work after shutdown: make a new executor"
 _log = logging.getLogger("manyhands")
-_here = threading.local()  # .pid: this thread is a dispatcher's own, in that process
+_here = threading.local()  # .pid: this thread is a dispatcher's own, in that process; .sending: a single task
 
 
 def is_here() -> bool:
@@ -85,7 +88,7 @@ class Dispatcher:
         self._closing = False  # no more work is taken
         self._closed = False  # and the scheduler knows
         self._dropping = False  # all work is dropped
-        self._ended = threading.Event()
+        self._ended = Latch()
         self._baton = threading.Lock()  # held by the loop for ever: there is one
         self._thread: threading.Thread | None = None
         self._name = name
@@ -100,6 +103,8 @@ class Dispatcher:
         quick = job.single and job.policy.timeout is None and self.backend.threaded
         if not (quick and self._send_past_the_loop(job)):
             self._request(partial(self._admit, job, stop, closed=closed))
+        if len(self._requests) > CROWD and self.backend.threaded:
+            time.sleep(CROWD_SECONDS)  # the loop needs the interpreter, too
         if job.refused is not None:
             raise job.refused
         return number
@@ -110,22 +115,27 @@ class Dispatcher:
         A signal handler may raise anywhere in here. The loop is told first, so that it watches over the task; if
         the sending is torn then, worker and task are given up. A reservation that is lost is the scheduler's care.
         """
+        if getattr(_here, "sending", False):
+            return False  # this is a signal handler in the midst of that
         try:
             reserved = self._reserved.pop()
         except IndexError:
             return False
         command = m.SendChunk(reserved.worker, m.Chunk(reserved.chunk, job.number, 0, 1, 0))
         try:
+            _here.sending = True
             self._sent = reserved, job
             self._books.append(partial(self._admit, job, 1, closed=True, sent=reserved))
             job.begun = job.sink.started()
             parcel = job.ready if job.ready is not None else self.backend.pack(job, command.chunk)
             self.backend.send(reserved.worker, job, command.chunk, parcel)
-        except Exception as error:  # noqa: BLE001 - the function cannot be sent in any form
+        except NotSendable as error:
             self._request(partial(self._fail_to_send, command, error))
         except BaseException:
             self._request(partial(self._abort, command))
             raise
+        finally:
+            _here.sending = False
         if self._ended.is_set():
             self._obey()
         return True
@@ -156,7 +166,7 @@ class Dispatcher:
     def drop_awaited(self) -> bool:
         """Cancel what somebody was waiting for, who is no more; True if anything else is left to do."""
         answers: deque[bool] = deque()
-        told = threading.Event()
+        told = Latch()
 
         def answer() -> None:
             answers.append(self._drop_awaited())
@@ -238,10 +248,10 @@ class Dispatcher:
             self._obey()  # the loop is over: whoever comes now is told so
 
     def _obey(self) -> None:
-        """What was requested, and before it what was put off."""
+        """What was requested until now, and before it what was put off."""
         for requests in (self._books, self._requests):
             with contextlib.suppress(IndexError):
-                while True:
+                for _ in range(len(requests)):  # not what comes meanwhile: that might never end
                     requests.popleft()()
 
     def _admit(self, job: Job, stop: int, *, closed: bool, sent: m.Reserved | None = None) -> None:
@@ -397,11 +407,14 @@ class Dispatcher:
         sent = self._sent
         if sent is None or sent[0].chunk != report.serial or report.failed or not report.batch.count:
             return False
-        job = sent[1]
-        job.settled = True
-        self._books.append(partial(self._take_results, report))
+        job, stats = sent[1], report.stats
+        event = m.ResultsArrived(
+            report.worker, report.serial, 1, ended=stats is not None, seconds=stats.seconds if stats else 0.0
+        )
+        self._books.append(lambda: self._handle(event))
         self._renew(report.serial)
-        job.sink.put(Piece(0, 1, report.batch, 0))
+        sink = job.settle()
+        sink.put(Piece(0, 1, report.batch, 0))
         return True
 
     def _renew(self, serial: int) -> None:
@@ -515,11 +528,9 @@ class Dispatcher:
 
     def _deliver(self, command: m.Deliver, report: Report | None) -> None:
         job = self._jobs.get(command.job)
-        if job is None:
+        if job is None or job.settled:
             return
         assert isinstance(report, Results)  # noqa: S101 - results are delivered as they are reported
-        if job.settled:
-            return
         if job.single and not command.retried:
             self._settled.append((job.sink, Piece(0, 1, report.batch, 0)))
             return

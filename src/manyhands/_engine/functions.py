@@ -28,6 +28,11 @@ class ByContent:
         self._packed = pack_function(func)
         self.key = _digest(self._packed)
 
+    @property
+    def classes(self) -> frozenset[str]:
+        """Those that it brings with it by value."""
+        return self._packed.classes
+
     def packed(self) -> Packed:
         """As bytes."""
         return self._packed
@@ -45,6 +50,11 @@ class ByName:
         self.func = func
         self.key = name.encode()
         self._packed: Packed | None = None
+
+    @property
+    def classes(self) -> frozenset[str]:
+        """Those that it brings with it by value, as far as it is packed."""
+        return self._packed.classes if self._packed is not None else frozenset()
 
     def packed(self) -> Packed:
         """As bytes."""
@@ -87,6 +97,11 @@ class ByIdentity:
         self.func = func
         self.key = key
         self._packed: Packed | None = None
+
+    @property
+    def classes(self) -> frozenset[str]:
+        """Those that it brings with it by value, as far as it is packed."""
+        return self._packed.classes if self._packed is not None else frozenset()
 
     def packed(self) -> Packed:
         """As bytes, if it comes to that."""

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from manyhands._engine import courier
 from manyhands._engine.interface import Failed, Piece
+from manyhands._engine.latch import Latch
 from manyhands.errors import WorkersUnavailable
 
 T = TypeVar("T")
@@ -25,6 +26,7 @@ class Future(concurrent.futures.Future[T]):
 
     def __init__(self) -> None:
         super().__init__()
+        self._over = Latch()
         self._gate = threading.RLock()  # between cancel and begin; and for opening the result, once
         self._withdraw: Callable[[], None] | None = None
         self._begun = False
@@ -33,7 +35,8 @@ class Future(concurrent.futures.Future[T]):
         """As in the standard library."""
         value: Any = None
         try:
-            value = self._opened(super().result(timeout))
+            self._await(timeout)
+            value = self._opened(super().result(0))
             if isinstance(value, Failed):
                 raise value.error
             return value  # type: ignore[no-any-return]
@@ -42,11 +45,17 @@ class Future(concurrent.futures.Future[T]):
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """As in the standard library."""
-        error = super().exception(timeout)
+        self._await(timeout)
+        error = super().exception(0)
         if error is not None:
             return error
-        value = self._opened(super().result(timeout))
+        value = self._opened(super().result(0))
         return value.error if isinstance(value, Failed) else None
+
+    def _await(self, timeout: float | None) -> None:
+        # Not by the future's own condition: an exception of a signal handler might leave it locked.
+        if not self._over.wait(timeout):
+            raise TimeoutError
 
     def _opened(self, value: Any) -> Any:
         if not isinstance(value, Piece):
@@ -62,6 +71,7 @@ class Future(concurrent.futures.Future[T]):
             cancelled = super().cancel()
             if cancelled and not before:
                 self.set_running_or_notify_cancel()  # wakes those who wait for any of several futures
+                self._over.set()
                 withdraw, self._withdraw = self._withdraw, None
         if withdraw is not None:
             withdraw()
@@ -71,11 +81,13 @@ class Future(concurrent.futures.Future[T]):
         """As in the standard library."""
         self._withdraw = None  # it holds the executor
         super().set_result(result)
+        self._over.set()
 
     def set_exception(self, exception: BaseException | None) -> None:
         """As in the standard library."""
         self._withdraw = None
         super().set_exception(exception)
+        self._over.set()
 
     def begin(self) -> bool:
         """Its call is about to be sent to a worker; False if it was cancelled."""

@@ -17,6 +17,7 @@ from manyhands._engine.payload import Packed, unpack
 from manyhands._engine.protocol import Style, unflatten
 from manyhands._engine.tally import Stats, Tally
 from manyhands.errors import ManyhandsError, NotSendable
+from manyhands.showing import MISSING
 
 
 class Failed(NamedTuple):
@@ -129,6 +130,10 @@ class Shipment(Protocol):
     key: bytes
     func: Callable[..., Any]
 
+    @property
+    def classes(self) -> frozenset[str]:
+        """Those that it brings with it by value, as far as it is packed."""
+
     def packed(self) -> Packed:
         """As bytes, packed at most once."""
 
@@ -156,6 +161,34 @@ class Job:
     awaited: bool = True  # somebody waits for it; otherwise it is finished before the interpreter ends
     number: int = -1  # the dispatcher's
     refused: ManyhandsError | None = None  # it came too late
+
+    def settle(self) -> Sink:
+        """The sink, to which the only result goes now: what lives on of this job holds nothing of the user's."""
+        sink, nobody = self.sink, _Nobody()
+        self.settled, self.sink, self.source, self.ready = True, nobody, nobody, None
+        return sink
+
+
+class _Nobody:
+    """A source and a sink for what is over."""
+
+    def items(self, start: int, stop: int) -> list[Any]:
+        return [MISSING] * (stop - start)
+
+    def discard(self, start: int, stop: int) -> None:
+        pass
+
+    def started(self) -> bool:
+        return True
+
+    def put(self, piece: Piece) -> None:
+        pass
+
+    def finish(self, error: BaseException | None) -> None:
+        pass
+
+    def abandon(self, error: BaseException) -> None:
+        pass
 
 
 class Ready(NamedTuple):

@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from manyhands._engine import forks, payload, worker, zygote
 from manyhands._engine.board import Board
 from manyhands._engine.lifeline import Lifeline
 
+DEAF_SECONDS = 3.0  # from the first SIGKILL that a zygote was asked for until it is taken to be stopped itself
 START_METHODS = ("zygote", "spawn", "fork")
 
 
@@ -125,6 +127,7 @@ class ZygoteLauncher:
         self._common = common
         self._pids: dict[int, int] = {}
         self._asked: dict[int, Exit] = {}  # requested, not yet confirmed
+        self._killed: dict[int, float] = {}  # pid: when the zygote was first told to kill it
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._lock = threading.Lock()
@@ -187,6 +190,7 @@ class ZygoteLauncher:
 
     def _exited(self, pid: int, exitcode: int) -> None:
         number = next((n for n, p in self._pids.items() if p == pid), None)
+        self._killed.pop(pid, None)
         if number is not None:
             del self._pids[number]
             self._common.ended(Exit(number, pid, exitcode))
@@ -202,15 +206,29 @@ class ZygoteLauncher:
             self._common.ended(Exit(number, pid, None))
         self._asked.clear()
         self._pids.clear()
+        self._killed.clear()
 
     def pid(self, number: int) -> int | None:
         return self._pids.get(number)
 
     def signal(self, number: int, signum: int) -> None:
-        pid, control = self._pids.get(number), self._control
-        if pid is not None and control is not None:
+        pid, control, process = self._pids.get(number), self._control, self._process
+        if control is None or process is None:
+            return
+        if self._is_deaf(number, pid, signum):
+            process.kill()  # and its workers go with it, see _zygote_gone
+        elif pid is not None:
             with contextlib.suppress(OSError):
-                control.send(zygote.MESSAGE.pack(zygote.SIGNAL, pid, signum))
+                control.send(zygote.MESSAGE.pack(zygote.SIGNAL, pid, signum), socket.MSG_DONTWAIT)
+
+    def _is_deaf(self, number: int, pid: int | None, signum: int) -> bool:
+        """The zygote was stopped, or is stuck: it has not killed what it should have long ago, or never started it."""
+        if signum != signal.SIGKILL:
+            return False
+        if pid is None:
+            return number in self._asked
+        now = time.monotonic()
+        return now - self._killed.setdefault(pid, now) > DEAF_SECONDS
 
     def _shut(self) -> int | None:
         with self._lock:

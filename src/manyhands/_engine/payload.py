@@ -33,10 +33,11 @@ _received: WeakSet[type] = WeakSet()  # in a worker: classes that came from the 
 
 
 class Packed(NamedTuple):
-    """A pickle and the big buffers that travel beside it."""
+    """A pickle, the big buffers that travel beside it, and the classes that it brings by value (their tags)."""
 
     data: Any
     buffers: tuple[Any, ...] = ()
+    classes: frozenset[str] = frozenset()
 
     def size(self) -> int:
         """Bytes altogether."""
@@ -85,8 +86,9 @@ def pack(
                 return Packed(data, _raw(buffers)) if buffers else Packed(data)
             buffers.clear()
     target = io.BytesIO()
-    pickler(target, keep_in_band, reply=reply).dump(value)
-    return Packed(target.getvalue(), _raw(buffers))
+    made = pickler(target, keep_in_band, reply=reply)
+    made.dump(value)
+    return Packed(target.getvalue(), _raw(buffers), frozenset(made.classes))
 
 
 def can_pack(value: object) -> bool:
@@ -197,6 +199,10 @@ def _make_pickler() -> Any:  # noqa: C901 - one class, made once cloudpickle is 
     class Pickler(cp.Pickler):  # type: ignore[misc]
         reply = False
 
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            self.classes: set[str] = set()
+
         def reducer_override(self, obj: Any) -> Any:
             if isinstance(obj, type):
                 return self._reduce_class(obj)
@@ -215,18 +221,19 @@ def _make_pickler() -> Any:  # noqa: C901 - one class, made once cloudpickle is 
             if self.reply and cls in _received:
                 return _own_class, (cp._get_or_create_tracker_id(cls),)
             if _is_by_value(cls):
-                return self._mark(cp._dynamic_class_reduce(cls))
-            return self._mark(super().reducer_override(cls))
+                return self._mark(cls, cp._dynamic_class_reduce(cls))
+            return self._mark(cls, super().reducer_override(cls))
 
         def _mark_function(self, reduced: Any) -> Any:
             if self.reply or not isinstance(reduced, tuple) or reduced[-1] is not cp._function_setstate:
                 return reduced
             return (*reduced[:-1], _receive_function)
 
-        def _mark(self, reduced: Any) -> Any:
+        def _mark(self, cls: type, reduced: Any) -> Any:
             # Only on the way out: the setter runs in the worker and notes that the class is the caller's.
             if self.reply or not isinstance(reduced, tuple) or reduced[-1] is not cp._class_setstate:
                 return reduced
+            self.classes.add(cp._get_or_create_tracker_id(cls))
             return (*reduced[:-1], _receive_class)
 
     return Pickler

@@ -73,10 +73,18 @@ def _put_aside(count: int) -> list[Dispatcher]:
     return over
 
 
-def warm(key: Hashable, make: Callable[[], Dispatcher]) -> tuple[Dispatcher, Callable[[], None]]:
-    """The warm dispatcher of this kind, made now if there is none that takes work, and what to call when done."""
+def warm(
+    key: Hashable, make: Callable[[], Dispatcher], *, alone: bool = False
+) -> tuple[Dispatcher, Callable[[], None]]:
+    """The warm dispatcher of this kind, made now if there is none that takes work, and what to call when done.
+
+    ``alone``: share it with no other call, which might be waiting for this one: then one is made for this call.
+    """
     with _lock:
         entry = _warm.get(key)
+        if entry is not None and entry.users and alone:
+            made = register(make(), finish_at_exit=False)
+            return made, lambda: made.shutdown(wait=False)
         if entry is None or not entry.dispatcher.usable:
             entry = _warm[key] = _Warm(register(make(), finish_at_exit=False))
         _warm.move_to_end(key)

@@ -102,7 +102,7 @@ class Stream:
         self._taken = 0  # tasks whose results were taken
         self._step = 1
         self._in_turn: deque[Piece] = deque()
-        self._background: threading.Condition | None = None
+        self._background: queue.SimpleQueue[None] | None = None  # something was taken or has arrived
         self._arrived = 0  # tasks whose results are here
         self._over = False
         self.ended = False  # everything was taken
@@ -132,9 +132,8 @@ class Stream:
         self._tell_reader()
 
     def _tell_reader(self) -> None:
-        if self._background is not None:
-            with self._background:
-                self._background.notify()
+        if self._background is not None and self._background.empty():
+            self._background.put(None)
 
     def abandon(self, error: BaseException) -> None:
         """The last word, too."""
@@ -195,14 +194,14 @@ class Stream:
 
     def read_in_background(self) -> None:
         """Read all of the input on a thread of its own: it may wait for the outside world, and results must not."""
-        self._background = threading.Condition()
+        self._background = queue.SimpleQueue()
         threading.Thread(target=self._read_all, name="manyhands-input", daemon=True).start()
 
     def _read_all(self) -> None:
         assert self._background is not None  # noqa: S101 - set just before
         while not self._feed.ended and not self._over:
-            with self._background:
-                self._background.wait_for(self._has_room)
+            while not self._has_room():
+                self._background.get()
             try:
                 self._pull(self._step)
             except BaseException as error:  # noqa: BLE001 - sys.exit() in the input: nobody else will say so

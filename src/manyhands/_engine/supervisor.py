@@ -8,12 +8,14 @@ zygote reports nothing. When a worker has ended, what it had written is read to 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import select
 import selectors
 import signal
 import socket
 import sys
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -56,6 +58,7 @@ START_SECONDS = 60.0  # a worker that is not ready by then is killed
 KNOWN_FUNCTIONS = 64  # that a worker keeps, if they are small
 KNOWN_BYTES = 32 << 20  # that they may have altogether; the newest is kept in any case
 _keys = count(1)
+_log = logging.getLogger("manyhands")
 # As plain numbers: comparing an enum member costs as much as a function call, and there are several a message.
 _CHUNK, _RESULTS = int(Kind.CHUNK), int(Kind.RESULTS)
 
@@ -76,6 +79,7 @@ class _Worker:
     slot_number: int
     started: float
     known: OrderedDict[bytes, int] = field(default_factory=OrderedDict)
+    classes: dict[str, bytes] = field(default_factory=dict)  # as they came with the function of this key
     around: Any = None
     here: bool = False
     ready: bool = False
@@ -114,7 +118,6 @@ class Supervisor:
         self._watch(self._wake_in.fileno(), self._woken)
         self._resources: tuple[Board, Lifeline, dict[int, int], tuple[int, int]] | None = None
         self._output_lines = {1: Lines(), 2: Lines()}
-        self._hello: tuple[Any, ...] | None = None
 
     # --- starting ---------------------------------------------------------------------------------------------
 
@@ -168,14 +171,18 @@ class Supervisor:
     def _open(self) -> launch.Launcher:
         """The launcher and what workers share: made when the first worker is."""
         if self._launcher is None:
-            pipes = [os.pipe(), os.pipe()]
-            self._resources = (
-                Board(),
-                Lifeline(),
-                {1: pipes[0][0], 2: pipes[1][0]},
-                (pipes[0][1], pipes[1][1]),
-            )
-            shared, lifeline, reads, writes = self._resources
+            with contextlib.ExitStack() as undo:  # descriptors may run out on the way
+                shared = Board()
+                undo.callback(shared.close)
+                lifeline = Lifeline()
+                undo.callback(lifeline.close)
+                pipes = []
+                for _ in range(2):
+                    pipes.append(os.pipe())
+                    undo.callback(_close_both, pipes[-1])
+                undo.pop_all()
+            reads, writes = {1: pipes[0][0], 2: pipes[1][0]}, (pipes[0][1], pipes[1][1])
+            self._resources = shared, lifeline, reads, writes
             for fd in (*lifeline.fds()[1:], *reads.values()):
                 forks.close_in_child(fd)
             for stream, fd in reads.items():
@@ -214,8 +221,8 @@ class Supervisor:
             try:
                 packed = payload.pack(items, main_by_name=self._forks)
                 return Parcel(None, (packed.data, *packed.buffers), retry_on)
-            except BaseException:  # noqa: BLE001, S110 - user code in __reduce__; each by itself will show whose
-                pass
+            except BaseException as error:  # noqa: BLE001 - user code in __reduce__; each by itself will show whose
+                _let_pass(error)
         sizes, buffers = flatten(pack_item(item, job.style) for item in items)
         return Parcel(sizes, buffers, retry_on)
 
@@ -235,11 +242,12 @@ class Supervisor:
         self._write(worker, record, message, parcel.buffers)
 
     def _send_function(self, worker: int, record: _Worker, job: Job) -> None:
-        key = job.shipment.key
-        if key in record.known:
+        key, classes = job.shipment.key, job.shipment.classes
+        if key in record.known and (not classes or all(record.classes.get(name) == key for name in classes)):
             record.known.move_to_end(key)
             return
-        packed = job.shipment.packed()
+        packed = job.shipment.packed()  # also when another function has changed a class that this one uses
+        record.classes.update(dict.fromkeys(packed.classes, key))
         self._write(worker, record, (Kind.FUNCTION, key), (packed.data, *packed.buffers))
         record.known[key] = packed.size()
         while len(record.known) > KNOWN_FUNCTIONS or (
@@ -376,7 +384,11 @@ class Supervisor:
             self._socket_ended(worker, record)
 
     def _read_frames(self, worker: int, record: _Worker) -> bool:
-        frames, ended = record.channel.arrived()
+        try:
+            frames, ended = record.channel.arrived()
+        except MemoryError:
+            _log.error("a result is too large for the memory that is left; its worker is ended")
+            return True
         for frame in frames:
             self._hear(worker, record, frame)
         return ended
@@ -472,6 +484,11 @@ class Supervisor:
         self._selector.close()
 
 
+def _close_both(pipe: tuple[int, int]) -> None:
+    for fd in pipe:
+        os.close(fd)
+
+
 def _readable(channel: Channel) -> bool:
     poll = select.poll()  # takes no descriptor: there may be none left
     poll.register(channel.socket, select.POLLIN)
@@ -528,11 +545,18 @@ def pack_item(item: Any, style: Style) -> Packed | Fault:
     try:
         return payload.pack(item)
     except BaseException as error:  # noqa: BLE001 - user code in __reduce__
+        _let_pass(error)
         told = NotSendable(
             f"{_which_argument(item, style)} cannot be sent to worker processes: {type(error).__name__}: {error}. "
             "Send what it is made from (a path, a name) and open it in the function, or use backend='threads'."
         )
         return faults.describe(told)
+
+
+def _let_pass(error: BaseException) -> None:
+    """Ctrl-C while the caller packs is the caller's, and no fault of what is being packed."""
+    if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+        raise error
 
 
 def _which_argument(item: Any, style: Style) -> str:

@@ -119,16 +119,21 @@ class Lines:
     """Cuts one stream of bytes into whole lines."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest: list[bytes] = []
 
     def put(self, data: bytes) -> str:
         """The whole lines there are now, as one text."""
-        head, newline, self._rest = (self._rest + data).rpartition(b"\n")
-        return (head + newline).decode("utf-8", "replace")
+        head, newline, rest = data.rpartition(b"\n")
+        if not newline:
+            self._rest.append(data)
+            return ""
+        whole = b"".join((*self._rest, head, newline))
+        self._rest = [rest] if rest else []
+        return whole.decode("utf-8", "replace")
 
     def rest(self) -> str:
         """What is left, as it is."""
-        rest, self._rest = self._rest, b""
+        rest, self._rest = b"".join(self._rest), []
         return rest.decode("utf-8", "replace")
 
     def end(self) -> str:

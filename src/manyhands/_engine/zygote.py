@@ -13,6 +13,7 @@ On its control socket (SOCK_SEQPACKET, one message a packet)::
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -72,7 +73,7 @@ class Zygote:
 
     def _fork(self, number: int, slot: int, fd: int | None) -> None:
         if fd is None:  # descriptors ran out on the way
-            self._tell(REFUSED, number, 24)
+            self._tell(REFUSED, number, errno.EMFILE)
             return
         try:
             pid = os.fork()

@@ -1,0 +1,172 @@
+"""Callers in odd places: in signal handlers, in the midst of packing, in threads of tasks; and stopped processes."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import threading
+import time
+
+import everyday
+import psutil
+import pytest
+from watching import eventually
+
+import manyhands as mh
+from manyhands._engine.words import Lines
+
+pytestmark = pytest.mark.timeout(60)
+
+SOON = 20.0
+
+
+class Alarm(Exception):
+    """What the handler raises."""
+
+
+@pytest.fixture
+def alarms():
+    """Raise Alarm in this thread every so often, whatever it is doing then; the caller of the fixture starts them."""
+
+    def ring(*_):
+        raise Alarm
+
+    before = signal.signal(signal.SIGALRM, ring)
+    yield lambda seconds: signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@everyday.parallel_backend
+def test_an_exception_that_a_signal_handler_raises_anywhere_in_a_submission_stops_nothing_else(
+    parallel_backend, alarms
+):
+    with mh.Executor(2, **parallel_backend) as executor:
+        assert executor.submit(abs, -1).result(SOON) == 1
+        struck = 0
+        futures = []
+        for round_ in range(400):
+            try:
+                alarms(0.0001 * (1 + round_ % 9))
+                while True:
+                    futures.append(executor.submit(abs, -round_))
+                    futures[-1].result(SOON)
+            except Alarm:
+                struck += 1
+            finally:
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+                except Alarm:
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+        assert struck
+        for future in futures:
+            assert future.result(SOON) >= 0
+        assert list(executor.map(abs, range(-50, 0))) == list(range(50, 0, -1))
+
+
+@everyday.parallel_backend
+def test_a_signal_handler_may_submit(parallel_backend, alarms):
+    with mh.Executor(2, **parallel_backend) as executor:
+        numbers, futures = itertools.count(), {}
+
+        def submit(*_):
+            number = next(numbers)
+            futures[number] = executor.submit(abs, -number)
+
+        signal.signal(signal.SIGALRM, submit)
+        alarms(0.002)
+        while len(futures) < 100:
+            assert executor.submit(abs, -1).result(SOON) == 1
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, future in futures.items():
+            assert future.result(SOON) == number
+
+
+class MapsWhenPacked:
+    """Its pickling runs a call of its own, as a lazily computed array might."""
+
+    def __reduce__(self):
+        return int, (sum(mh.map(abs, [-1, -2], workers=2, backend="processes")),)
+
+
+class SubmitsWhenPacked:
+    """Its pickling waits for the very executor that it is on its way to."""
+
+    executor = None
+
+    def __reduce__(self):
+        return int, (self.executor.submit(abs, -3).result(SOON),)
+
+
+@everyday.process_backend
+def test_what_is_being_packed_may_run_calls_of_its_own(process_backend):
+    assert mh.map(abs, [MapsWhenPacked(), -1, MapsWhenPacked()], workers=2, **process_backend) == [3, 1, 3]
+
+
+@everyday.process_backend
+def test_what_is_being_packed_may_wait_for_the_executor_it_goes_to(process_backend):
+    with mh.Executor(1, **process_backend) as executor:
+        SubmitsWhenPacked.executor = executor
+        assert executor.submit(abs, SubmitsWhenPacked()).result(SOON) == 3
+        assert list(executor.map(abs, [SubmitsWhenPacked(), -1])) == [3, 1]
+
+
+def in_a_thread_of_its_own(n):
+    found = []
+    thread = threading.Thread(target=lambda: found.extend(mh.map(abs, [-n, -n], workers=2, backend="threads")))
+    thread.start()
+    thread.join()
+    return found
+
+
+def test_a_thread_that_a_task_starts_may_make_a_call_of_the_same_kind():
+    assert mh.map(in_a_thread_of_its_own, range(8), workers=2, backend="threads") == [[n, n] for n in range(8)]
+
+
+@everyday.process_backend
+def test_a_class_that_changes_between_calls_is_as_it_is_now(process_backend):
+    class Scale:
+        factor = 1
+
+    def scaled(x):
+        return x * Scale.factor
+
+    def twice_scaled(x):
+        return 2 * x * Scale.factor
+
+    for factor in (1, 2, 1, 3, 2, 1):
+        Scale.factor = factor
+        assert mh.map(scaled, [1, 10], workers=1, **process_backend) == [factor, 10 * factor]
+        assert mh.map(twice_scaled, [1], workers=1, **process_backend) == [2 * factor]
+
+
+@pytest.mark.stress
+def test_a_worker_that_is_stopped_while_idle_is_replaced_if_tasks_have_a_timeout():
+    pids = set(mh.map(lambda _: (time.sleep(0.1), os.getpid())[1], range(4), workers=2, backend="processes"))
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    assert mh.map(abs, [-1, -2], workers=2, backend="processes", timeout=1.0) == [1, 2]
+
+
+@pytest.mark.stress
+def test_a_stopped_zygote_does_not_keep_a_timed_out_task_alive():
+    with mh.Executor(1, backend="processes", start_method="zygote") as executor:
+        worker = executor.submit(os.getpid).result(SOON)
+        zygote = psutil.Process(worker).parent()
+        assert zygote is not None
+        assert zygote.pid != os.getpid()
+        zygote.suspend()
+        executor.terminate_workers()
+        assert eventually(lambda: not psutil.pid_exists(worker), seconds=20)
+    assert eventually(lambda: not psutil.pid_exists(zygote.pid))
+
+
+def test_lines_are_cut_in_linear_time_and_lose_nothing():
+    lines = Lines()
+    assert lines.put(b"a\nb\nc") == "a\nb\n"
+    for _ in range(200_000):  # quadratic work would take minutes
+        assert not lines.put(b"x" * 100)
+    assert lines.put(b"\nrest") == "c" + "x" * 20_000_000 + "\n"
+    assert lines.rest() == "rest"
+    assert not lines.end()
