@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
+from _blake2 import blake2b  # hashlib would load OpenSSL for it
 from collections import OrderedDict
 from collections.abc import Callable
 from types import BuiltinFunctionType, FunctionType
@@ -155,7 +155,7 @@ def _is_full(cell: Any) -> bool:
 
 
 def _digest(packed: Packed) -> bytes:
-    state = hashlib.blake2b(packed.data, digest_size=16)
+    state = blake2b(packed.data, digest_size=16)
     for buffer in packed.buffers:
         state.update(buffer)
     return state.digest()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import gc
-import json
 import os
 import signal
 import socket
@@ -83,11 +82,11 @@ def make(method: str, common: Common) -> Launcher:
 def _python(code: str, *args: Any) -> list[str]:
     """A command that runs this code of ours in a new interpreter with our import path.
 
-    -P: the working directory is not searched before that path is set; a json.py there would end it all.
+    -P: the working directory is not searched before that path is set; an os.py there would end it all.
     """
     if not sys.executable:
         raise FileNotFoundError("this Python does not know its own executable, so it cannot start another one")
-    setup = f"__manyhands__ = True; import sys, json; sys.path[:] = json.loads({json.dumps(json.dumps(_path()))}); "
+    setup = f"__manyhands__ = True; import sys; sys.path[:] = {_path()!a}; "
     call = f"{code}({', '.join(map(str, args))})"
     return [sys.executable, *subprocess._args_from_interpreter_flags(), "-P", "-c", setup + call]  # type: ignore[attr-defined]
 

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 import pickle
-import random
 import sys
 import warnings
 from typing import Any, NamedTuple
@@ -123,6 +122,6 @@ def _apply_environ(wanted: dict[str, str], before: dict[str, str]) -> None:
 
 def reseed() -> None:
     """After a fork: no two workers may draw the same random numbers."""
-    random.seed()
-    if "numpy" in sys.modules:
-        sys.modules["numpy"].random.seed()
+    for name in ("random", "numpy.random"):  # one that is not loaded yet will seed itself
+        if name in sys.modules:
+            sys.modules[name].seed()
