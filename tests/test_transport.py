@@ -22,7 +22,7 @@ from programs import environment
 from watching import PATIENCE
 
 from manyhands._engine.cpus import cgroup_quota, cpu_count
-from manyhands._engine.transport import Channel, new_scratch
+from manyhands._engine.transport import Channel
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -233,9 +233,8 @@ def test_many_small_frames_are_read_together(ends):
 
 
 def test_channels_may_share_the_room_they_read_into():
-    scratch = new_scratch()
     pairs = [socket.socketpair() for _ in range(3)]
-    ours = [Channel(one, blocking=False, scratch=scratch) for one, _ in pairs]
+    ours = [Channel(one, blocking=False) for one, _ in pairs]
     theirs = [Channel(other, blocking=True) for _, other in pairs]
     wires = [on_the_wire(((n,), (noise(1000 + n, n),)), ((n, n), (noise(5, n),))) for n in range(3)]
     found = [[], [], []]

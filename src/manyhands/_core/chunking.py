@@ -1,8 +1,9 @@
 """How many tasks travel together, and how many chunks a worker holds.
 
 Too small, and sending costs more than running; too large, and at the end one worker toils while the others
-idle. So: aim at a few milliseconds of work, grow from what was tried step by step (twice, or up to sixteen times
-while a chunk is next to nothing), and never give a worker more than its share of what remains.
+idle. So: aim at a few milliseconds of work, grow from what was tried step by step (twice, or up to 64 times while
+a chunk is next to nothing), and never give a worker more than its share of what remains, unless that is next to
+nothing.
 """
 
 from __future__ import annotations
@@ -11,13 +12,21 @@ import math
 
 TARGET_SECONDS = 0.004  # of work in one chunk; a message costs about 10 us, so 0.3% of overhead
 MAX_CHUNK = 1 << 16
+TINY = 256  # so many tasks travel together only if they are tiny: a worker runs them...
+SLICE = 64  # ...in slices, and looks only between these whether it is to begin no more
 MAX_FIXED = (1 << 24) - 2  # what a stamp can count; see _engine/board.py
 MIN_DEPTH = 2  # one running, one at hand
 MAX_DEPTH = 16
 DEPTH_SECONDS = 0.002  # work at hand in a worker, so that it never waits for a message
 GROWTH = 2  # of the next chunk over the largest so far
-QUICK_GROWTH = 16  # while even that would take less than half the target
+QUICK_GROWTH = 64  # while even that would take less than half the target; what is too much is taken back
+FLOOR_SECONDS = 0.0002  # a smaller part of the rest is not worth its way
 _MEMORY = 0.5  # weight of the newest chunk in the running mean; a guess
+
+
+def in_slices(tasks: int, *, timed: bool) -> bool:
+    """A chunk of so many tasks is run in slices. With a timeout it must be seen when each task began."""
+    return tasks >= TINY and not timed
 
 
 class Chunker:
@@ -37,6 +46,7 @@ class Chunker:
             return 1
         wanted = TARGET_SECONDS / max(self.per_task, 1e-9)
         share = remaining / (workers if more_to_come else 2 * workers)
+        share = max(share, min(FLOOR_SECONDS / max(self.per_task, 1e-9), remaining / workers))
         return max(1, int(min(wanted, share, self._growth * self._proven, MAX_CHUNK)))
 
     def learn(self, tasks: int, seconds: float) -> None:

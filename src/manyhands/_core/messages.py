@@ -131,8 +131,10 @@ class Released(NamedTuple):
     worker: int
 
 
-class Tick:
-    """Time has passed; nothing else happened."""
+class Tick(NamedTuple):
+    """Time has passed; nothing else happened, but that (``used``) the reservation was in use meanwhile."""
+
+    used: bool = False
 
 
 class ShutdownAsked:
@@ -163,7 +165,8 @@ class Chunk:
     """Tasks ``[start, stop)`` of one job, sent together. ``done`` counts up as results arrive.
 
     ``isolated`` chunks carry each item packed by itself, so that one bad item cannot spoil the others.
-    ``strikes`` counts the workers that died around it without a task to charge.
+    ``strikes`` counts the workers that died around it without a task to charge. ``slice``: so many tasks are begun
+    together.
     """
 
     serial: int
@@ -173,6 +176,7 @@ class Chunk:
     done: int
     isolated: bool = False
     strikes: int = 0
+    slice: int = 1
 
 
 class Cause(Enum):

@@ -13,7 +13,7 @@ killed); a ready worker is *held* while its unstarted tasks are being taken back
 
 Taking tasks back without asking the worker: RevokeRest forbids it to begin anything further; a moment later
 (HOLD_SECONDS, far longer than a store takes to become visible) an inspection shows the task it is in. All
-behind that one cannot have begun, and can run elsewhere.
+behind that one, and its slice, cannot have begun, and can run elsewhere.
 
 When a single task has ended and nothing else is open, its worker is *reserved*: single tasks that follow, one
 after the other, may be sent to it without asking, and the scheduler be told later (JobAdded.sent). That is what
@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from manyhands._core.chunking import Chunker
+from manyhands._core.chunking import SLICE, Chunker, in_slices
 from manyhands._core.messages import (
     BreakJob,
     Cause,
@@ -453,7 +453,8 @@ class Scheduler:
             first = chunk.stop if not behind else chunk.done
             if chunk is running:
                 behind = True
-                first = chunk.stop if offset is None else chunk.start + offset + 1
+                begun = chunk.stop if offset is None else (offset // chunk.slice + 1) * chunk.slice
+                first = min(chunk.stop, chunk.start + begun)
             if first < chunk.stop:
                 self._requeue(chunk, max(first, chunk.done), chunk.stop)
                 chunk.stop = max(first, chunk.done)
@@ -486,7 +487,9 @@ class Scheduler:
         job = self._jobs.get(chunk.job)
         return job.policy.timeout if job else None
 
-    def _tick(self, _event: Tick, now: float) -> Iterator[Command]:
+    def _tick(self, event: Tick, now: float) -> Iterator[Command]:
+        if event.used and self._reserved is not None:
+            self._workers[self._reserved].idle_since = now
         while self._delayed and self._delayed[0][0] <= now:
             _, number, task = heapq.heappop(self._delayed)
             if number in self._jobs:
@@ -605,7 +608,8 @@ class Scheduler:
         if not job.again and job.issued == job.known:
             self._ready.pop(number, None)
         serial, self._next_chunk = self._next_chunk, self._next_chunk + 1
-        return Chunk(serial, number, start, stop, start, isolated, strikes)
+        sliced = in_slices(stop - start, timed=job.policy.timeout is not None)
+        return Chunk(serial, number, start, stop, start, isolated, strikes, SLICE if sliced else 1)
 
     # --- workers ----------------------------------------------------------------------------------------------
 

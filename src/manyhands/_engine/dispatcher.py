@@ -49,10 +49,9 @@ from manyhands.errors import ExecutorClosed, NotSendable, TaskTimeout, WorkerDie
 from manyhands.showing import MISSING
 
 LONGEST_WAIT = 3600.0  # seconds; the system's own limit is some days
-BOOKS_SECONDS = 0.001  # what can wait, waits for so long a pause...
-MOST_BOOKS = 32  # ...or until there is so much of it
 CROWD = 256  # when so many requests are waiting...
 CROWD_SECONDS = 0.001  # ...who adds another pauses for a moment
+LISTEN_SECONDS = 0.05  # who waits for a single task listens so long to its worker; from then on the loop does
 ANSWER_SECONDS = 1.0  # for the loop to answer a question: it may be in the midst of a user's __reduce__
 CLOSED = "cannot take new work after shutdown: make a new executor"
 _log = logging.getLogger("manyhands")
@@ -84,7 +83,8 @@ class Dispatcher:
         self._lending = False  # there is a reservation, and it may be used again
         self._reserved: deque[m.Reserved] = deque()  # at most one: whoever takes it may send past the loop
         self._sent: tuple[m.Reserved, Job] | None = None  # what was sent so, and has not come back
-        self._books: deque[Callable[[], object]] = deque()  # requests that can wait: no decision depends on them
+        self._untold: deque[Callable[[], object]] = deque()  # its admission: to be told first, should that matter
+        self._used = False  # the reservation was
         self._closing = False  # no more work is taken
         self._closed = False  # and the scheduler knows
         self._dropping = False  # all work is dropped
@@ -125,7 +125,7 @@ class Dispatcher:
         try:
             _here.sending = True
             self._sent = reserved, job
-            self._books.append(partial(self._admit, job, 1, closed=True, sent=reserved))
+            self._untold.append(partial(self._admit, job, 1, closed=True, sent=reserved))
             job.begun = job.sink.started()
             parcel = job.ready if job.ready is not None else self.backend.pack(job, command.chunk)
             self.backend.send(reserved.worker, job, command.chunk, parcel)
@@ -139,6 +139,27 @@ class Dispatcher:
         if self._ended.is_set():
             self._obey()
         return True
+
+    def listen(self, job: Job, timeout: float | None) -> None:
+        """Take in the result of a single task in the thread that waits for it, if it comes at once.
+
+        That spares the way through the loop, and being woken twice.
+        """
+        sent = self._sent
+        if sent is None or sent[1] is not job or getattr(_here, "sending", False):
+            return
+        heard: list[Report] = []
+        worker = sent[0].worker
+        try:
+            _here.sending = True
+            self.backend.listen(worker, LISTEN_SECONDS if timeout is None else min(LISTEN_SECONDS, timeout), heard)
+            if heard and not (len(heard) == 1 and isinstance(heard[0], Results) and self._settle_at_once(heard[0])):
+                self._request(partial(self._take_all, heard))
+        except BaseException:
+            self._request(lambda: self.backend.stop_listening(worker, lost=bool(heard)))
+            raise
+        finally:
+            _here.sending = False
 
     def check_open(self) -> None:
         """Raise ExecutorClosed after shutdown, or why no worker can be had."""
@@ -248,8 +269,8 @@ class Dispatcher:
             self._obey()  # the loop is over: whoever comes now is told so
 
     def _obey(self) -> None:
-        """What was requested until now, and before it what was put off."""
-        for requests in (self._books, self._requests):
+        """What was requested until now, and before it what is not told yet."""
+        for requests in (self._untold, self._requests):
             with contextlib.suppress(IndexError):
                 for _ in range(len(requests)):  # not what comes meanwhile: that might never end
                     requests.popleft()()
@@ -326,27 +347,22 @@ class Dispatcher:
         Results are delivered last before the wait: whoever waits for one needs the interpreter's lock next.
         """
         self._asleep = False
-        if self._requests or len(self._books) >= MOST_BOOKS:
+        if self._requests:
             self._obey()
         self._carry_out()
-        if self._closed and self._scheduler.idle and not self._scheduler.workers and not (self._later or self._books):
+        if self._closed and self._scheduler.idle and not self._scheduler.workers and not self._later:
             self._end()
             return
         deadline = self._scheduler.next_deadline()
-        reports = self._wait(deadline)
-        if not reports:
-            self._obey()
-        for report in reports:
-            self._take(report)
+        self._take_all(self._wait(deadline))
         if deadline is not None and deadline <= time.monotonic():
-            self._handle(m.Tick())
+            self._handle(m.Tick(used=self._used))
+            self._used = False
         self._asleep = not self.backend.threaded
 
     def _wait(self, deadline: float | None) -> list[Report]:
         """What the backend reports; at once if there is something else to do."""
         timeout = None if deadline is None else min(LONGEST_WAIT, max(0.0, deadline - time.monotonic()))
-        if self._books:
-            timeout = BOOKS_SECONDS if timeout is None else min(BOOKS_SECONDS, timeout)
         self._asleep = True  # from here on a request wakes us, and what was requested before is seen here
         reports = self.backend.wait(0.0 if self._later or self._requests else timeout)
         self._asleep = False
@@ -380,6 +396,10 @@ class Dispatcher:
 
     # --- reports from the backend -------------------------------------------------------------------------------
 
+    def _take_all(self, reports: list[Report]) -> None:
+        for report in reports:
+            self._take(report)
+
     def _take(self, report: Report) -> None:
         if isinstance(report, Said):
             courier.say(report)
@@ -400,21 +420,22 @@ class Dispatcher:
             self._handle(self._event(report), report)
 
     def _settle_at_once(self, report: Results) -> bool:
-        """The result of what was sent past the loop goes to whoever waits for it; the books are done later.
+        """The result of what was sent past the loop goes to whoever waits for it.
 
-        Who waits needs the interpreter's lock next, and so the loop must go back to sleep before anything else.
+        If the scheduler was not told of that task yet, it need not know: all is as it was before.
         """
         sent = self._sent
         if sent is None or sent[0].chunk != report.serial or report.failed or not report.batch.count:
             return False
-        job, stats = sent[1], report.stats
-        event = m.ResultsArrived(
-            report.worker, report.serial, 1, ended=stats is not None, seconds=stats.seconds if stats else 0.0
-        )
-        self._books.append(lambda: self._handle(event))
+        if report.stats is None or not self._untold:
+            return False
+        sent[1].sink.put(Piece(0, 1, report.batch, 0))
+        try:
+            self._untold.pop()
+        except IndexError:
+            return False  # it has just been told: then so must be this; to be put a second time does no harm
+        self._used = True
         self._renew(report.serial)
-        sink = job.settle()
-        sink.put(Piece(0, 1, report.batch, 0))
         return True
 
     def _renew(self, serial: int) -> None:
@@ -428,7 +449,7 @@ class Dispatcher:
             self._reserved.append(m.Reserved(worker, serial + 1, last))
         elif self._lending:
             self._lending = False
-            self._books.append(lambda: self._handle(m.Released(worker)))
+            self._request(lambda: self._handle(m.Released(worker)))
 
     def _take_results(self, report: Results) -> None:
         chunk = self._scheduler.chunk(report.worker, report.serial)
@@ -528,7 +549,7 @@ class Dispatcher:
 
     def _deliver(self, command: m.Deliver, report: Report | None) -> None:
         job = self._jobs.get(command.job)
-        if job is None or job.settled:
+        if job is None:
             return
         assert isinstance(report, Results)  # noqa: S101 - results are delivered as they are reported
         if job.single and not command.retried:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import threading
+from _thread import RLock
 from collections.abc import Callable
 from concurrent.futures import InvalidStateError
 from typing import Any, TypeVar
@@ -17,6 +18,16 @@ from manyhands.errors import WorkersUnavailable
 T = TypeVar("T")
 
 
+class _Guard(RLock):  # type: ignore[misc]  # the type stubs have it final
+    """In the place of a future's condition, whose Python code an exception of a signal handler may leave locked.
+
+    Taking and giving this lock is one step. Nobody waits by it: ``result`` does so by a latch.
+    """
+
+    def notify_all(self) -> None:
+        """Nobody waits."""
+
+
 class Future(concurrent.futures.Future[T]):
     """A `concurrent.futures.Future`, with a result that may still be packed when it arrives.
 
@@ -26,9 +37,11 @@ class Future(concurrent.futures.Future[T]):
 
     def __init__(self) -> None:
         super().__init__()
+        self._condition: Any = _Guard()
         self._over = Latch()
         self._gate = threading.RLock()  # between cancel and begin; and for opening the result, once
         self._withdraw: Callable[[], None] | None = None
+        self._listen: Callable[[float | None], None] | None = None
         self._begun = False
 
     def result(self, timeout: float | None = None) -> T:
@@ -54,6 +67,9 @@ class Future(concurrent.futures.Future[T]):
 
     def _await(self, timeout: float | None) -> None:
         # Not by the future's own condition: an exception of a signal handler might leave it locked.
+        listen = self._listen
+        if listen is not None and timeout != 0 and not self._over.is_set():
+            listen(timeout)
         if not self._over.wait(timeout):
             raise TimeoutError
 
@@ -70,24 +86,30 @@ class Future(concurrent.futures.Future[T]):
             before = self.cancelled()
             cancelled = super().cancel()
             if cancelled and not before:
-                self.set_running_or_notify_cancel()  # wakes those who wait for any of several futures
-                self._over.set()
-                withdraw, self._withdraw = self._withdraw, None
+                try:
+                    self.set_running_or_notify_cancel()  # wakes those who wait for any of several futures
+                finally:
+                    self._over.set()
+                withdraw, self._withdraw, self._listen = self._withdraw, None, None
         if withdraw is not None:
             withdraw()
         return cancelled
 
     def set_result(self, result: Any) -> None:
         """As in the standard library."""
-        self._withdraw = None  # it holds the executor
-        super().set_result(result)
-        self._over.set()
+        self._withdraw = self._listen = None  # they hold the executor
+        try:
+            super().set_result(result)
+        finally:  # also when it has one already: whoever set that may have been interrupted
+            self._over.set()
 
     def set_exception(self, exception: BaseException | None) -> None:
         """As in the standard library."""
-        self._withdraw = None
-        super().set_exception(exception)
-        self._over.set()
+        self._withdraw = self._listen = None
+        try:
+            super().set_exception(exception)
+        finally:
+            self._over.set()
 
     def begin(self) -> bool:
         """Its call is about to be sent to a worker; False if it was cancelled."""
@@ -96,6 +118,10 @@ class Future(concurrent.futures.Future[T]):
         with self._gate:
             self._begun = not self.cancelled() and self.set_running_or_notify_cancel()
             return self._begun
+
+    def listen_by(self, listen: Callable[[float | None], None]) -> None:
+        """Who waits for the result calls this first, with the timeout: it may take the result in."""
+        self._listen = listen
 
     def on_cancel(self, withdraw: Callable[[], None]) -> None:
         """Call this when the future is cancelled, which it may be already."""

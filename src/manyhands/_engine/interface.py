@@ -17,7 +17,6 @@ from manyhands._engine.payload import Packed, unpack
 from manyhands._engine.protocol import Style, unflatten
 from manyhands._engine.tally import Stats, Tally
 from manyhands.errors import ManyhandsError, NotSendable
-from manyhands.showing import MISSING
 
 
 class Failed(NamedTuple):
@@ -156,39 +155,10 @@ class Job:
     ready: Any = None  # its parcel, if its only item is packed already
     single: bool = False  # one call of its own
     begun: bool = False  # some of it was sent
-    settled: bool = False  # its only result is delivered
     tally: Tally | None = None
     awaited: bool = True  # somebody waits for it; otherwise it is finished before the interpreter ends
     number: int = -1  # the dispatcher's
     refused: ManyhandsError | None = None  # it came too late
-
-    def settle(self) -> Sink:
-        """The sink, to which the only result goes now: what lives on of this job holds nothing of the user's."""
-        sink, nobody = self.sink, _Nobody()
-        self.settled, self.sink, self.source, self.ready = True, nobody, nobody, None
-        return sink
-
-
-class _Nobody:
-    """A source and a sink for what is over."""
-
-    def items(self, start: int, stop: int) -> list[Any]:
-        return [MISSING] * (stop - start)
-
-    def discard(self, start: int, stop: int) -> None:
-        pass
-
-    def started(self) -> bool:
-        return True
-
-    def put(self, piece: Piece) -> None:
-        pass
-
-    def finish(self, error: BaseException | None) -> None:
-        pass
-
-    def abandon(self, error: BaseException) -> None:
-        pass
 
 
 class Ready(NamedTuple):
@@ -302,6 +272,12 @@ class Backend(Protocol):
 
     def wake(self) -> None:
         """Make ``wait`` return. From any thread, never blocks."""
+
+    def listen(self, worker: int, seconds: float, heard: list[Report]) -> None:
+        """Add what this worker says within that time to what was heard. From any thread, past ``wait``."""
+
+    def stop_listening(self, worker: int, *, lost: bool) -> None:
+        """The exception of a signal handler has torn that; ``lost``: something was heard, and is lost."""
 
     def close(self) -> None:
         """End what still lives and give everything back."""

@@ -6,12 +6,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from manyhands._core.chunking import SLICE, in_slices
 from manyhands._engine import board
 from manyhands._engine.context import WorkerContext
 from manyhands._engine.payload import SIMPLE
 
-TINY = 256  # a chunk of so many tasks is one of tiny tasks...
-SLICE = 64  # ...and these are timed and reported by so many
 HOLE = object()  # in the place of a result, where the task failed
 
 
@@ -64,8 +63,8 @@ def run(
     runner = _Runner(work, context.slot, outcome, seal, describe, passing)
     began = time.monotonic_ns()
     try:
-        if len(work.items) >= TINY and not work.timed:
-            runner.run_tiny(began)
+        if in_slices(len(work.items), timed=work.timed):
+            runner.run_slices(began)
         else:
             runner.run_each(began)
     finally:
@@ -74,7 +73,7 @@ def run(
 
 
 class _Runner(NamedTuple):
-    """One run. Both loops stamp each task and look at LIMIT before its function is called."""
+    """One run. Both loops stamp each task before its function is called."""
 
     work: Work
     slot: Any
@@ -84,7 +83,7 @@ class _Runner(NamedTuple):
     passing: tuple[type[BaseException], ...]
 
     def run_each(self, began: int) -> None:
-        """Time every task."""
+        """Time every task, and look at LIMIT before it."""
         slot, call, seal, values = self.slot, self.work.call, self.seal, self.outcome.values
         clock, base = time.monotonic_ns, board.base_tag(self.work.serial)
         worst = -1
@@ -108,8 +107,8 @@ class _Runner(NamedTuple):
             began = now
         self.outcome.slowest = max(worst, 0) / 1e9
 
-    def run_tiny(self, began: int) -> None:
-        """Time tasks of a microsecond by the slice: the clock takes as long as one of them.
+    def run_slices(self, began: int) -> None:
+        """Time tasks of a microsecond by the slice: the clock, or a look at LIMIT, takes as long as one of them.
 
         The price: their results come out by the slice, and the slowest is known as the mean of its slice.
         """
@@ -118,17 +117,15 @@ class _Runner(NamedTuple):
         base = board.base_tag(self.work.serial)
         for start in range(0, len(items), SLICE):
             slot[board.SINCE] = began
+            slot[current] = base + start
+            if base + start > slot[limit]:
+                return
             values: list[Any] = []
             append = values.append
             tasks = enumerate(items[start : start + SLICE], base + start)
-            stopped = False
             while True:
                 try:
-                    for tag, item in tasks:
-                        slot[current] = tag
-                        if tag > slot[limit]:
-                            stopped = True
-                            break
+                    for slot[current], item in tasks:  # the stamp is set by the loop itself
                         append(call(item))
                     break
                 except self.passing:
@@ -139,8 +136,6 @@ class _Runner(NamedTuple):
             if self.seal is not None and not _all_simple(values):
                 self._seal_all(values, base + start)
             outcome.values += values
-            if stopped:
-                return
             now = time.monotonic_ns()
             mean = (now - began) / len(values) / 1e9
             if mean > outcome.slowest:

@@ -18,9 +18,11 @@ from typing import Any, Protocol
 from manyhands._core.ordering import Reorder
 from manyhands._engine.dispatcher import Dispatcher
 from manyhands._engine.interface import Job, Piece
+from manyhands._engine.latch import Latch
 from manyhands._engine.sources import GrowingSource, SequenceSource
 from manyhands.showing import MISSING
 
+PAUSE_SECONDS = 0.002  # between looks at results that are wanted all together
 PULL_SECONDS = 0.002  # reading input stops after this, when results are waiting to be taken
 SLOW_SECONDS = 20e-6  # for one input: slower ones are passed on one by one
 MAX_STEP = 256  # inputs read before the workers are told of them
@@ -104,7 +106,7 @@ class Stream:
         self._in_turn: deque[Piece] = deque()
         self._background: queue.SimpleQueue[None] | None = None  # something was taken or has arrived
         self._arrived = 0  # tasks whose results are here
-        self._over = False
+        self._over = Latch()  # nothing more will come
         self.ended = False  # everything was taken
 
     # --- as a sink, on the dispatcher's thread ------------------------------------------------------------------
@@ -127,8 +129,8 @@ class Stream:
 
     def finish(self, error: BaseException | None) -> None:
         """The last word."""
-        self._over = True
         self._inbox.put(_End(error))
+        self._over.set()
         self._tell_reader()
 
     def _tell_reader(self) -> None:
@@ -184,6 +186,9 @@ class Stream:
 
     def _take(self, until: float | None) -> Piece | _End | None:
         if self._dispatcher.backend.threaded:
+            if not self._window and self._feed.ended and self._inbox.empty():
+                # Nobody waits for single pieces: to be woken for each would cost the workers' cores more than it gains.
+                self._over.wait(PAUSE_SECONDS if until is None else min(PAUSE_SECONDS, until - time.monotonic()))
             try:
                 return self._inbox.get(timeout=None if until is None else max(0.0, until - time.monotonic()))
             except queue.Empty:
@@ -199,7 +204,7 @@ class Stream:
 
     def _read_all(self) -> None:
         assert self._background is not None  # noqa: S101 - set just before
-        while not self._feed.ended and not self._over:
+        while not self._feed.ended and not self._over.is_set():
             while not self._has_room():
                 self._background.get()
             try:
@@ -212,7 +217,7 @@ class Stream:
     def _has_room(self) -> bool:
         # Without a window, results may pile up for a reader who comes late, but the workers' queue may not.
         ahead = self._feed.count - (self._taken if self._window else self._arrived)
-        return self._over or ahead < self._window_size()
+        return self._over.is_set() or ahead < self._window_size()
 
     def _window_size(self) -> int:
         return self._dispatcher.lookahead(self._number)
@@ -241,6 +246,6 @@ class Stream:
 
     def cancel(self, *, grace: float | None) -> None:
         """Nobody wants the rest."""
-        self._over = True
+        self._over.set()
         self._tell_reader()
         self._dispatcher.cancel(self._number, grace=grace)

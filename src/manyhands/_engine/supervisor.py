@@ -47,17 +47,19 @@ from manyhands._engine.lifeline import Lifeline
 from manyhands._engine.payload import Packed
 from manyhands._engine.protocol import Kind, Style, flatten
 from manyhands._engine.tally import Stats
-from manyhands._engine.transport import Channel, Frame, new_scratch
+from manyhands._engine.transport import Channel, Frame
 from manyhands._engine.words import Lines
 from manyhands._engine.worker import INITIALIZER
 from manyhands.errors import InitializerError, NotSendable, WorkerStartError
 
 KILL_GRACE_SECONDS = 0.3  # between SIGTERM and SIGKILL
+LISTENER_SECONDS = 1.0  # nobody listens for so long: an exception has kept a listener from letting go
 REPORT_SECONDS = 1.0  # a worker whose socket has ended is given up if nobody reports its end by then
 START_SECONDS = 60.0  # a worker that is not ready by then is killed
 KNOWN_FUNCTIONS = 64  # that a worker keeps, if they are small
 KNOWN_BYTES = 32 << 20  # that they may have altogether; the newest is kept in any case
 _keys = count(1)
+_READING = Said("reading", "")  # among what a listener has heard: more was read than that
 _log = logging.getLogger("manyhands")
 # As plain numbers: comparing an enum member costs as much as a function call, and there are several a message.
 _CHUNK, _RESULTS = int(Kind.CHUNK), int(Kind.RESULTS)
@@ -87,6 +89,7 @@ class _Worker:
     ended_at: float | None = None  # its socket has ended
     kill_at: float | None = None  # next signal
     unfit: bool = False  # its initializer raised
+    reading: Any = field(default_factory=threading.RLock)  # its channel
 
 
 class Parcel(NamedTuple):
@@ -108,7 +111,6 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._workers: dict[int, _Worker] = {}
         self._reports: list[Report] = []
-        self._scratch = new_scratch()
         self._inherited: OrderedDict[bytes, Callable[..., Any]] = OrderedDict()
         self._launcher: launch.Launcher | None = None
         self._wake_in, self._wake_out = socket.socketpair()
@@ -137,7 +139,7 @@ class Supervisor:
         try:
             launcher = self._open()
             number = self._board().take()
-            channel = Channel(ours, blocking=False, scratch=self._scratch)
+            channel = Channel(ours, blocking=False)
             record = _Worker(channel, self._board().slot(number), number, time.monotonic())
             launcher.start(worker, number, theirs, self._inheritance())
         except OSError as error:
@@ -384,14 +386,48 @@ class Supervisor:
             self._socket_ended(worker, record)
 
     def _read_frames(self, worker: int, record: _Worker) -> bool:
+        alone = record.reading.acquire(timeout=LISTENER_SECONDS)
         try:
             frames, ended = record.channel.arrived()
+            for frame in frames:
+                self._hear(worker, record, frame, self._reports)
         except MemoryError:
             _log.error("a result is too large for the memory that is left; its worker is ended")
             return True
-        for frame in frames:
-            self._hear(worker, record, frame)
+        finally:
+            if alone:
+                record.reading.release()
         return ended
+
+    def listen(self, worker: int, seconds: float, heard: list[Report]) -> None:
+        """Read what the worker says within that time in the thread that waits for it, without the loop."""
+        record, epoll = self._workers.get(worker), getattr(self._selector, "_selector", None)
+        if record is None or epoll is None or record.channel.backlog:
+            return
+        try:
+            if record.reading.acquire(blocking=False):
+                epoll.modify(record.channel.fileno(), 0)  # the loop is not to be woken by what is read here
+                if _readable(record.channel, seconds):
+                    heard.append(_READING)
+                    for frame in record.channel.arrived()[0]:
+                        self._hear(worker, record, frame, heard)
+                    heard.remove(_READING)
+        finally:
+            self._listened(record)
+
+    def _listened(self, record: _Worker) -> None:
+        if record.reading._is_owned():  # noqa: SLF001 - even if an exception came together with the lock
+            record.reading.release()
+        with contextlib.suppress(OSError, ValueError):  # it was closed meanwhile
+            events = select.EPOLLIN | (select.EPOLLOUT if record.channel.backlog else 0)
+            self._selector._selector.modify(record.channel.fileno(), events)  # type: ignore[attr-defined]  # noqa: SLF001
+
+    def stop_listening(self, worker: int, *, lost: bool) -> None:
+        """A listener was interrupted: its worker is heard by the loop again, or ended if words of it were lost."""
+        if (record := self._workers.get(worker)) is not None:
+            self._listened(record)
+            if lost:
+                self.kill(worker, at_once=True)
 
     def _socket_ended(self, worker: int, record: _Worker) -> None:
         """Nothing more can be heard of it: if it is not dead, it is useless."""
@@ -412,7 +448,7 @@ class Supervisor:
         forks.keep_in_child(record.channel.socket)
         record.channel.close()
         for stream, lines in record.lines.items():
-            self._say(stream, lines.end())
+            self._reports += _said(stream, lines.end())
         stamp = board.read(record.slot)
         self._board().give_back(record.slot_number)
         if record.ready:
@@ -422,35 +458,31 @@ class Supervisor:
 
     # --- hearing ----------------------------------------------------------------------------------------------
 
-    def _hear(self, worker: int, record: _Worker, frame: Frame) -> None:
+    def _hear(self, worker: int, record: _Worker, frame: Frame, heard: list[Report]) -> None:
         kind = frame.message[0]
         if kind == _RESULTS:
             results = _results(worker, frame)
-            self._reports.append(results)
             if results.stats is not None:
                 for stream, lines in record.lines.items():
-                    self._say(stream, lines.rest())
+                    heard += _said(stream, lines.rest())
+            heard.append(results)
         elif kind == Kind.REFUSED:
             _, serial, key, where = frame.message
-            self._reports.append(Refused(worker, serial, key, where))
+            heard.append(Refused(worker, serial, key, where))
         elif kind == Kind.TEXT:
             _, stream, data = frame.message
-            self._say(stream, record.lines[stream].put(data))
+            heard += _said(stream, record.lines[stream].put(data))
         elif kind in (Kind.RECORD, Kind.WARNING):
-            self._reports.append(Said("record" if kind == Kind.RECORD else "warning", bytes(frame.buffers[0])))
+            heard.append(Said("record" if kind == Kind.RECORD else "warning", bytes(frame.buffers[0])))
         elif kind == Kind.READY:
             record.ready = True
-            self._reports.append(Ready(worker, frame.message[1]))
+            heard.append(Ready(worker, frame.message[1]))
         elif kind == Kind.HERE:
             record.here = True
         elif kind == Kind.UNFIT:
             record.unfit = True
             cause = faults.revive(Fault(*_with_packed(frame.message[1])))
-            self._reports.append(NotStarted(worker, _initializer_error(cause), fatal=True))
-
-    def _say(self, stream: int, text: str) -> None:
-        if text:
-            self._reports.append(Said(stream, text))
+            heard.append(NotStarted(worker, _initializer_error(cause), fatal=True))
 
     def _read_output(self, stream: int) -> None:
         """What was written below Python: by C code, and by external commands."""
@@ -458,7 +490,7 @@ class Supervisor:
             return
         with contextlib.suppress(BlockingIOError):
             while data := os.read(self._resources[2][stream], 1 << 16):
-                self._say(stream, self._output_lines[stream].put(data))
+                self._reports += _said(stream, self._output_lines[stream].put(data))
 
     # --- the end ----------------------------------------------------------------------------------------------
 
@@ -484,15 +516,19 @@ class Supervisor:
         self._selector.close()
 
 
+def _said(stream: int, text: str) -> list[Report]:
+    return [Said(stream, text)] if text else []
+
+
 def _close_both(pipe: tuple[int, int]) -> None:
     for fd in pipe:
         os.close(fd)
 
 
-def _readable(channel: Channel) -> bool:
+def _readable(channel: Channel, seconds: float = 0.0) -> bool:
     poll = select.poll()  # takes no descriptor: there may be none left
     poll.register(channel.socket, select.POLLIN)
-    return bool(poll.poll(0))
+    return bool(poll.poll(1000 * seconds))
 
 
 def _results(worker: int, frame: Frame) -> Results:

@@ -32,14 +32,14 @@ class Frame(NamedTuple):
 
 
 class Channel:
-    """One end of a socket, speaking frames. ``scratch`` may be shared by channels that one thread reads."""
+    """One end of a socket, speaking frames."""
 
-    def __init__(self, sock: socket.socket, *, blocking: bool, scratch: bytearray | None = None) -> None:
+    def __init__(self, sock: socket.socket, *, blocking: bool) -> None:
         sock.setblocking(blocking)
         self.socket = sock
         self._lock = threading.Lock()
         self._backlog: deque[memoryview] = deque()
-        self._parser = FrameParser(new_scratch() if scratch is None else scratch)
+        self._parser = FrameParser()
         self._frames: deque[Frame] = deque()
 
     def fileno(self) -> int:
@@ -117,16 +117,11 @@ class Channel:
             self.socket.close()
 
 
-def new_scratch() -> bytearray:
-    """Room to receive into."""
-    return bytearray(_READ)
-
-
 class FrameParser:
     """Bytes in, frames out; holds at most one incomplete frame."""
 
-    def __init__(self, scratch: bytearray) -> None:
-        self._scratch = memoryview(scratch)
+    def __init__(self) -> None:
+        self._scratch = memoryview(bytearray(_READ))
         self._loose = bytearray()  # the beginning of a frame
         self._read = self._scratch[:0]  # what was read last
         self._large: bytearray | None = None  # a frame too large to collect piece by piece

@@ -29,6 +29,7 @@ MESSAGE = struct.Struct("<bqq")
 def main(control_fd: int, board_fd: int, lifeline_fd: int) -> None:
     """Serve until the caller closes the control socket or is gone."""
     import cloudpickle  # noqa: F401 - once, and not in every worker: functions of a script need it
+
     Zygote(socket.socket(fileno=control_fd), board_fd, lifeline_fd).serve()
 
 
