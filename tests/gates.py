@@ -10,7 +10,10 @@ MANY = 4096
 
 
 class Gate:
-    """A named pipe at which tasks wait: ``wait(path)`` in the task, ``let`` or ``open`` in the test."""
+    """A named pipe at which tasks wait: ``wait(path)`` in the task, ``let`` or ``open`` in the test.
+
+    One thread opens it, that which leaves the block: they would replace the same file.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
