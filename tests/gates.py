@@ -12,7 +12,7 @@ MANY = 4096
 class Gate:
     """A named pipe at which tasks wait: ``wait(path)`` in the task, ``let`` or ``open`` in the test.
 
-    One thread opens it, that which leaves the block: they would replace the same file.
+    Only the thread that leaves the block opens it: two of them would replace the same file.
     """
 
     def __init__(self, path: Path) -> None:
