@@ -24,7 +24,7 @@ check: .venv/.ready ## style, layout, types and the direction of imports
 	$(BIN)/lint-imports --no-logo
 
 stress: .venv/.ready ## the long and rough tests
-	$(PY) -m pytest -m stress --timeout 900
+	$(PY) -m pytest -m stress -n 0 --timeout 900
 
 bench: .venv/.ready ## the benchmarks
 	$(PY) -m benchmarks.quick

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import compileall
 import gc
 import os
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 from watching import PATIENCE, eventually
 
+import manyhands
 from manyhands._engine import courier, shared
 
 START_METHODS = ("zygote", "spawn", "fork")
+
+
+def pytest_configure() -> None:
+    """The many interpreters that tests start find all compiled, though they may have been told to write nothing."""
+    for folder in (Path(manyhands.__file__).parent, Path(__file__).parent):
+        compileall.compile_dir(folder, quiet=2)
 
 
 def pytest_collection_finish() -> None:
@@ -59,10 +68,19 @@ def end_shared_workers() -> None:
     shared.renew()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def garbage_of_a_module() -> Iterator[None]:
+    """What the tests of a module have left frozen may go."""
+    yield
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     """After each test: no process, thread or descriptor more than before."""
-    gc.collect()
+    gc.freeze()  # only what the test itself makes is looked through at its end
     end_shared_workers()
     processes = {p.pid for p in psutil.Process().children(recursive=True)}
     descriptors = _descriptors()

@@ -10,7 +10,10 @@ MANY = 4096
 
 
 class Gate:
-    """A named pipe at which tasks wait: ``wait(path)`` in the task, ``let`` or ``open`` in the test."""
+    """A named pipe at which tasks wait: ``wait(path)`` in the task, ``let`` or ``open`` in the test.
+
+    Only the thread that leaves the block opens it: two of them would replace the same file.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -656,8 +656,12 @@ def test_after_shutdown_every_future_is_done(any_backend):
 def test_shutdown_waits_for_a_task_whose_worker_dies_after_it(process_backend, gate):
     executor = mh.Executor(2, **process_backend)
     future = executor.submit(wait_and_die, gate.path)
-    threading.Timer(0.05, gate.open).start()
-    executor.shutdown(wait=True)
+    done_after_shutdown = []
+    leaving = threading.Thread(target=lambda: (executor.shutdown(wait=True), done_after_shutdown.append(future.done())))
+    leaving.start()
+    gate.open()
+    leaving.join(PATIENCE)
+    assert done_after_shutdown == [True]
     assert isinstance(future.exception(0), BrokenExecutor)
 
 

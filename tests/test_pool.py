@@ -133,16 +133,20 @@ def test_nothing_gives_nothing(pool):
 
 
 def test_map_raises_the_failure_when_all_tasks_have_ended(workers, meeting, gate):
-    threading.Timer(0.05, gate.open).start()
+    result = workers.starmap_async(fail_or_wait, [(meeting.path, gate.path, x) for x in range(2)], 1)
+    assert meeting.lines() == ["waiting"]
+    assert workers.apply(square, (5,)) == 25  # by the worker that has failed: nobody else is free
+    assert not result.ready()
+    gate.open()
     with pytest.raises(LookupError):
-        workers.starmap(fail_or_wait, [(meeting.path, gate.path, x) for x in range(2)], 1)
-    assert meeting.lines() == ["ended"]
+        result.get(PATIENCE)
+    assert meeting.lines(seconds=0) == ["ended"]
 
 
 def fail_or_wait(meeting, gate, number):
     if number == 0:
         raise LookupError
-    wait_at(gate)
+    say_and_wait(meeting, gate, "waiting")
     say(meeting, "ended")
 
 
@@ -409,13 +413,15 @@ def test_close_finishes_the_work_and_takes_no_more(any_backend):
 
 
 def test_join_waits_for_callbacks(parallel_backend, gate):
-    seen = []
+    seen, seen_after_join = [], []
     pool = mh.Pool(1, **parallel_backend)
     pool.apply_async(wait_at, (gate.path, "late"), callback=seen.append)
     pool.close()
-    threading.Timer(0.05, gate.open).start()
-    pool.join()
-    assert seen == ["late"]
+    joining = threading.Thread(target=lambda: (pool.join(), seen_after_join.extend(seen)))
+    joining.start()
+    gate.open()
+    joining.join(PATIENCE)
+    assert seen_after_join == ["late"]
 
 
 def test_join_comes_after_close_or_terminate(any_backend):
