@@ -148,13 +148,19 @@ class Dispatcher:
         sent = self._sent
         if sent is None or sent[1] is not job or getattr(_here, "sending", False):
             return
+        worker, seconds = sent[0].worker, LISTEN_SECONDS if timeout is None else min(LISTEN_SECONDS, timeout)
         heard: list[Report] = []
-        worker = sent[0].worker
+
+        def take(talked: bool) -> None:  # noqa: FBT001
+            # Words that the loop has read, and not passed on yet, come before the result.
+            single = len(heard) == 1 and isinstance(heard[0], Results) and not talked
+            if not (single and self._settle_at_once(heard[0])):  # type: ignore[arg-type]
+                self._request(partial(self._take_all, heard[:]))
+            heard.clear()
+
         try:
             _here.sending = True
-            self.backend.listen(worker, LISTEN_SECONDS if timeout is None else min(LISTEN_SECONDS, timeout), heard)
-            if heard and not (len(heard) == 1 and isinstance(heard[0], Results) and self._settle_at_once(heard[0])):
-                self._request(partial(self._take_all, heard))
+            self.backend.listen(worker, seconds, heard, take)
         except BaseException:
             self._request(lambda: self.backend.stop_listening(worker, lost=bool(heard)))
             raise
@@ -407,7 +413,7 @@ class Dispatcher:
         if isinstance(report, Refused) and report.where is not None:
             send_by_value(report.where)
         if isinstance(report, Results):
-            if self._settle_at_once(report):
+            if not self._requests and self._settle_at_once(report):
                 return
             self._obey()
             self._take_results(report)

@@ -26,7 +26,7 @@ from manyhands._engine import forks, payload, worker, zygote
 from manyhands._engine.board import Board
 from manyhands._engine.lifeline import Lifeline
 
-DEAF_SECONDS = 3.0  # from the first SIGKILL that a zygote was asked for until it is taken to be stopped itself
+DEAF_SECONDS = 3.0  # a zygote that has not started, or killed, a worker for so long is taken to be stopped itself
 START_METHODS = ("zygote", "spawn", "fork")
 
 
@@ -125,7 +125,7 @@ class ZygoteLauncher:
     def __init__(self, common: Common) -> None:
         self._common = common
         self._pids: dict[int, int] = {}
-        self._asked: dict[int, Exit] = {}  # requested, not yet confirmed
+        self._asked: dict[int, float] = {}  # requested, not yet confirmed: when
         self._killed: dict[int, float] = {}  # pid: when the zygote was first told to kill it
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -135,7 +135,7 @@ class ZygoteLauncher:
         del inherited  # a zygote has no functions to pass on
         with sock, self._lock:
             control = self._control or self._open()
-            self._asked[number] = Exit(number, None, None)
+            self._asked[number] = time.monotonic()
             message = zygote.MESSAGE.pack(zygote.FORK, number, slot)
             try:
                 socket.send_fds(control, [message], [sock.fileno()])
@@ -224,10 +224,9 @@ class ZygoteLauncher:
         """The zygote was stopped, or is stuck: it has not killed what it should have long ago, or never started it."""
         if signum != signal.SIGKILL:
             return False
-        if pid is None:
-            return number in self._asked
         now = time.monotonic()
-        return now - self._killed.setdefault(pid, now) > DEAF_SECONDS
+        since = self._asked.get(number, now) if pid is None else self._killed.setdefault(pid, now)
+        return now - since > DEAF_SECONDS
 
     def _shut(self) -> int | None:
         with self._lock:

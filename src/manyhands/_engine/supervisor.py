@@ -89,6 +89,7 @@ class _Worker:
     ended_at: float | None = None  # its socket has ended
     kill_at: float | None = None  # next signal
     unfit: bool = False  # its initializer raised
+    talked: bool = False  # since it was sent its last chunk
     reading: Any = field(default_factory=threading.RLock)  # its channel
 
 
@@ -236,6 +237,7 @@ class Supervisor:
         if job.around is not None and record.around is not job.around:
             record.around = job.around
             self._write(worker, record, (Kind.AROUND,), (payload.pack(job.around).data,))
+        record.talked = False
         self._send_function(worker, record, job)
         message = (
             _CHUNK, chunk.serial, chunk.start, job.shipment.key, int(job.style), job.seed,
@@ -399,19 +401,23 @@ class Supervisor:
                 record.reading.release()
         return ended
 
-    def listen(self, worker: int, seconds: float, heard: list[Report]) -> None:
+    def listen(self, worker: int, seconds: float, heard: list[Report], take: Callable[[bool], None]) -> None:
         """Read what the worker says within that time in the thread that waits for it, without the loop."""
         record, epoll = self._workers.get(worker), getattr(self._selector, "_selector", None)
         if record is None or epoll is None or record.channel.backlog:
             return
         try:
             if record.reading.acquire(blocking=False):
-                epoll.modify(record.channel.fileno(), 0)  # the loop is not to be woken by what is read here
+                try:
+                    epoll.modify(record.channel.fileno(), 0)  # the loop is not to be woken by what is read here
+                except (OSError, ValueError):
+                    return  # the worker is on its way out: that is the loop's business
                 if _readable(record.channel, seconds):
                     heard.append(_READING)
                     for frame in record.channel.arrived()[0]:
                         self._hear(worker, record, frame, heard)
                     heard.remove(_READING)
+                    take(record.talked)  # before the loop may hear what comes next
         finally:
             self._listened(record)
 
@@ -470,9 +476,11 @@ class Supervisor:
             _, serial, key, where = frame.message
             heard.append(Refused(worker, serial, key, where))
         elif kind == Kind.TEXT:
+            record.talked = True
             _, stream, data = frame.message
             heard += _said(stream, record.lines[stream].put(data))
         elif kind in (Kind.RECORD, Kind.WARNING):
+            record.talked = True
             heard.append(Said("record" if kind == Kind.RECORD else "warning", bytes(frame.buffers[0])))
         elif kind == Kind.READY:
             record.ready = True

@@ -115,7 +115,7 @@ class Serial:
     def wake(self) -> None:
         """Nobody sleeps here for long."""
 
-    def listen(self, worker: int, seconds: float, heard: list[Report]) -> None:
+    def listen(self, worker: int, seconds: float, heard: list[Report], take: Callable[[bool], None]) -> None:
         """It would not be quicker than to be woken."""
 
     def stop_listening(self, worker: int, *, lost: bool) -> None:

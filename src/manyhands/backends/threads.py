@@ -220,7 +220,7 @@ class Threads:
         """Make wait return."""
         self._outbox.put(None)
 
-    def listen(self, worker: int, seconds: float, heard: list[Report]) -> None:
+    def listen(self, worker: int, seconds: float, heard: list[Report], take: Callable[[bool], None]) -> None:
         """It would not be quicker than to be woken."""
 
     def stop_listening(self, worker: int, *, lost: bool) -> None:
