@@ -4,7 +4,7 @@
 
     submit, map ──► add, supply, cancel ─┐                     ┌─► SendChunk, KillWorker, ... ──► backend
                                          ├─► Scheduler.handle ─┤
-    backend ──► wait ──► reports ────────┘                     └─► Deliver, FailTask, ... ──► sinks
+    backend ──► wait ──► notices ────────┘                     └─► Deliver, FailTask, ... ──► sinks
 
 One thread, the dispatcher's own, does all of that. Everybody else leaves a request and, if that thread sleeps,
 wakes it: one append, which a signal handler or a finalizer may do at any point and an exception cannot tear.
@@ -32,14 +32,14 @@ from manyhands._engine import context, courier
 from manyhands._engine.interface import (
     Backend,
     Batch,
+    ChunkResults,
     Gone,
     Job,
+    Notice,
     NotStarted,
     Piece,
     Ready,
     Refused,
-    Report,
-    Results,
     Said,
     Sink,
 )
@@ -74,7 +74,7 @@ class Dispatcher:
         self._requests: deque[Callable[[], object]] = deque()
         self._asleep = True  # a request must wake the loop; also: nothing is being decided
         self._jobs: dict[int, Job] = {}
-        self._later: deque[tuple[m.Command, Report | None]] = deque()
+        self._later: deque[tuple[m.Command, Notice | None]] = deque()
         self._settled: deque[tuple[Sink, Piece]] = deque()  # results of single calls, about to be set
         self._turn = threading.RLock()  # of those who pump
         self._numbers = count()
@@ -149,11 +149,11 @@ class Dispatcher:
         if sent is None or sent[1] is not job or getattr(_here, "sending", False):
             return
         worker, seconds = sent[0].worker, LISTEN_SECONDS if timeout is None else min(LISTEN_SECONDS, timeout)
-        heard: list[Report] = []
+        heard: list[Notice] = []
 
         def take(talked: bool) -> None:  # noqa: FBT001
             # Words that the loop has read, and not passed on yet, come before the result.
-            single = len(heard) == 1 and isinstance(heard[0], Results) and not talked
+            single = len(heard) == 1 and isinstance(heard[0], ChunkResults) and not talked
             if not (single and self._settle_at_once(heard[0])):  # type: ignore[arg-type]
                 self._request(partial(self._take_all, heard[:]))
             heard.clear()
@@ -366,13 +366,13 @@ class Dispatcher:
             self._used = False
         self._asleep = not self.backend.threaded
 
-    def _wait(self, deadline: float | None) -> list[Report]:
-        """What the backend reports; at once if there is something else to do."""
+    def _wait(self, deadline: float | None) -> list[Notice]:
+        """What the backend has to say; at once if there is something else to do."""
         timeout = None if deadline is None else min(LONGEST_WAIT, max(0.0, deadline - time.monotonic()))
         self._asleep = True  # from here on a request wakes us, and what was requested before is seen here
-        reports = self.backend.wait(0.0 if self._later or self._requests else timeout)
+        notices = self.backend.wait(0.0 if self._later or self._requests else timeout)
         self._asleep = False
-        return reports
+        return notices
 
     def _fail(self, error: BaseException) -> None:
         """Say to everybody who waits that this is the end."""
@@ -395,53 +395,53 @@ class Dispatcher:
                 self._ended.set()
                 self._obey()  # those who came too late
 
-    def _handle(self, event: m.Event, report: Report | None = None) -> None:
+    def _handle(self, event: m.Event, notice: Notice | None = None) -> None:
         """Tell the scheduler; queue its commands."""
         for command in self._scheduler.handle(event, time.monotonic()):
-            self._later.append((command, report))
+            self._later.append((command, notice))
 
-    # --- reports from the backend -------------------------------------------------------------------------------
+    # --- notices from the backend -------------------------------------------------------------------------------
 
-    def _take_all(self, reports: list[Report]) -> None:
-        for report in reports:
-            self._take(report)
+    def _take_all(self, notices: list[Notice]) -> None:
+        for notice in notices:
+            self._take(notice)
 
-    def _take(self, report: Report) -> None:
-        if isinstance(report, Said):
-            courier.say(report)
+    def _take(self, notice: Notice) -> None:
+        if isinstance(notice, Said):
+            courier.say(notice)
             return
-        if isinstance(report, Refused) and report.where is not None:
-            send_by_value(report.where)
-        if isinstance(report, Results):
-            if not self._requests and self._settle_at_once(report):
+        if isinstance(notice, ChunkResults):
+            if not self._requests and self._settle_at_once(notice):
                 return
             self._obey()
-            self._take_results(report)
-            if report.stats is not None:
-                self._renew(report.serial)
+            self._take_results(notice)
+            if notice.stats is not None:
+                self._renew(notice.serial)
         else:
             self._obey()  # what was sent past us comes before what its worker says
-            if isinstance(report, Refused):
-                self._renew(report.serial)
-            self._handle(self._event(report), report)
+            if isinstance(notice, Refused):
+                if notice.where is not None:
+                    send_by_value(notice.where)
+                self._renew(notice.serial)
+            self._handle(self._event(notice), notice)
 
-    def _settle_at_once(self, report: Results) -> bool:
+    def _settle_at_once(self, notice: ChunkResults) -> bool:
         """The result of what was sent past the loop goes to whoever waits for it.
 
         If the scheduler was not told of that task yet, it need not know: all is as it was before.
         """
         sent = self._sent
-        if sent is None or sent[0].chunk != report.serial or report.failed or not report.batch.count:
+        if sent is None or sent[0].chunk != notice.serial or notice.failed or not notice.batch.count:
             return False
-        if report.stats is None or not self._untold:
+        if notice.stats is None or not self._untold:
             return False
-        sent[1].sink.put(Piece(0, 1, report.batch, 0))
+        sent[1].sink.put(Piece(0, 1, notice.batch, 0))
         try:
             self._untold.pop()
         except IndexError:
             return False  # it has just been told: then so must be this; to be put a second time does no harm
         self._used = True
-        self._renew(report.serial)
+        self._renew(notice.serial)
         return True
 
     def _renew(self, serial: int) -> None:
@@ -457,74 +457,74 @@ class Dispatcher:
             self._lending = False
             self._request(lambda: self._handle(m.Released(worker)))
 
-    def _take_results(self, report: Results) -> None:
-        chunk = self._scheduler.chunk(report.worker, report.serial)
+    def _take_results(self, notice: ChunkResults) -> None:
+        chunk = self._scheduler.chunk(notice.worker, notice.serial)
         if chunk is None:
             return  # of a worker that is given up: its tasks run elsewhere
-        first, stats = chunk.start + report.first, report.stats
-        report.task = first
+        first, stats = chunk.start + notice.first, notice.stats
+        notice.task = first
         if stats is not None and (job := self._jobs.get(chunk.job)) and job.tally is not None:
             slowest = chunk.start + stats.slowest_offset
-            if job.tally.add(report.worker, slowest, stats):
+            if job.tally.add(notice.worker, slowest, stats):
                 job.tally.arguments[slowest] = next(iter(job.source.items(slowest, slowest + 1)), MISSING)
         event = m.ResultsArrived(
-            report.worker,
-            report.serial,
-            first + report.batch.count,
-            tuple([(first + offset, retry) for offset, retry in report.failed]) if report.failed else (),
+            notice.worker,
+            notice.serial,
+            first + notice.batch.count,
+            tuple([(first + offset, retry) for offset, retry in notice.failed]) if notice.failed else (),
             ended=stats is not None,
             seconds=stats.seconds if stats is not None else 0.0,
         )
-        self._handle(event, report)
+        self._handle(event, notice)
 
-    def _event(self, report: Report) -> m.Event:
-        if isinstance(report, Ready):
-            return m.WorkerStarted(report.worker)
-        if isinstance(report, NotStarted):
-            assert isinstance(report.error, WorkersUnavailable)  # noqa: S101 - both errors of a start are
-            self._start_error = report.error
-            self.broken = report.error if report.fatal else self.broken
-            self._started.discard(report.worker)
-            return m.StartFailed(report.worker, report.fatal)
-        if isinstance(report, Gone):
-            self._started.discard(report.worker)
-            return m.WorkerDied(report.worker, report.stamp.chunk, report.stamp.offset)
-        assert isinstance(report, Refused)  # noqa: S101 - no other kind is left
-        return self._refused_event(report)
+    def _event(self, notice: Notice) -> m.Event:
+        if isinstance(notice, Ready):
+            return m.WorkerStarted(notice.worker)
+        if isinstance(notice, NotStarted):
+            assert isinstance(notice.error, WorkersUnavailable)  # noqa: S101 - both errors of a start are
+            self._start_error = notice.error
+            self.broken = notice.error if notice.fatal else self.broken
+            self._started.discard(notice.worker)
+            return m.StartFailed(notice.worker, notice.fatal)
+        if isinstance(notice, Gone):
+            self._started.discard(notice.worker)
+            return m.WorkerDied(notice.worker, notice.stamp.chunk, notice.stamp.offset)
+        assert isinstance(notice, Refused)  # noqa: S101 - no other kind is left
+        return self._refused_event(notice)
 
-    def _refused_event(self, report: Refused) -> m.Event:
-        chunk = self._scheduler.chunk(report.worker, report.serial)
+    def _refused_event(self, notice: Refused) -> m.Event:
+        chunk = self._scheduler.chunk(notice.worker, notice.serial)
         job = self._jobs.get(chunk.job) if chunk is not None else None
-        if report.key is not None:
-            self.backend.forget(report.key, report.worker)
+        if notice.key is not None:
+            self.backend.forget(notice.key, notice.worker)
             if job is not None and chunk is not None:
                 try:
                     job.shipment.repack()
                 except Exception as error:  # noqa: BLE001 - user code: it can be sent neither by name nor by value
                     self._give_up(chunk.job, error)
-        return m.ChunkRefused(report.worker, report.serial)
+        return m.ChunkRefused(notice.worker, notice.serial)
 
     # --- commands -----------------------------------------------------------------------------------------------
 
     def _carry_out(self) -> None:
         while self._later:
-            command, report = self._later.popleft()
-            _ACTIONS[type(command)](self, command, report)
+            command, notice = self._later.popleft()
+            _ACTIONS[type(command)](self, command, notice)
         while self._settled:  # last of all: who waits for a future goes on at once, and wants the interpreter
             sink, piece = self._settled.popleft()
             sink.put(piece)
 
-    def _start_worker(self, command: m.StartWorker, _report: Report | None) -> None:
+    def _start_worker(self, command: m.StartWorker, _notice: Notice | None) -> None:
         self._started.add(command.worker)
         try:
             self.backend.start(command.worker)
         except Exception as error:  # noqa: BLE001 - something odd in the caller's surroundings
             told = WorkerStartError(f"a worker could not be started: {type(error).__name__}: {error}")
             told.__cause__ = error
-            report = NotStarted(command.worker, told)
-            self._handle(self._event(report), report)
+            notice = NotStarted(command.worker, told)
+            self._handle(self._event(notice), notice)
 
-    def _send_chunk(self, command: m.SendChunk, _report: Report | None) -> None:
+    def _send_chunk(self, command: m.SendChunk, _notice: Notice | None) -> None:
         job = self._jobs.get(command.chunk.job)
         if job is None or not job.sink.started():
             self._hand_back(command)
@@ -553,32 +553,32 @@ class Dispatcher:
         self._cancel(chunk.job)
         self._handle(m.ResultsArrived(command.worker, chunk.serial, chunk.start, ended=True))
 
-    def _deliver(self, command: m.Deliver, report: Report | None) -> None:
+    def _deliver(self, command: m.Deliver, notice: Notice | None) -> None:
         job = self._jobs.get(command.job)
         if job is None:
             return
-        assert isinstance(report, Results)  # noqa: S101 - results are delivered as they are reported
+        assert isinstance(notice, ChunkResults)  # noqa: S101 - results are delivered as they are reported
         if job.single and not command.retried:
-            self._settled.append((job.sink, Piece(0, 1, report.batch, 0)))
+            self._settled.append((job.sink, Piece(0, 1, notice.batch, 0)))
             return
         start = command.start
         for hole in (*sorted(command.retried), command.stop):
             if start < hole:
-                job.sink.put(Piece(start, hole, report.batch, start - report.task))
+                job.sink.put(Piece(start, hole, notice.batch, start - notice.task))
                 job.source.discard(start, hole)
             start = hole + 1
 
-    def _fail_task(self, command: m.FailTask, report: Report | None) -> None:
+    def _fail_task(self, command: m.FailTask, notice: Notice | None) -> None:
         job = self._jobs.get(command.job)
         if job is not None:
-            error = self._failure(command, job, report)
+            error = self._failure(command, job, notice)
             job.sink.put(Piece(command.task, command.task + 1, Batch.failed(error), 0))
             job.source.discard(command.task, command.task + 1)
 
-    def _failure(self, command: m.FailTask, job: Job, report: Report | None) -> BaseException:
+    def _failure(self, command: m.FailTask, job: Job, notice: Notice | None) -> BaseException:
         if command.cause is m.Cause.TIMEOUT:
             return TaskTimeout(seconds=job.policy.timeout or 0.0, index=command.task)
-        gone = report if isinstance(report, Gone) else None
+        gone = notice if isinstance(notice, Gone) else None
         return WorkerDied(
             pid=gone.pid if gone else None,
             exitcode=gone.exitcode if gone else None,
@@ -586,46 +586,46 @@ class Dispatcher:
             attempts=command.attempts,
         )
 
-    def _retry_task(self, command: m.RetryTask, _report: Report | None) -> None:
+    def _retry_task(self, command: m.RetryTask, _notice: Notice | None) -> None:
         if (job := self._jobs.get(command.job)) and job.tally is not None:
             job.tally.retried[command.task] = job.tally.retried.get(command.task, 0) + 1
 
-    def _finish_job(self, command: m.FinishJob, _report: Report | None) -> None:
+    def _finish_job(self, command: m.FinishJob, _notice: Notice | None) -> None:
         job = self._jobs.pop(command.job, None)
         if job is not None:
             job.sink.finish(None)
 
-    def _break_job(self, command: m.BreakJob, _report: Report | None) -> None:
+    def _break_job(self, command: m.BreakJob, _notice: Notice | None) -> None:
         job = self._jobs.pop(command.job, None)
         if job is not None:
             job.sink.finish(_copy(self._start_error or WorkerStartError("no worker could be started")))
 
-    def _revoke_rest(self, command: m.RevokeRest, _report: Report | None) -> None:
+    def _revoke_rest(self, command: m.RevokeRest, _notice: Notice | None) -> None:
         self.backend.revoke(command.worker)
 
-    def _lift_revoke(self, command: m.LiftRevoke, _report: Report | None) -> None:
+    def _lift_revoke(self, command: m.LiftRevoke, _notice: Notice | None) -> None:
         self.backend.lift(command.worker)
 
-    def _inspect_worker(self, command: m.InspectWorker, _report: Report | None) -> None:
+    def _inspect_worker(self, command: m.InspectWorker, _notice: Notice | None) -> None:
         stamp = self.backend.inspect(command.worker)
         if stamp is not None:
             self._handle(m.Inspected(command.worker, stamp.chunk, stamp.offset, stamp.since))
 
-    def _reserve_worker(self, command: m.ReserveWorker, _report: Report | None) -> None:
+    def _reserve_worker(self, command: m.ReserveWorker, _notice: Notice | None) -> None:
         self._lending = True
         self._reserved.clear()  # of a worker that is gone
         self._reserved.append(command.reserved)
 
-    def _release_worker(self, command: m.ReleaseWorker, _report: Report | None) -> None:
+    def _release_worker(self, command: m.ReleaseWorker, _notice: Notice | None) -> None:
         self._lending = False
         with contextlib.suppress(IndexError):  # it was taken: its task is about to be told
             self._reserved.pop()
             self._handle(m.Released(command.worker))
 
-    def _retire_worker(self, command: m.RetireWorker, _report: Report | None) -> None:
+    def _retire_worker(self, command: m.RetireWorker, _notice: Notice | None) -> None:
         self.backend.retire(command.worker)
 
-    def _kill_worker(self, command: m.KillWorker, _report: Report | None) -> None:
+    def _kill_worker(self, command: m.KillWorker, _notice: Notice | None) -> None:
         self.backend.kill(command.worker)
 
 
@@ -636,7 +636,7 @@ def _copy(error: WorkersUnavailable) -> WorkersUnavailable:
     return copied
 
 
-_ACTIONS: dict[type, Callable[[Dispatcher, Any, Report | None], None]] = {
+_ACTIONS: dict[type, Callable[[Dispatcher, Any, Notice | None], None]] = {
     m.StartWorker: Dispatcher._start_worker,
     m.SendChunk: Dispatcher._send_chunk,
     m.Deliver: Dispatcher._deliver,

@@ -185,8 +185,8 @@ class Gone(NamedTuple):
     stamp: Stamp
 
 
-class Results:
-    """Results of a chunk, from offset ``first`` on; with ``stats`` the worker is through with the chunk.
+class ChunkResults:
+    """Those of a chunk, from offset ``first`` on; with ``stats`` the worker is through with the chunk.
 
     ``failed`` lists (offset, may be retried). ``task``, the number of the first one, the dispatcher fills in.
     """
@@ -223,7 +223,7 @@ class Said(NamedTuple):
     words: Any
 
 
-Report = Ready | NotStarted | Gone | Results | Refused | Said
+Notice = Ready | NotStarted | Gone | ChunkResults | Refused | Said
 
 
 class Backend(Protocol):
@@ -267,13 +267,13 @@ class Backend(Protocol):
     def pids(self) -> list[int]:
         """Process ids of the workers, as far as they have any of their own."""
 
-    def wait(self, timeout: float | None) -> list[Report]:
+    def wait(self, timeout: float | None) -> list[Notice]:
         """Wait until something happens, ``wake`` is called, or the time (seconds) is over."""
 
     def wake(self) -> None:
         """Make ``wait`` return. From any thread, never blocks."""
 
-    def listen(self, worker: int, seconds: float, heard: list[Report], take: Callable[[bool], None]) -> None:
+    def listen(self, worker: int, seconds: float, heard: list[Notice], take: Callable[[bool], None]) -> None:
         """Add what this worker says within that time to what was heard, and call ``take``. From any thread.
 
         ``take`` is told whether there are words of it that may not have been passed on yet.

@@ -33,13 +33,13 @@ from manyhands._engine.functions import ByIdentity
 from manyhands._engine.functions import ship as ship_function
 from manyhands._engine.interface import (
     Batch,
+    ChunkResults,
     Gone,
     Job,
+    Notice,
     NotStarted,
     Ready,
     Refused,
-    Report,
-    Results,
     Said,
     Shipment,
 )
@@ -111,7 +111,7 @@ class Supervisor:
         self._forks = settings.start_method == "fork"
         self._selector = selectors.DefaultSelector()
         self._workers: dict[int, _Worker] = {}
-        self._reports: list[Report] = []
+        self._notices: list[Notice] = []
         self._inherited: OrderedDict[bytes, Callable[..., Any]] = OrderedDict()
         self._launcher: launch.Launcher | None = None
         self._wake_in, self._wake_out = socket.socketpair()
@@ -131,10 +131,10 @@ class Supervisor:
             hello = self._greeting(around)
             ours, theirs = socket.socketpair()
         except NotSendable as error:
-            self._reports.append(NotStarted(worker, _initializer_error(error), fatal=True))
+            self._notices.append(NotStarted(worker, _initializer_error(error), fatal=True))
             return
         except OSError as error:
-            self._reports.append(NotStarted(worker, _start_error(error)))
+            self._notices.append(NotStarted(worker, _start_error(error)))
             return
         forks.close_in_child(ours)
         try:
@@ -147,7 +147,7 @@ class Supervisor:
             forks.keep_in_child(ours)
             ours.close()
             theirs.close()
-            self._reports.append(NotStarted(worker, _start_error(error)))
+            self._notices.append(NotStarted(worker, _start_error(error)))
             return
         record.known.update(dict.fromkeys(self._inherited, 0))
         record.around = around
@@ -329,16 +329,16 @@ class Supervisor:
 
     # --- waiting ----------------------------------------------------------------------------------------------
 
-    def wait(self, timeout: float | None) -> list[Report]:
+    def wait(self, timeout: float | None) -> list[Notice]:
         """One round of the selector, and of what is due by time."""
-        if not self._reports:
+        if not self._notices:
             for key, mask in self._selector.select(self._shorten(timeout)):
                 key.data(mask)
         self._look_at_clock()
-        reports, self._reports = self._reports, []
-        if len(reports) > 1:  # what a task wrote was there before its result was: it is delivered first
-            reports.sort(key=lambda report: type(report) is not Said)
-        return reports
+        notices, self._notices = self._notices, []
+        if len(notices) > 1:  # what a task wrote was there before its result was: it is delivered first
+            notices.sort(key=lambda notice: type(notice) is not Said)
+        return notices
 
     def _shorten(self, timeout: float | None) -> float | None:
         times = [] if timeout is None else [time.monotonic() + timeout]
@@ -392,7 +392,7 @@ class Supervisor:
         try:
             frames, ended = record.channel.arrived()
             for frame in frames:
-                self._hear(worker, record, frame, self._reports)
+                self._hear(worker, record, frame, self._notices)
         except MemoryError:
             _log.error("a result is too large for the memory that is left; its worker is ended")
             return True
@@ -401,7 +401,7 @@ class Supervisor:
                 record.reading.release()
         return ended
 
-    def listen(self, worker: int, seconds: float, heard: list[Report], take: Callable[[bool], None]) -> None:
+    def listen(self, worker: int, seconds: float, heard: list[Notice], take: Callable[[bool], None]) -> None:
         """Read what the worker says within that time in the thread that waits for it, without the loop."""
         record, epoll = self._workers.get(worker), getattr(self._selector, "_selector", None)
         if record is None or epoll is None or record.channel.backlog:
@@ -454,17 +454,17 @@ class Supervisor:
         forks.keep_in_child(record.channel.socket)
         record.channel.close()
         for stream, lines in record.lines.items():
-            self._reports += _said(stream, lines.end())
+            self._notices += _said(stream, lines.end())
         stamp = board.read(record.slot)
         self._board().give_back(record.slot_number)
         if record.ready:
-            self._reports.append(Gone(ended.worker, ended.pid, ended.exitcode, stamp))
+            self._notices.append(Gone(ended.worker, ended.pid, ended.exitcode, stamp))
         elif not record.unfit:
-            self._reports.append(NotStarted(ended.worker, _start_error(ended.error or _died_early(ended))))
+            self._notices.append(NotStarted(ended.worker, _start_error(ended.error or _died_early(ended))))
 
     # --- hearing ----------------------------------------------------------------------------------------------
 
-    def _hear(self, worker: int, record: _Worker, frame: Frame, heard: list[Report]) -> None:
+    def _hear(self, worker: int, record: _Worker, frame: Frame, heard: list[Notice]) -> None:
         kind = frame.message[0]
         if kind == _RESULTS:
             results = _results(worker, frame)
@@ -498,7 +498,7 @@ class Supervisor:
             return
         with contextlib.suppress(BlockingIOError):
             while data := os.read(self._resources[2][stream], 1 << 16):
-                self._reports += _said(stream, self._output_lines[stream].put(data))
+                self._notices += _said(stream, self._output_lines[stream].put(data))
 
     # --- the end ----------------------------------------------------------------------------------------------
 
@@ -524,7 +524,7 @@ class Supervisor:
         self._selector.close()
 
 
-def _said(stream: int, text: str) -> list[Report]:
+def _said(stream: int, text: str) -> list[Notice]:
     return [Said(stream, text)] if text else []
 
 
@@ -539,14 +539,16 @@ def _readable(channel: Channel, seconds: float = 0.0) -> bool:
     return bool(poll.poll(1000 * seconds))
 
 
-def _results(worker: int, frame: Frame) -> Results:
+def _results(worker: int, frame: Frame) -> ChunkResults:
     _, serial, first, count, _, errors, sizes, stats = frame.message
     stats = Stats(*stats) if stats is not None else None
     if not errors:
-        return Results(worker, serial, first, Batch(count, sizes=sizes, buffers=frame.buffers), (), stats)
+        return ChunkResults(worker, serial, first, Batch(count, sizes=sizes, buffers=frame.buffers), (), stats)
     told = [(offset - first, Fault(*_with_packed(fault))) for offset, fault, _ in errors]
     failed = tuple((offset - first, retry) for offset, _, retry in errors)
-    return Results(worker, serial, first, Batch(count, sizes=sizes, buffers=frame.buffers, errors=told), failed, stats)
+    return ChunkResults(
+        worker, serial, first, Batch(count, sizes=sizes, buffers=frame.buffers, errors=told), failed, stats
+    )
 
 
 def _with_packed(told: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from manyhands._core.messages import Chunk
 from manyhands._engine import faults, runner
 from manyhands._engine.functions import ByIdentity
-from manyhands._engine.interface import Batch, Job, Results
+from manyhands._engine.interface import Batch, ChunkResults, Job
 from manyhands._engine.protocol import caller
 from manyhands._engine.tally import Stats
 
@@ -36,7 +36,7 @@ def parcel(job: Job, chunk: Chunk) -> Parcel:
     )
 
 
-def results(worker: int, serial: int, outcome: runner.Outcome, first: int, seconds: float | None) -> Results:
+def results(worker: int, serial: int, outcome: runner.Outcome, first: int, seconds: float | None) -> ChunkResults:
     """What the runner has done since ``first``; all of it, with the time the chunk took, when it has ended."""
     upto = len(outcome.values)
     errors = [(offset, error, retry) for offset, error, retry in outcome.errors if first <= offset < upto]
@@ -45,7 +45,7 @@ def results(worker: int, serial: int, outcome: runner.Outcome, first: int, secon
     stats = None
     if seconds is not None:
         stats = Stats(outcome.busy, seconds, outcome.slowest, outcome.slowest_offset)
-    return Results(worker, serial, first, batch, tuple((o - first, r) for o, _, r in errors), stats)
+    return ChunkResults(worker, serial, first, batch, tuple((o - first, r) for o, _, r in errors), stats)
 
 
 describe = faults.wrap_stop_iteration

@@ -11,7 +11,7 @@ from manyhands._core.messages import Chunk
 from manyhands._engine import board, context, runner
 from manyhands._engine.board import Stamp
 from manyhands._engine.context import WorkerContext
-from manyhands._engine.interface import Gone, Job, NotStarted, Ready, Report
+from manyhands._engine.interface import Gone, Job, Notice, NotStarted, Ready
 from manyhands.backends import local
 from manyhands.errors import InitializerError
 
@@ -25,7 +25,7 @@ class Serial:
         self._initializer, self._initargs = initializer, initargs
         self._context = WorkerContext(owner=self)
         self._queue: deque[tuple[int, Chunk, local.Parcel]] = deque()
-        self._reports: list[Report] = []
+        self._notices: list[Notice] = []
 
     def ship(self, func: Callable[..., Any]) -> Any:
         """The function itself."""
@@ -39,9 +39,9 @@ class Serial:
         except Exception as error:  # noqa: BLE001
             told = InitializerError(f"the initializer failed ({type(error).__name__}: {error}); no task was run.")
             told.__cause__ = error
-            self._reports.append(NotStarted(worker, told, fatal=True))
+            self._notices.append(NotStarted(worker, told, fatal=True))
         else:
-            self._reports.append(Ready(worker, 0))
+            self._notices.append(Ready(worker, 0))
 
     def _inside(self, call: Callable[[], object]) -> None:
         before = context.enter(self._context)
@@ -61,14 +61,14 @@ class Serial:
         """Queue the chunk."""
         self._queue.append((worker, chunk, parcel))
 
-    def wait(self, timeout: float | None) -> list[Report]:
+    def wait(self, timeout: float | None) -> list[Notice]:
         """Run the next chunk; only without one, let time pass."""
-        if self._queue and not self._reports:
+        if self._queue and not self._notices:
             self._run(*self._queue.popleft())
-        elif not self._reports and timeout:
+        elif not self._notices and timeout:
             time.sleep(timeout)
-        reports, self._reports = self._reports, []
-        return reports
+        notices, self._notices = self._notices, []
+        return notices
 
     def _run(self, worker: int, chunk: Chunk, parcel: local.Parcel) -> None:
         outcome = runner.Outcome()
@@ -77,7 +77,7 @@ class Serial:
             self._inside(lambda: self._call(parcel.work, outcome))
         finally:  # an interrupted chunk ends here, too
             seconds = time.monotonic() - began
-            self._reports.append(local.results(worker, chunk.serial, outcome, 0, seconds))
+            self._notices.append(local.results(worker, chunk.serial, outcome, 0, seconds))
             outcome.clear()
 
     def _call(self, work: runner.Work, outcome: runner.Outcome) -> None:
@@ -99,7 +99,7 @@ class Serial:
     def retire(self, worker: int) -> None:
         """Let go of what the worker kept."""
         self._context.close()
-        self._reports.append(Gone(worker, None, None, Stamp(None, None, 0.0)))
+        self._notices.append(Gone(worker, None, None, Stamp(None, None, 0.0)))
 
     def kill(self, worker: int, *, at_once: bool = False) -> None:  # noqa: ARG002
         """One cannot kill oneself and go on; the worker just leaves."""
@@ -115,7 +115,7 @@ class Serial:
     def wake(self) -> None:
         """Nobody sleeps here for long."""
 
-    def listen(self, worker: int, seconds: float, heard: list[Report], take: Callable[[bool], None]) -> None:
+    def listen(self, worker: int, seconds: float, heard: list[Notice], take: Callable[[bool], None]) -> None:
         """It would not be quicker than to be woken."""
 
     def stop_listening(self, worker: int, *, lost: bool) -> None:

@@ -17,7 +17,7 @@ from manyhands._core.messages import Chunk
 from manyhands._engine import board, context, runner
 from manyhands._engine.board import Stamp
 from manyhands._engine.context import WorkerContext
-from manyhands._engine.interface import Gone, Job, NotStarted, Ready, Report, Results
+from manyhands._engine.interface import ChunkResults, Gone, Job, Notice, NotStarted, Ready
 from manyhands.backends import local
 from manyhands.errors import InitializerError, WorkerStartError
 
@@ -57,7 +57,7 @@ class Threads:
         self._initializer, self._initargs = initializer, initargs
         self._name = name or "manyhands-worker"
         self._workers: dict[int, _Worker] = {}
-        self._outbox: queue.SimpleQueue[Report | None] = queue.SimpleQueue()
+        self._outbox: queue.SimpleQueue[Notice | None] = queue.SimpleQueue()
         self._long: dict[int, int] = {}  # chunks of several tasks that are out, with their workers: fetched early
 
     def ship(self, func: Callable[..., Any]) -> Any:
@@ -109,11 +109,11 @@ class Threads:
                 return
             running.ended = ended
             seconds = time.monotonic() - running.began if ended else None
-            report = local.results(worker, running.chunk.serial, running.outcome, running.sent, seconds)
-            running.sent += report.batch.count
+            notice = local.results(worker, running.chunk.serial, running.outcome, running.sent, seconds)
+            running.sent += notice.batch.count
             if ended:
                 running.outcome.clear()
-            self._outbox.put(report)
+            self._outbox.put(notice)
 
     def _end(self, worker: int, record: _Worker) -> None:
         if not record.gone:
@@ -178,31 +178,31 @@ class Threads:
         """None of their own."""
         return []
 
-    def wait(self, timeout: float | None) -> list[Report]:
-        """The next reports; finished results of long chunks are fetched on the way."""
-        reports = self._next(timeout)
-        if not reports and self._flush_long_ones():
-            reports = self._next(0.0)
-        for report in reports:
-            if isinstance(report, Gone):
-                self._workers.pop(report.worker, None)
-                self._long = {serial: worker for serial, worker in self._long.items() if worker != report.worker}
-            elif isinstance(report, Results) and report.stats is not None:
-                self._long.pop(report.serial, None)
-        return reports
+    def wait(self, timeout: float | None) -> list[Notice]:
+        """The next notices; finished results of long chunks are fetched on the way."""
+        notices = self._next(timeout)
+        if not notices and self._flush_long_ones():
+            notices = self._next(0.0)
+        for notice in notices:
+            if isinstance(notice, Gone):
+                self._workers.pop(notice.worker, None)
+                self._long = {serial: worker for serial, worker in self._long.items() if worker != notice.worker}
+            elif isinstance(notice, ChunkResults) and notice.stats is not None:
+                self._long.pop(notice.serial, None)
+        return notices
 
-    def _next(self, timeout: float | None) -> list[Report]:
+    def _next(self, timeout: float | None) -> list[Notice]:
         if self._long:
             timeout = FLUSH_SECONDS if timeout is None else min(timeout, FLUSH_SECONDS)
-        reports: list[Report] = []
+        notices: list[Notice] = []
         try:
-            report = self._outbox.get(timeout=timeout) if timeout != 0 else self._outbox.get_nowait()
+            notice = self._outbox.get(timeout=timeout) if timeout != 0 else self._outbox.get_nowait()
             while True:
-                if report is not None:
-                    reports.append(report)
-                report = self._outbox.get_nowait()
+                if notice is not None:
+                    notices.append(notice)
+                notice = self._outbox.get_nowait()
         except queue.Empty:
-            return reports
+            return notices
 
     def _flush_long_ones(self) -> bool:
         now = time.monotonic()
@@ -220,7 +220,7 @@ class Threads:
         """Make wait return."""
         self._outbox.put(None)
 
-    def listen(self, worker: int, seconds: float, heard: list[Report], take: Callable[[bool], None]) -> None:
+    def listen(self, worker: int, seconds: float, heard: list[Notice], take: Callable[[bool], None]) -> None:
         """It would not be quicker than to be woken."""
 
     def stop_listening(self, worker: int, *, lost: bool) -> None:
