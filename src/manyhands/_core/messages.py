@@ -126,7 +126,10 @@ class Inspected(NamedTuple):
 
 
 class Released(NamedTuple):
-    """The reservation is over. Not told if somebody is using it just then: JobAdded will say so."""
+    """The reservation is over: nobody holds it, and all that was sent with it has been told.
+
+    Told once: when it is asked for, or used up; while somebody is using it, when that has come back.
+    """
 
     worker: int
 
@@ -261,7 +264,7 @@ class ReserveWorker(NamedTuple):
 
 
 class ReleaseWorker(NamedTuple):
-    """Let nobody do that any more."""
+    """Let nobody do that any more, and say when it is so (Released)."""
 
     worker: int
 

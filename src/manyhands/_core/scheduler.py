@@ -17,7 +17,8 @@ behind that one, and its slice, cannot have begun, and can run elsewhere.
 
 When a single task has ended and nothing else is open, its worker is *reserved*: single tasks that follow, one
 after the other, may be sent to it without asking, and the scheduler be told later (JobAdded.sent). That is what
-makes one call after the other quick. As soon as there is anything else to do, the reservation is taken back.
+makes one call after the other quick. As soon as there is anything else to do, the reservation is asked back; until
+it is given back nothing else is sent to that worker, so that nothing can run there that is not known here.
 """
 
 from __future__ import annotations
@@ -153,6 +154,8 @@ class Scheduler:
         self._single = Chunker()  # what jobs of one task have in common: how long such a task takes
         self._open = 0  # tasks that have not ended, over all jobs
         self._reserved: int | None = None  # the worker
+        self._releasing = False  # that reservation was asked back
+        self._release_by: float | None = None  # and if nothing is heard of it by then, it is lost
         self._next_worker = 0
         self._next_chunk = 1
         self._failed_starts = 0
@@ -200,6 +203,8 @@ class Scheduler:
         times = [self._delayed[0][0]] if self._delayed else []
         if self._start_again_at is not None:
             times.append(self._start_again_at)
+        if self._release_by is not None:
+            times.append(self._release_by)
         for worker in self._workers.values():
             times.extend(self._deadlines(worker))
         return min(times, default=None)
@@ -208,8 +213,7 @@ class Scheduler:
         for time in (worker.inspect_at, worker.timeout_at, worker.steal_at, worker.kill_at):
             if time is not None:
                 yield time
-        unused = worker.reserved and not worker.chunks and worker.kill_at is None
-        if (unused or self._may_leave(worker)) and self.limits.idle_seconds is not None:
+        if (self._is_unused(worker) or self._may_leave(worker)) and self.limits.idle_seconds is not None:
             yield worker.idle_since + self.limits.idle_seconds
 
     # --- events -----------------------------------------------------------------------------------------------
@@ -224,28 +228,22 @@ class Scheduler:
         single = event.closed and event.stop == 1
         chunker = self._single if single else Chunker(event.policy.chunksize)
         job = self._jobs[event.job] = _Job(event.policy, chunker)
-        if event.sent is not None and self._was_sent(event.job, job, event.sent):
-            return ()
+        was_sent = event.sent is not None and self._was_sent(event.job, job, event.sent)
         if self.broken:
             return self._break_all()
-        return self._add_tasks(event.job, job, event.stop, closed=event.closed, is_new=True)
+        return () if was_sent else self._add_tasks(event.job, job, event.stop, closed=event.closed, is_new=True)
 
     def _was_sent(self, number: int, job: _Job, sent: Reserved) -> bool:
         """Take in that this job's one task is with a worker; False if that one is no more, and never had it."""
         worker = self._workers.get(sent.worker)
-        if worker is None or not worker.reserved:
+        if worker is None:
             return False
         self._open += 1
         job.known = job.issued = 1
         job.closed = True
         worker.chunks.append(Chunk(sent.chunk, number, 0, 1, 0))
         worker.given += 1
-        if worker.kill_at is not None:  # it was asked for
-            self._end_reservation(worker)
         return True
-
-    def _end_reservation(self, worker: _Worker) -> None:
-        self._reserved, worker.reserved, worker.kill_at = None, False, None
 
     def _tasks_added(self, event: TasksAdded, _now: float) -> Iterable[Command]:
         job = self._jobs.get(event.job)
@@ -290,6 +288,8 @@ class Scheduler:
         if worker is None:
             return
         if worker.reserved:
+            if not self._releasing:
+                yield ReleaseWorker(event.worker)
             self._end_reservation(worker)
         if worker.state is _State.STARTING:
             yield from self._start_failed(StartFailed(event.worker), now)
@@ -389,13 +389,26 @@ class Scheduler:
             first, self._next_chunk = self._next_chunk, self._next_chunk + RESERVED_CHUNKS
             yield ReserveWorker(Reserved(number, first, self._next_chunk))
 
-    def _release(self, number: int, worker: _Worker, now: float) -> Iterator[Command]:
-        if worker.chunks:  # in use, and no more after that
-            self._end_reservation(worker)
-            yield ReleaseWorker(number)
-        elif worker.kill_at is None:
-            worker.kill_at = now + RELEASE_SECONDS
-            yield ReleaseWorker(number)
+    def _release(self, number: int) -> Iterator[Command]:
+        self._releasing = True
+        yield ReleaseWorker(number)
+
+    def _end_reservation(self, worker: _Worker) -> None:
+        worker.reserved = False
+        self._reserved, self._releasing, self._release_by = None, False, None
+
+    def _mind_reservation(self, number: int, now: float) -> Iterator[Command]:
+        """Ask it back if there is anything else to do; wait for it as long as it is not known to be in use."""
+        worker = self._workers[number]
+        if not self._releasing and (self._closing or worker.held or self._open > len(worker.chunks)):
+            yield from self._release(number)
+        if worker.chunks:
+            self._release_by = None
+        elif self._releasing and self._release_by is None and worker.state is _State.READY:
+            self._release_by = now + RELEASE_SECONDS
+
+    def _is_unused(self, worker: _Worker) -> bool:
+        return worker.reserved and not worker.chunks and not self._releasing
 
     def _released(self, event: Released, _now: float) -> Iterable[Command]:
         worker = self._workers.get(event.worker)
@@ -496,13 +509,16 @@ class Scheduler:
                 self._put_back(number, _Span(task, task + 1))
         if self._start_again_at is not None and self._start_again_at <= now:
             self._start_again_at = None
+        if self._reserved is not None and self._release_by is not None and self._release_by <= now:
+            self._release_by = None
+            yield from self._kill(self._reserved, self._workers[self._reserved])
         for number, worker in self._workers.items():
             yield from self._tick_worker(number, worker, now)
 
     def _tick_worker(self, number: int, worker: _Worker, now: float) -> Iterator[Command]:
         if worker.kill_at is not None and worker.kill_at <= now:
             worker.kill_at = None
-            if worker.state is _State.LEAVING or worker.reserved:
+            if worker.state is _State.LEAVING:
                 yield from self._kill(number, worker)
             elif worker.chunks:
                 worker.stop_cancelled = True
@@ -520,8 +536,8 @@ class Scheduler:
         idle = self.limits.idle_seconds
         if idle is not None and self._may_leave(worker) and worker.idle_since + idle <= now:
             yield from self._retire(number, worker, now)
-        elif idle is not None and worker.reserved and not worker.chunks and worker.idle_since + idle <= now:
-            yield from self._release(number, worker, now)  # and at the next look it leaves
+        elif idle is not None and self._is_unused(worker) and worker.idle_since + idle <= now:
+            yield from self._release(number)  # and at the next look it leaves
 
     def _shutdown_asked(self, _event: ShutdownAsked, _now: float) -> Iterator[Command]:
         self._closing = True
@@ -616,9 +632,7 @@ class Scheduler:
     def _after(self, now: float) -> Iterator[Command]:
         """What any event may have made possible: send, start, steal, let go."""
         if self._reserved is not None:
-            worker = self._workers[self._reserved]
-            if self._closing or self._open > len(worker.chunks):
-                yield from self._release(self._reserved, worker, now)
+            yield from self._mind_reservation(self._reserved, now)
         if self._ready:
             yield from self._send(now)
         if self.limits.tasks_per_worker is not None or self._closing:
@@ -699,8 +713,6 @@ class Scheduler:
 
     def _hold(self, number: int, worker: _Worker, now: float) -> Iterator[Command]:
         if worker.chunks and not worker.held:
-            if worker.reserved:
-                yield from self._release(number, worker, now)
             worker.held, worker.inspect_at = True, now + HOLD_SECONDS
             yield RevokeRest(number)
 

@@ -80,7 +80,8 @@ class Dispatcher:
         self._numbers = count()
         self._started: set[int] = set()  # workers that were begun and have not ended
         self._start_error: WorkersUnavailable | None = None
-        self._lending = False  # there is a reservation, and it may be used again
+        self._lent: m.Reserved | None = None  # the reservation there is, as it was made
+        self._wanted_back = False  # and it is not to be used again
         self._reserved: deque[m.Reserved] = deque()  # at most one: whoever takes it may send past the loop
         self._sent: tuple[m.Reserved, Job] | None = None  # what was sent so, and has not come back
         self._untold: deque[Callable[[], object]] = deque()  # its admission: to be told first, should that matter
@@ -114,6 +115,8 @@ class Dispatcher:
 
         A signal handler may raise anywhere in here. The loop is told first, so that it watches over the task; if
         the sending is torn then, worker and task are given up. A reservation that is lost is the scheduler's care.
+
+        The loop need not be woken: the worker's answer does that, or its end. Unless it had ended before.
         """
         if getattr(_here, "sending", False):
             return False  # this is a signal handler in the midst of that
@@ -129,7 +132,10 @@ class Dispatcher:
             job.begun = job.sink.started()
             parcel = job.ready if job.ready is not None else self.backend.pack(job, command.chunk)
             self.backend.send(reserved.worker, job, command.chunk, parcel)
-        except NotSendable as error:
+            lent = self._lent
+            if self._wanted_back or lent is None or lent.worker != reserved.worker:
+                self._request(self._tell)
+        except NotSendable as error:  # the function cannot be sent in any form; nothing was
             self._request(partial(self._fail_to_send, command, error))
         except BaseException:
             self._request(partial(self._abort, command))
@@ -276,10 +282,16 @@ class Dispatcher:
 
     def _obey(self) -> None:
         """What was requested until now, and before it what is not told yet."""
-        for requests in (self._untold, self._requests):
-            with contextlib.suppress(IndexError):
-                for _ in range(len(requests)):  # not what comes meanwhile: that might never end
-                    requests.popleft()()
+        there = len(self._requests)  # not what comes meanwhile: that might never end
+        self._tell()
+        with contextlib.suppress(IndexError):
+            for _ in range(there):
+                self._requests.popleft()()
+
+    def _tell(self) -> None:
+        """Have the scheduler know what was sent past it."""
+        with contextlib.suppress(IndexError):
+            self._untold.popleft()()
 
     def _admit(self, job: Job, stop: int, *, closed: bool, sent: m.Reserved | None = None) -> None:
         if self._dropping or self._ended.is_set():  # it was too late, just
@@ -292,11 +304,12 @@ class Dispatcher:
     def _fail_to_send(self, command: m.SendChunk, error: Exception) -> None:
         self._give_up(command.chunk.job, error)
         self._hand_back(command)
-        self._renew(command.chunk.serial)
+        self._came_back(command.chunk.serial)
 
     def _abort(self, command: m.SendChunk) -> None:
         self._cancel(command.chunk.job)
-        self.backend.kill(command.worker, at_once=True)
+        if self._scheduler.chunk(command.worker, command.chunk.serial) is not None:  # if not, it was sent, and is back
+            self.backend.kill(command.worker, at_once=True)
 
     def _cancel(self, number: int, grace: float | None = None) -> None:
         if self._jobs.pop(number, None) is not None:
@@ -362,6 +375,7 @@ class Dispatcher:
         deadline = self._scheduler.next_deadline()
         self._take_all(self._wait(deadline))
         if deadline is not None and deadline <= time.monotonic():
+            self._tell()
             self._handle(m.Tick(used=self._used))
             self._used = False
         self._asleep = not self.backend.threaded
@@ -416,14 +430,14 @@ class Dispatcher:
             self._obey()
             self._take_results(notice)
             if notice.stats is not None:
-                self._renew(notice.serial)
+                self._came_back(notice.serial)
         else:
             self._obey()  # what was sent past us comes before what its worker says
-            if isinstance(notice, Refused):
-                if notice.where is not None:
-                    send_by_value(notice.where)
-                self._renew(notice.serial)
+            if isinstance(notice, Refused) and notice.where is not None:
+                send_by_value(notice.where)
             self._handle(self._event(notice), notice)
+            if isinstance(notice, Refused):
+                self._came_back(notice.serial)
 
     def _settle_at_once(self, notice: ChunkResults) -> bool:
         """The result of what was sent past the loop goes to whoever waits for it.
@@ -433,7 +447,7 @@ class Dispatcher:
         sent = self._sent
         if sent is None or sent[0].chunk != notice.serial or notice.failed or not notice.batch.count:
             return False
-        if notice.stats is None or not self._untold:
+        if notice.stats is None or not self._untold or not self._goes_on(notice.serial):
             return False
         sent[1].sink.put(Piece(0, 1, notice.batch, 0))
         try:
@@ -441,21 +455,25 @@ class Dispatcher:
         except IndexError:
             return False  # it has just been told: then so must be this; to be put a second time does no harm
         self._used = True
-        self._renew(notice.serial)
+        self._came_back(notice.serial)
         return True
 
-    def _renew(self, serial: int) -> None:
-        """What was sent with the reservation has come back: the next may go."""
-        sent = self._sent
-        if sent is None or sent[0].chunk != serial:
+    def _goes_on(self, serial: int) -> bool:
+        """When what was sent with the reservation as this chunk has come back, the next may go."""
+        lent = self._lent
+        return lent is not None and lent.chunk <= serial < lent.last - 1 and not self._wanted_back
+
+    def _came_back(self, serial: int) -> None:
+        """If it was sent with the reservation: the next may go, or it is over, and all that was sent is told."""
+        lent = self._lent
+        if lent is None or not lent.chunk <= serial < lent.last:
             return
         self._sent = None
-        worker, _, last = sent[0]
-        if self._lending and serial + 1 < last:
-            self._reserved.append(m.Reserved(worker, serial + 1, last))
-        elif self._lending:
-            self._lending = False
-            self._request(lambda: self._handle(m.Released(worker)))
+        if self._goes_on(serial):
+            self._reserved.append(lent._replace(chunk=serial + 1))
+        else:
+            self._lent = None
+            self._handle(m.Released(lent.worker))
 
     def _take_results(self, notice: ChunkResults) -> None:
         chunk = self._scheduler.chunk(notice.worker, notice.serial)
@@ -612,15 +630,18 @@ class Dispatcher:
             self._handle(m.Inspected(command.worker, stamp.chunk, stamp.offset, stamp.since))
 
     def _reserve_worker(self, command: m.ReserveWorker, _notice: Notice | None) -> None:
-        self._lending = True
-        self._reserved.clear()  # of a worker that is gone
+        self._lent, self._wanted_back = command.reserved, False
         self._reserved.append(command.reserved)
 
     def _release_worker(self, command: m.ReleaseWorker, _notice: Notice | None) -> None:
-        self._lending = False
-        with contextlib.suppress(IndexError):  # it was taken: its task is about to be told
+        self._wanted_back = True
+        try:
             self._reserved.pop()
-            self._handle(m.Released(command.worker))
+        except IndexError:
+            return  # somebody uses it
+        self._lent = None
+        self._tell()
+        self._handle(m.Released(command.worker))
 
     def _retire_worker(self, command: m.RetireWorker, _notice: Notice | None) -> None:
         self.backend.retire(command.worker)
