@@ -22,6 +22,7 @@ from manyhands._core.scheduler import (
     HOLD_SECONDS,
     ISOLATE_STRIKES,
     LEAVE_SECONDS,
+    RELEASE_SECONDS,
     START_TRIES,
     STEAL_SECONDS,
     Limits,
@@ -136,6 +137,24 @@ class Play:
         """A chunk has run to its end."""
         return self.tell(m.ResultsArrived(worker, chunk.serial, chunk.stop, failed, ended=True, seconds=seconds))
 
+    def reserved(self) -> m.Reserved:
+        """A first single task has run, on the worker that is reserved by that."""
+        ((chunk,), *_) = [self.start(command.worker) for command in self.job(1)]
+        return only(self.end(0, chunk), m.ReserveWorker)[0].reserved
+
+    def sent(self, reserved: m.Reserved, **policy: Any) -> list[m.Command]:
+        """A single task was sent with a reservation."""
+        return self.tell(m.JobAdded(next(self._jobs), m.Policy(**policy), 1, True, reserved))
+
+    def came_back(self, reserved: m.Reserved, **results: Any) -> list[m.Command]:
+        """And has run."""
+        return self.tell(m.ResultsArrived(reserved.worker, reserved.chunk, 1, ended=True, **results))
+
+    def give_back(self, worker: int, commands: list[m.Command]) -> list[m.Command]:
+        """The reservation was asked for, and nobody has it."""
+        assert m.ReleaseWorker(worker) in commands
+        return self.tell(m.Released(worker))
+
     def later(self, seconds: float) -> list[m.Command]:
         self.now += seconds
         return self.tell(m.Tick())
@@ -226,11 +245,12 @@ class TestJobs:
             m.ResultsArrived(7, 1, 3, ended=True),
             m.ChunkRefused(7, 1),
             m.Inspected(7, 1, 0, 0.0),
+            m.Released(7),
             m.Tick(),
         ):
             assert play.tell(event) == []
         assert play.scheduler.chunk(7, 1) is None
-        assert play.scheduler.lookahead(7) == 0
+        assert play.scheduler.lookahead(7) == Chunker().lookahead(1)
         assert play.scheduler.next_deadline() is None
 
 
@@ -280,6 +300,7 @@ class TestWorkers:
         (chunk,) = play.start(0)
         play.end(0, chunk)
         assert play.later(59.0) == []
+        play.give_back(0, play.until_deadline())
         assert play.until_deadline() == [m.RetireWorker(0)]
         assert play.now == pytest.approx(60.0)
 
@@ -288,6 +309,7 @@ class TestWorkers:
         play.job(1)
         (chunk,) = play.start(0)
         play.end(0, chunk)
+        play.give_back(0, play.later(0.0))
         assert play.later(0.0) == [m.RetireWorker(0)]
         assert play.later(LEAVE_SECONDS) == [m.KillWorker(0)]
 
@@ -296,7 +318,8 @@ class TestWorkers:
         play.job(1)
         (chunk,) = play.start(0)
         play.end(0, chunk)
-        play.later(0.0)
+        play.give_back(0, play.later(0.0))
+        assert play.later(0.0) == [m.RetireWorker(0)]
         assert play.job(1) == [m.StartWorker(1)]
         assert play.tell(m.WorkerDied(0)) == []
         assert len(play.start(1)) == 1
@@ -500,7 +523,8 @@ class TestRetries:
         for _ in range(2):
             assert m.RetryTask(0, 0) in play.end(0, chunk, failed=((0, True),))
             (chunk,) = [c.chunk for c in sent(play.later(0.0))]
-        assert play.end(0, chunk, failed=((0, True),)) == [m.Deliver(0, 0, 1, frozenset()), m.FinishJob(0)]
+        done = [m.Deliver(0, 0, 1, frozenset()), m.FinishJob(0)]
+        assert play.end(0, chunk, failed=((0, True),))[:-1] == done  # and then the worker is reserved
 
     def test_the_pause_before_a_retry_is_kept(self) -> None:
         play = Play()
@@ -715,6 +739,233 @@ class TestTakingBack:
         play.job(100, chunksize=4)
         play.start(0, 1)
         assert play.scheduler.next_deadline() is None
+
+
+def following(reserved: m.Reserved) -> m.Reserved:
+    """With what the next single task is sent."""
+    return reserved._replace(chunk=reserved.chunk + 1)
+
+
+class TestReservations:
+    def test_the_worker_of_a_single_task_is_reserved_when_nothing_else_is_open(self) -> None:
+        play = Play()
+        play.job(1)
+        (chunk,) = play.start(0)
+        *_, command = play.end(0, chunk)
+        assert isinstance(command, m.ReserveWorker)
+        worker, first, last = command.reserved
+        assert worker == 0
+        assert chunk.serial < first < last
+
+    def test_no_worker_is_reserved_after_other_jobs(self) -> None:
+        play = Play()
+        play.job(2, chunksize=2)
+        (chunk,) = play.start(0)
+        assert not only(play.end(0, chunk), m.ReserveWorker)
+
+    def test_no_worker_is_reserved_while_anything_is_open(self) -> None:
+        play = Play()
+        play.job(1)
+        play.job(1)
+        first, second = play.start(0)
+        assert not only(play.end(0, first), m.ReserveWorker)
+        assert only(play.end(0, second), m.ReserveWorker)
+
+    def test_no_worker_is_reserved_during_shutdown(self) -> None:
+        play = Play()
+        play.job(1)
+        (chunk,) = play.start(0)
+        play.tell(m.ShutdownAsked())
+        assert not only(play.end(0, chunk), m.ReserveWorker)
+
+    def test_no_worker_is_reserved_whose_tasks_are_counted(self) -> None:
+        play = Play(tasks_per_worker=100)
+        play.job(1)
+        (chunk,) = play.start(0)
+        assert not only(play.end(0, chunk), m.ReserveWorker)
+
+    def test_no_worker_is_reserved_after_a_cancelled_call(self) -> None:
+        play = Play()
+        play.job(1)
+        (chunk,) = play.start(0)
+        play.tell(m.JobCancelled(0))
+        assert play.end(0, chunk) == [m.LiftRevoke(0)]
+
+    def test_what_is_sent_with_it_is_known_and_finished_as_any_other(self) -> None:
+        play = Play()
+        reserved = play.reserved()
+        for job in range(1, 50):
+            assert play.sent(reserved) == []
+            chunk = play.scheduler.chunk(0, reserved.chunk)
+            assert (chunk.job, chunk.start, chunk.stop) == (job, 0, 1)
+            assert play.came_back(reserved) == [m.Deliver(job, 0, 1, frozenset()), m.FinishJob(job)]
+            reserved = following(reserved)
+        assert play.scheduler.idle
+
+    def test_it_is_asked_back_when_other_work_comes_and_that_waits_for_it(self) -> None:
+        play = Play()
+        play.reserved()
+        assert play.job(3) == [m.ReleaseWorker(0)]
+        assert ranges(play.tell(m.Released(0))) == [(0, 1), (1, 2)]
+
+    def test_other_work_waits_until_what_was_sent_is_back(self) -> None:
+        play = Play()
+        reserved = play.reserved()
+        play.sent(reserved)
+        assert play.job(1) == [m.ReleaseWorker(0)]
+        assert not sent(play.came_back(reserved))
+        assert [c.chunk.job for c in sent(play.tell(m.Released(0)))] == [2]
+
+    def test_a_task_that_was_on_its_way_when_it_was_asked_back_is_as_good_as_any(self) -> None:
+        play = Play()
+        reserved = play.reserved()
+        assert play.job(1) == [m.ReleaseWorker(0)]
+        assert play.sent(reserved) == []
+        assert play.later(RELEASE_SECONDS * 2) == []
+        assert m.Deliver(2, 0, 1, frozenset()) in play.came_back(reserved)
+        assert [c.chunk.job for c in sent(play.tell(m.Released(0)))] == [1]
+
+    def test_other_workers_take_other_work_at_once(self) -> None:
+        play = Play(2)
+        play.job(2, chunksize=1)
+        for chunk in play.start(0, 1):
+            play.end(0, chunk)
+        (command,) = sent(play.job(1))
+        (reserve,) = only(play.end(0, command.chunk), m.ReserveWorker)
+        play.sent(reserve.reserved)
+        commands = play.job(1)
+        assert commands[0] == m.ReleaseWorker(0)
+        assert [c.worker for c in sent(commands)] == [1]
+
+    def test_it_is_asked_back_for_a_retry(self) -> None:
+        play = Play()
+        reserved = play.reserved()
+        play.sent(reserved, attempts=2)
+        assert m.ReleaseWorker(0) in play.came_back(reserved, failed=((0, True),))
+        play.tell(m.Released(0))
+        assert ranges(play.later(0.0)) == [(0, 1)]
+
+    def test_it_is_asked_back_only_once(self) -> None:
+        play = Play()
+        play.reserved()
+        assert play.job(1) == [m.ReleaseWorker(0)]
+        assert play.job(1) == []
+        assert play.tell(m.ShutdownAsked()) == []
+
+    def test_when_it_is_used_up_the_next_single_task_makes_another(self) -> None:
+        play = Play()
+        play.reserved()
+        assert play.tell(m.Released(0)) == []
+        (command,) = sent(play.job(1))
+        assert only(play.end(0, command.chunk), m.ReserveWorker)
+
+    def test_it_is_asked_back_at_shutdown_and_then_the_worker_leaves(self) -> None:
+        play = Play()
+        play.reserved()
+        assert play.give_back(0, play.tell(m.ShutdownAsked())) == [m.RetireWorker(0)]
+
+    def test_it_is_asked_back_at_shutdown_and_what_was_sent_is_done_first(self) -> None:
+        play = Play()
+        reserved = play.reserved()
+        play.sent(reserved)
+        assert play.tell(m.ShutdownAsked()) == [m.ReleaseWorker(0)]
+        assert play.came_back(reserved) == [m.Deliver(1, 0, 1, frozenset()), m.FinishJob(1)]
+        assert play.tell(m.Released(0)) == [m.RetireWorker(0)]
+
+    def test_a_reserved_worker_in_use_does_not_count_as_idle(self) -> None:
+        play = Play(idle_seconds=60.0)
+        play.sent(play.reserved())
+        assert play.scheduler.next_deadline() is None
+        assert play.later(100.0) == []
+
+    @pytest.mark.parametrize("job_waits", [True, False])
+    def test_one_that_is_lost_costs_the_worker_and_the_work_goes_on_elsewhere(self, job_waits: bool) -> None:
+        play = Play()
+        play.reserved()
+        assert (play.job(1) if job_waits else play.tell(m.ShutdownAsked())) == [m.ReleaseWorker(0)]
+        commands = play.until_deadline()
+        assert play.now == pytest.approx(RELEASE_SECONDS)
+        assert commands[0] == m.KillWorker(0)
+        assert play.scheduler.next_deadline() is None
+        assert commands[1:] == ([m.StartWorker(1)] if job_waits else [])
+        assert play.tell(m.WorkerDied(0)) == []
+        assert len(play.start(1)) == job_waits
+
+    def test_one_that_is_lost_after_some_use_costs_the_worker_too(self) -> None:
+        play = Play()
+        reserved = play.reserved()
+        play.sent(reserved)
+        play.job(1)
+        play.later(5.0)
+        play.came_back(reserved)
+        assert play.until_deadline()[0] == m.KillWorker(0)
+        assert play.now == pytest.approx(5.0 + RELEASE_SECONDS)
+
+    def test_one_that_is_used_after_the_worker_was_given_up_loses_no_task(self) -> None:
+        play = Play()
+        reserved = play.reserved()
+        play.job(1)
+        play.later(RELEASE_SECONDS)
+        assert play.sent(reserved) == []
+        assert play.tell(m.WorkerDied(0)) == []
+        assert [chunk.job for chunk in play.start(1)] == [1, 2]
+
+    def test_when_the_worker_dies_nobody_is_to_use_it_any_more(self) -> None:
+        play = Play()
+        play.reserved()
+        assert play.tell(m.WorkerDied(0)) == [m.ReleaseWorker(0)]
+        assert play.tell(m.Released(0)) == []
+        assert play.job(1) == [m.StartWorker(1)]
+
+    def test_a_task_sent_to_a_worker_that_was_gone_runs_elsewhere(self) -> None:
+        play = Play()
+        reserved = play.reserved()
+        play.tell(m.WorkerDied(0))
+        assert play.sent(reserved) == [m.StartWorker(1)]
+        assert [chunk.job for chunk in play.start(1)] == [1]
+
+    def test_a_death_is_charged_to_the_task_that_was_sent_with_it(self) -> None:
+        play = Play()
+        reserved = play.reserved()
+        play.sent(reserved)
+        commands = play.tell(m.WorkerDied(0, reserved.chunk, 0))
+        assert commands == [m.ReleaseWorker(0), m.FailTask(1, 0, m.Cause.DIED, 1), m.FinishJob(1)]
+
+    def test_a_task_that_had_not_begun_when_the_worker_died_runs_elsewhere(self) -> None:
+        play = Play()
+        play.sent(play.reserved())
+        assert play.tell(m.WorkerDied(0)) == [m.ReleaseWorker(0), m.StartWorker(1)]
+        assert [chunk.job for chunk in play.start(1)] == [1]
+
+    def test_one_that_was_sent_with_it_can_be_cancelled(self) -> None:
+        play = Play()
+        reserved = play.reserved()
+        play.sent(reserved)
+        commands = play.tell(m.JobCancelled(1, 0.0))
+        assert sorted(commands) == sorted([m.RevokeRest(0), m.ReleaseWorker(0)])
+        assert m.InspectWorker(0) in play.until_deadline()
+        assert m.KillWorker(0) in play.tell(m.Inspected(0, reserved.chunk, 0, 0.0))
+
+    def test_after_a_cancelled_one_the_worker_is_as_good_as_any(self) -> None:
+        play = Play()
+        reserved = play.reserved()
+        play.sent(reserved)
+        play.give_back(0, play.tell(m.JobCancelled(1)) + play.came_back(reserved))
+        assert [c.worker for c in sent(play.job(1))] == [0]
+
+    def test_a_fatal_failure_breaks_those_too_that_were_sent_with_it(self) -> None:
+        play = Play(2)
+        reserved = play.reserved()
+        play.job(2, chunksize=1)
+        play.tell(m.StartFailed(1, fatal=True))
+        assert play.sent(reserved) == [m.BreakJob(2)]
+
+    def test_a_refused_one_travels_by_itself(self) -> None:
+        play = Play()
+        reserved = play.reserved()
+        play.sent(reserved)
+        (command,) = sent(play.give_back(0, play.tell(m.ChunkRefused(0, reserved.chunk))))
+        assert (command.chunk.job, command.chunk.isolated) == (1, True)
 
 
 class TestRefusals:

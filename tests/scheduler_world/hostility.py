@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TypeVar
 
 from manyhands._core import messages as m
 from manyhands._core.scheduler import Limits
+from scheduler_world.lending import Errand
 from scheduler_world.records import Nature, Stage, Worker
 from scheduler_world.world import World
 
@@ -15,7 +17,9 @@ Choose = Callable[[int], int]
 
 _NATURES = list(Nature)
 _ACTIONS: list[Callable[[History], None]] = []
+_CALLS: list[Callable[[History], None]] = []  # of these: what callers with single tasks do
 MOST_JOBS = 6
+MOST_CALLS = 40
 
 
 class History:
@@ -23,15 +27,26 @@ class History:
 
     def __init__(self, choose: Choose) -> None:
         self.choose = choose
+        self.of_calls = of_calls = choose(2)  # one after the other, for the most part
         limits = Limits(1 + choose(3), self.one_of([None, None, 1, 3]), self.one_of([None, 5.0]))
+        limits = replace(limits, tasks_per_worker=None) if of_calls else limits
         self.world = World(limits, choose)
         weights = [self.one_of([0, 1, 3, 10]) for _ in _ACTIONS]
+        self.world.meanwhile = self._callers_come
         self._actions = [a for a, weight in zip(_ACTIONS, weights, strict=True) for _ in range(weight)] or _ACTIONS
-        new_job(self)
+        self._actions += (_CALLS * 5 + [all_goes_well_for_a_while] * 10) * of_calls
+        self.jobs = MOST_JOBS
+        self.calls = MOST_CALLS
+        if not of_calls:
+            new_job(self)
 
     def go_on(self) -> None:
         """The next thing happens."""
         self.one_of(self._actions)(self)
+
+    def _callers_come(self) -> None:
+        if self.choose(8) == 7:
+            self.one_of([a_ticket_is_taken, a_caller_goes_on])(self)
 
     def one_of(self, things: Iterable[T]) -> T:
         """Any of them."""
@@ -55,6 +70,20 @@ class History:
         count = self.one_of([0, 1, 2, 3, 10, 60])
         return [self.one_of(kinds) if odd == 2 or self.choose(8) == 7 else Nature.GOOD for _ in range(count)]
 
+    def nature(self) -> Nature:
+        """Of one task; most are good."""
+        return self.one_of([Nature.GOOD, Nature.GOOD, self.one_of(_NATURES)])
+
+    def errand(self, *, noted: bool) -> Errand | None:
+        """Any caller that has a ticket, and has noted what it sends, or has not."""
+        found = [errand for errand in self.world.lending.errands if (errand.number is not None) == noted]
+        return self.one_of(found) if found else None
+
+    def may_call(self) -> bool:
+        """There are not too many calls yet; this is one more."""
+        self.calls -= 1
+        return self.calls >= 0 and not self.world.closing
+
     def policy(self) -> m.Policy:
         """Any."""
         return m.Policy(
@@ -70,6 +99,11 @@ class History:
 def _action(function: Callable[[History], None]) -> Callable[[History], None]:
     _ACTIONS.append(function)
     return function
+
+
+def _call(function: Callable[[History], None]) -> Callable[[History], None]:
+    _CALLS.append(function)
+    return _action(function)
 
 
 @_action
@@ -163,7 +197,7 @@ def time_passes_unnoticed(history: History) -> None:
 
 @_action
 def a_tick_comes_early(history: History) -> None:
-    history.world.tell(m.Tick())
+    history.world.tick()
 
 
 @_action
@@ -173,10 +207,61 @@ def a_deadline_comes(history: History) -> None:
 
 @_action
 def new_job(history: History) -> None:
-    if len(history.world.state.jobs) < MOST_JOBS and not history.world.closing:
+    history.jobs -= 1
+    if history.jobs >= 0 and not history.world.closing:
         history.world.add_job(
-            history.policy(), history.natures() if history.choose(4) else [], closed=bool(history.choose(2))
+            history.policy(),
+            history.natures() if history.choose(4) else [],
+            closed=bool(history.of_calls or history.choose(2)),
         )
+
+
+@_call
+def a_call(history: History) -> None:
+    if history.may_call():
+        history.world.call(history.policy(), history.nature())
+
+
+@_call
+def one_call_after_the_other(history: History) -> None:
+    for _ in range(history.choose(8)):
+        if history.may_call():
+            history.world.call(m.Policy(), Nature.GOOD)
+        for _ in range(history.choose(40)):
+            history.world.progress()
+
+
+@_call
+def a_ticket_is_taken(history: History) -> None:
+    if history.may_call():
+        history.world.lending.take(replace(history.policy(), timeout=None), Nature.GOOD)
+
+
+@_call
+def a_caller_goes_on(history: History) -> None:
+    if history.world.lending.errands:
+        history.world.lending.go_on(history.one_of(history.world.lending.errands))
+
+
+@_call
+def a_ticket_is_lost(history: History) -> None:
+    errand = history.errand(noted=False)
+    if errand is not None and history.choose(3) == 2:
+        history.world.lending.lose(errand)
+
+
+@_call
+def a_call_cannot_be_sent(history: History) -> None:
+    errand = history.errand(noted=True)
+    if errand is not None:
+        history.world.fail_to_send(errand)
+
+
+@_call
+def the_sending_of_a_call_is_torn(history: History) -> None:
+    errand = history.errand(noted=True)
+    if errand is not None:
+        history.world.tear(errand)
 
 
 @_action

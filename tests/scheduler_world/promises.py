@@ -18,6 +18,8 @@ class Promises:
     def __init__(self, state: State) -> None:
         self._state = state
         self._strikes: Counter[tuple[int, int]] = Counter()  # deaths without a task to charge, by (job, task)
+        self._reserved: set[int] = set()  # workers that somebody may be sending to
+        self._last_chunk = 0
         self._checks = {
             m.StartWorker: self._worker_is_wanted,
             m.SendChunk: self._chunk_is_in_order,
@@ -26,6 +28,7 @@ class Promises:
             m.RetryTask: self._retry_is_just,
             m.FinishJob: self._job_is_finished,
             m.BreakJob: self._job_is_beyond_hope,
+            m.ReserveWorker: self._reservation_is_safe,
             m.KillWorker: self._note_kill,
             m.RetireWorker: self._note_retirement,
         }
@@ -34,6 +37,8 @@ class Promises:
         """This is about to be told to the scheduler."""
         if isinstance(event, m.WorkerDied) and event.offset is None:
             self._strikes.update(self._state.gone[event.worker].assigned)
+        if isinstance(event, m.WorkerDied | m.Released):
+            self._reserved.discard(event.worker)
 
     def check(self, command: m.Command, event: m.Event) -> None:
         """The scheduler's answer to the event."""
@@ -52,10 +57,24 @@ class Promises:
         job, limit = self._state.jobs[chunk.job], self._state.limits.tasks_per_worker
         worker.assigned += [(chunk.job, task) for task in range(chunk.start, chunk.stop)]
         assert not worker.told_to_go, "work is given to a worker that was told to go"
+        assert command.worker not in self._reserved, "work is given to a worker that somebody may be sending to"
+        assert chunk.serial > self._last_chunk, "two chunks have the same number"
+        self._last_chunk = chunk.serial
         assert not job.over, "work of a job that is over is sent"
         assert 0 <= chunk.start < chunk.stop <= len(job.natures), "the chunk is not of tasks that exist"
         assert job.policy.chunksize is None or chunk.stop - chunk.start <= job.policy.chunksize
         assert limit is None or len(worker.assigned) <= limit, "more tasks than one worker may have"
+
+    def _reservation_is_safe(self, command: m.ReserveWorker, _event: m.Event) -> None:
+        number, first, last = command.reserved
+        worker = self._state.workers[number]
+        assert worker.ready
+        assert not worker.told_to_go, "a worker is reserved that was told to go"
+        assert not self._reserved, "two workers are reserved"
+        assert self._state.limits.tasks_per_worker is None, "a worker may be sent more than it may have"
+        assert self._last_chunk < first < last, "two chunks have the same number"
+        self._last_chunk = last - 1
+        self._reserved.add(number)
 
     # --- ends of tasks ----------------------------------------------------------------------------------------
 
@@ -75,7 +94,9 @@ class Promises:
     def _failure_is_just(self, command: m.FailTask, event: m.Event) -> None:
         assert isinstance(event, m.WorkerDied), "a task fails though no worker died"
         self._blame_is_just(command.job, command.task, event, command.cause)
-        assert command.attempts == self._state.jobs[command.job].retries(command.task) + 1, "attempts are miscounted"
+        job = self._state.jobs[command.job]
+        assert not job.settled, "a task fails whose result is out"
+        assert command.attempts == job.retries(command.task) + 1, "attempts are miscounted"
         self._end(command.job, command.task)
 
     def _retry_is_just(self, command: m.RetryTask, event: m.Event) -> None:
@@ -135,6 +156,7 @@ class Promises:
     # --- workers ----------------------------------------------------------------------------------------------
 
     def _note_retirement(self, command: m.RetireWorker, _event: m.Event) -> None:
+        assert command.worker not in self._reserved, "a worker is let go that somebody may be sending to"
         self._state.workers[command.worker].told_to_go = True
 
     def _note_kill(self, command: m.KillWorker, _event: m.Event) -> None:

@@ -58,6 +58,8 @@ class Job:
     ended: Counter[int] = field(default_factory=Counter)
     over: str = ""  # how the job ended
     stop_at: float | None = None  # cancelled: what runs is to be stopped then
+    sent_as: tuple[int, int] | None = None  # (worker, chunk): past the scheduler
+    settled: bool = False  # and whoever waited for the result has it
 
     def retries(self, task: int) -> int:
         """Attempts that were followed by a retry."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from manyhands._core import messages as m
 from manyhands._core.scheduler import Limits, Scheduler
 from scheduler_world.crew import Crew
+from scheduler_world.lending import Errand, Lending
 from scheduler_world.promises import Promises
 from scheduler_world.records import STUCK, Given, Job, Nature, State, Worker
 
@@ -18,6 +19,9 @@ class World:
         self.scheduler = Scheduler(limits)
         self.state = State(limits)
         self.crew = Crew(self.state, choose)
+        self.lending = Lending(self.state, self.tell)
+        self.meanwhile: Callable[[], object] = lambda: None  # what callers do just before something is told
+        self._choose = choose
         self.closing = False
         self._promises = Promises(self.state)
 
@@ -25,6 +29,7 @@ class World:
 
     def add_job(self, policy: m.Policy, natures: list[Nature], *, closed: bool = False) -> int:
         """A new job with its first tasks."""
+        self.obey()
         number = len(self.state.jobs)
         self.state.jobs[number] = Job(policy, _endable(natures, policy), closed)
         self.tell(m.JobAdded(number, policy, len(natures), closed))
@@ -35,6 +40,7 @@ class World:
         job = self.state.jobs[number]
         if job.over or job.closed:
             return
+        self.obey()
         job.natures.extend(_endable(natures, job.policy))
         job.closed = closed
         self.tell(m.TasksAdded(number, len(job.natures), closed))
@@ -42,6 +48,7 @@ class World:
     def cancel(self, number: int, grace: float | None) -> None:
         """Nobody wants the job any more."""
         job = self.state.jobs[number]
+        self.obey()
         if not job.over:
             job.over = "cancelled"
             job.stop_at = None if grace is None else self.state.now + grace
@@ -52,7 +59,34 @@ class World:
         self.closing = True
         for number in self.open_jobs():
             self.add_tasks(number, [], closed=True)
+        self.obey()
         self.tell(m.ShutdownAsked())
+
+    def call(self, policy: m.Policy, nature: Nature) -> Errand | None:
+        """A single task: past the scheduler if there is a ticket, which is taken here; else as any other."""
+        errand = self.lending.take(policy, *_endable([nature], policy)) if policy.timeout is None else None
+        if errand is None:
+            self.add_job(policy, [nature], closed=True)
+        return errand
+
+    def fail_to_send(self, errand: Errand) -> None:
+        """What was noted cannot be sent: the worker never saw it."""
+        worker, chunk, _ = errand.ticket
+        self._drop(errand)
+        self.tell(m.ResultsArrived(worker, chunk, 0, ended=True))
+        self.lending.came_back(chunk)
+
+    def tear(self, errand: Errand) -> None:
+        """An exception strikes in the midst of sending: task and worker are given up."""
+        worker, chunk, _ = errand.ticket
+        self._drop(errand)
+        if self.scheduler.chunk(worker, chunk) is not None:
+            self.state.workers[worker].kill_due = True
+
+    def _drop(self, errand: Errand) -> None:
+        assert errand.number is not None
+        self.lending.errands.remove(errand)
+        self.cancel(errand.number, None)
 
     def open_jobs(self) -> list[int]:
         """Those that are not over."""
@@ -73,6 +107,16 @@ class World:
         assert self.scheduler.workers == len(self.state.workers)
         return commands
 
+    def tick(self) -> None:
+        """Time has passed."""
+        self.obey()
+        self.tell(m.Tick())
+
+    def obey(self) -> None:
+        """Before anything else is told: the books. What callers note after that comes later."""
+        self.lending.keep_books()
+        self.meanwhile()
+
     # --- the dispatcher ---------------------------------------------------------------------------------------
 
     def carry_out(self) -> None:
@@ -81,6 +125,10 @@ class World:
         worker = self.state.workers.get(getattr(command, "worker", -1))
         if isinstance(command, m.SendChunk):
             self._send(command, worker)
+        elif isinstance(command, m.ReserveWorker):
+            self.lending.reserve(command.reserved, calls=10 - self._choose(10))
+        elif isinstance(command, m.ReleaseWorker):
+            self.lending.release(command.worker)
         elif worker is None:
             return
         elif isinstance(command, m.InspectWorker):
@@ -104,6 +152,9 @@ class World:
         state = self.state
         worker = state.workers[number]
         event = worker.outbox.popleft()
+        if self.lending.settle_at_once(event):
+            return
+        self.obey()
         if isinstance(event, m.WorkerStarted):
             state.failed_starts = 0
         elif not worker.ready:
@@ -112,6 +163,8 @@ class World:
         if isinstance(event, m.StartFailed | m.WorkerDied):
             state.gone[number] = state.workers.pop(number)
         self.tell(event)
+        if isinstance(event, m.ChunkRefused) or (isinstance(event, m.ResultsArrived) and event.ended):
+            self.lending.came_back(event.chunk)
 
     # --- time, and peace --------------------------------------------------------------------------------------
 
@@ -121,15 +174,22 @@ class World:
         if deadline is None:
             return False
         self.state.now = max(self.state.now, deadline) + 1e-6  # no clock stands still
-        self.tell(m.Tick())
+        self.tick()
         return True
 
     def progress(self) -> bool:
         """One thing happens, and a good one; False if nothing can happen before time passes."""
         if self.state.commands:
             self.carry_out()
+        elif self.lending.errands:
+            self.lending.go_on(self.lending.errands[0])
+        elif any(self._progress_of(number, worker) for number, worker in list(self.state.workers.items())):
             return True
-        return any(self._progress_of(number, worker) for number, worker in list(self.state.workers.items()))
+        elif self.lending.books:
+            self.lending.keep_books()
+        else:
+            return False
+        return True
 
     def _progress_of(self, number: int, worker: Worker) -> bool:
         if worker.outbox:
