@@ -14,6 +14,7 @@ import threading
 from concurrent.futures import CancelledError, wait
 
 import pytest
+from gates import Gate
 from programs import write
 from watching import Meeting, Program, alive, eventually
 
@@ -68,12 +69,9 @@ def start(tmp_path, meeting):
 
 @pytest.fixture
 def gate(tmp_path):
-    """A pipe at which tasks wait, and a function that lets so many of them through."""
-    path = tmp_path / "gate"
-    os.mkfifo(path)
-    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    yield path, lambda count=1: os.write(descriptor, b"x" * count)
-    os.close(descriptor)
+    """A pipe at which tasks wait, and a function that lets so many of them through; at last it lets everybody."""
+    with Gate(tmp_path / "gate") as gate:
+        yield gate.path, lambda count=1: gate.let(count)
 
 
 def passing(gate):
