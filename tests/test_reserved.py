@@ -1,0 +1,104 @@
+"""One call after the other goes straight to the worker; whatever happens to it, no call hangs or runs twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+from watching import PATIENCE, alive, eventually
+
+import manyhands as mh
+
+pytestmark = pytest.mark.timeout(30)
+
+
+@pytest.fixture
+def executor(process_backend):
+    with mh.Executor(1, **process_backend) as executor:
+        yield executor
+
+
+@pytest.fixture
+def dispatcher(executor):
+    return executor._dispatcher
+
+
+def is_reserved(dispatcher):
+    return eventually(lambda: dispatcher._reserved)
+
+
+def call_once(executor):
+    """The worker's pid; it is reserved when this returns."""
+    pid = executor.submit(os.getpid).result(PATIENCE)
+    assert is_reserved(executor._dispatcher)
+    return pid
+
+
+def end(pid):
+    os.kill(pid, signal.SIGKILL)
+    assert eventually(lambda: not alive(pid))
+
+
+def test_one_call_after_the_other_meets_the_same_worker(executor):
+    assert {call_once(executor) for _ in range(200)} == {call_once(executor)}
+
+
+def test_a_call_after_the_idle_worker_has_died_meets_another(executor):
+    pid = call_once(executor)
+    end(pid)
+    time.sleep(0.1)
+    assert executor.submit(os.getpid).result(PATIENCE) != pid
+
+
+def test_a_call_that_was_about_to_be_sent_when_the_worker_died_meets_another(executor, dispatcher):
+    pid = call_once(executor)
+    taken = dispatcher._reserved.pop()
+    end(pid)
+    assert eventually(lambda: not dispatcher._started)
+    time.sleep(0.1)  # the loop sleeps again
+    dispatcher._reserved.append(taken)
+    assert executor.submit(os.getpid).result(PATIENCE) != pid
+
+
+def test_a_reservation_that_is_lost_costs_the_worker_and_a_moment(executor, dispatcher):
+    pid = call_once(executor)
+    dispatcher._reserved.pop()
+    assert executor.submit(os.getpid).result(PATIENCE) != pid
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, TimeoutError])
+def test_an_exception_in_the_midst_of_sending_is_raised_and_the_next_call_runs(
+    executor, dispatcher, monkeypatch, error
+):
+    pid = call_once(executor)
+
+    def interrupt(*args):
+        raise error
+
+    with monkeypatch.context() as patch, pytest.raises(error):
+        patch.setattr(dispatcher.backend, "send", interrupt)
+        executor.submit(os.getpid)
+    assert executor.submit(os.getpid).result(PATIENCE) != pid
+
+
+def test_an_exception_after_the_result_is_back_costs_nothing(executor, dispatcher, monkeypatch):
+    pid = call_once(executor)
+    send = dispatcher.backend.send
+
+    def send_and_interrupt(*args):
+        send(*args)
+        assert is_reserved(dispatcher)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(dispatcher.backend, "send", send_and_interrupt)
+        executor.submit(os.getpid)
+    assert executor.submit(os.getpid).result(PATIENCE) == pid
+
+
+def test_a_map_after_a_call_does_not_wait(executor):
+    for _ in range(20):
+        call_once(executor)
+        assert list(executor.map(abs, [-1, -2])) == [1, 2]
