@@ -910,6 +910,15 @@ class TestReservations:
         assert play.tell(m.WorkerDied(0)) == []
         assert [chunk.job for chunk in play.start(1)] == [1, 2]
 
+    def test_a_task_that_comes_so_late_is_not_blamed_for_the_end_of_the_worker(self) -> None:
+        play = Play()
+        reserved = play.reserved()
+        play.job(1)
+        play.later(RELEASE_SECONDS)
+        play.sent(reserved)
+        assert not only(play.tell(m.WorkerDied(0, reserved.chunk, 0)), m.FailTask)
+        assert [chunk.job for chunk in play.start(1)] == [1, 2]
+
     def test_when_the_worker_dies_nobody_is_to_use_it_any_more(self) -> None:
         play = Play()
         play.reserved()

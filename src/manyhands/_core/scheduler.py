@@ -511,6 +511,7 @@ class Scheduler:
             self._start_again_at = None
         if self._reserved is not None and self._release_by is not None and self._release_by <= now:
             self._release_by = None
+            self._workers[self._reserved].doomed = (0, -1)  # no task is to blame, should one still come
             yield from self._kill(self._reserved, self._workers[self._reserved])
         for number, worker in self._workers.items():
             yield from self._tick_worker(number, worker, now)
