@@ -727,6 +727,16 @@ class TestTakingBack:
         play.later(HOLD_SECONDS)
         assert play.tell(m.Inspected(0, None, None, 0.0)) == []
 
+    def test_nothing_is_taken_back_by_a_look_that_was_asked_for_before_the_worker_was_told_to_stop(self) -> None:
+        play = Play()
+        play.job(1, timeout=1.0)
+        play.job(1)
+        first, _ = play.start(0)
+        assert play.until_deadline() == [m.InspectWorker(0)]
+        assert play.tell(m.JobCancelled(0)) == [m.RevokeRest(0)]
+        assert play.tell(m.Inspected(0, first.serial, 0, 0.5)) == []
+        assert play.scheduler.chunk(0, first.serial + 1).stop == 1
+
     def test_the_worker_works_again_when_it_has_said_what_became_of_its_chunks(self) -> None:
         play, chunk, _ = self.play()
         play.later(HOLD_SECONDS)

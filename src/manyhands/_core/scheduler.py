@@ -131,6 +131,7 @@ class _Worker:
     waiting: tuple[int, float] | None = None  # the chunk that it had not begun when it was looked at, and when first
     idle_since: float = 0.0
     inspect_at: float | None = None  # after RevokeRest
+    looks: int = 0  # inspections that were asked for and are not answered yet
     timeout_at: float | None = None  # when a running task may be over its time
     steal_at: float | None = None
     kill_at: float | None = None  # for a task of a cancelled job, or for not leaving
@@ -449,7 +450,8 @@ class Scheduler:
         if worker is None or worker.state is not _State.READY:
             return
         chunk = _find(worker, event.chunk)
-        if worker.held and chunk is not None:
+        worker.looks = max(0, worker.looks - 1)
+        if worker.held and worker.inspect_at is None and not worker.looks and chunk is not None:
             self._take_back(worker, chunk, event.offset)
         if worker.stop_cancelled:
             worker.stop_cancelled = False
@@ -523,22 +525,26 @@ class Scheduler:
                 yield from self._kill(number, worker)
             elif worker.chunks:
                 worker.stop_cancelled = True
-                yield InspectWorker(number)
+                yield self._look(number, worker)
         if worker.steal_at is not None and worker.steal_at <= now:
             worker.steal_at = None
             if self._has_idle_worker() and not self._ready:
                 yield from self._hold(number, worker, now)
         if worker.inspect_at is not None and worker.inspect_at <= now:
             worker.inspect_at = None
-            yield InspectWorker(number)
+            yield self._look(number, worker)
         elif worker.timeout_at is not None and worker.timeout_at <= now:
             worker.timeout_at = None
-            yield InspectWorker(number)
+            yield self._look(number, worker)
         idle = self.limits.idle_seconds
         if idle is not None and self._may_leave(worker) and worker.idle_since + idle <= now:
             yield from self._retire(number, worker, now)
         elif idle is not None and self._is_unused(worker) and worker.idle_since + idle <= now:
             yield from self._release(number)  # and at the next look it leaves
+
+    def _look(self, number: int, worker: _Worker) -> Command:
+        worker.looks += 1
+        return InspectWorker(number)
 
     def _shutdown_asked(self, _event: ShutdownAsked, _now: float) -> Iterator[Command]:
         self._closing = True
