@@ -481,6 +481,7 @@ class Scheduler:
             return
         limit = self._timeout_of(chunk) if chunk is not None else None
         if chunk is None and self._takes_up_nothing(worker, now):
+            worker.doomed = (0, -1)  # no task is to blame, should one begin after all
             yield from self._kill(event.worker, worker)
         elif chunk is None or limit is None:
             worker.timeout_at = now + min(timeouts)
