@@ -116,7 +116,8 @@ class Promises:
         if (number, task) in worker.overdue:
             assert cause is not m.Cause.DIED or not policy.rerun_after_death, "a timeout is told as a death"
             return
-        assert cause is not m.Cause.TIMEOUT, "a task that was in time is told to have timed out"
+        unpacked_late = event.offset is None and event.chunk is not None and event.chunk == worker.unpacks_late
+        assert cause is not m.Cause.TIMEOUT or unpacked_late, "a task that was in time is told to have timed out"
         shown = (
             event.offset is not None and worker.chunk is not None and (worker.chunk.job, worker.task) == (number, task)
         )
@@ -163,11 +164,15 @@ class Promises:
         worker = self._state.workers[command.worker]
         worker.told_to_go = True
         worker.killed |= worker.alive
-        if worker.chunk is not None and worker.stamp()[1] is not None:
+        chunk, offset = worker.stamp()
+        if worker.chunk is not None and chunk is not None:
             job = self._state.jobs[worker.chunk.job]
             limit = job.policy.timeout
             if not job.over and limit is not None and self._state.now >= worker.since + limit:
-                worker.overdue.add((worker.chunk.job, worker.task))
+                if offset is None:
+                    worker.unpacks_late = chunk
+                else:
+                    worker.overdue.add((worker.chunk.job, worker.task))
 
     def windows_are_bounded(self) -> None:
         """Neither workers nor the chunks in them are more than allowed."""

@@ -102,6 +102,7 @@ class Worker:
     kill_due: bool = False
     killed: bool = False  # its end was asked for while it lived
     overdue: set[tuple[int, int]] = field(default_factory=set)  # (job, task) over their time at that moment
+    unpacks_late: int | None = None  # the chunk that was being unpacked for too long at that moment
     stage: Stage = Stage.IDLE
     chunk: Given | None = None
     task: int = 0  # of the chunk, running or to run next
