@@ -96,7 +96,7 @@ class WorkerDied(TaskError, BrokenExecutor):
         tries = f" (attempt {self.attempts})" if self.attempts > 1 else ""
         return (
             f"worker {self.pid} was ended {how} while running task {self.index}{tries}.{hint} "
-            "The other tasks are not affected; use on_error='collect' to keep their results, "
+            "Use on_error='collect' to go on without it and keep the others' results, "
             "or retry=Retry(...) to try this one again."
         )
 

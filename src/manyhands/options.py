@@ -168,7 +168,10 @@ def gather(given: dict[str, Any]) -> Options:
         known = ", ".join(field.name for field in fields(Options))
         meant = ", ".join(_MEANT[name] for name in unknown if name in _MEANT)
         hint = f"; did you mean {meant}?" if meant else ""
-        raise OptionError(f"there is no option {', '.join(map(repr, sorted(unknown)))}{hint}; the options are {known}")
+        raise OptionError(
+            f"there is no option {', '.join(map(repr, sorted(unknown)))}{hint}; the options are {known}. An argument "
+            f"of your own function is given by functools.partial(function, {min(unknown)}=...)"
+        )
     return replace(_defaults, **given)
 
 

@@ -170,7 +170,9 @@ class _Bar:
         if not self._works:
             return
         try:
-            bar = self._bar = self._bar or _open_bar(progress)
+            if self._bar is None:  # a bar without a total has no truth value
+                self._bar = _open_bar(progress)
+            bar = self._bar
             bar.total = progress.total
             if progress.failed:
                 bar.set_postfix({"failed": progress.failed}, refresh=False)

@@ -107,6 +107,27 @@ def test_on_a_terminal_there_is_a_bar_for_work_that_lasts(folder):
     assert "8 done in " in shown
 
 
+def test_on_a_terminal_there_is_a_bar_for_work_of_unknown_length(folder):
+    """A bar without a total is drawn as often as any other."""
+    source = """
+import time
+import manyhands as mh
+mh.map(lambda n: time.sleep(0.2), (n for n in range(10)), workers=2, backend="threads", progress=True, desc="some")
+"""
+    (folder / "program.py").write_text(source)
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", "program.py"], cwd=folder, stderr=theirs, timeout=PATIENCE, check=False
+    )
+    os.close(theirs)
+    shown = os.read(ours, 100_000).decode()
+    os.close(ours)
+    assert ran.returncode == 0
+    assert "some: 10 tasks" in shown
+    assert "could not be drawn" not in shown
+
+
 def test_a_report_is_printed_on_demand(manyhands):
     plain = manyhands("run", "tasks:double", "--range", "0:9")
     with_report = manyhands("run", "tasks:double", "--range", "0:9", "--report")
