@@ -273,12 +273,12 @@ def test_half_a_result_is_discarded(process_backend):
             return x
 
         def kill():
-            while unsent() < 1 << 16:
+            while unsent() < 1 << 12:
                 pass
             os.kill(os.getpid(), signal.SIGKILL)
 
         threading.Thread(target=kill, daemon=True).start()
-        return bytes(64 * MEGABYTE)
+        return bytes(256 * MEGABYTE)  # long on its way, so that it is seen there
 
     results = mh.map(task, range(6), chunksize=1, on_error="collect", workers=2, **process_backend)
     failure = results.pop(1)
