@@ -83,6 +83,19 @@ def test_a_signal_handler_may_submit(parallel_backend, alarms):
             assert future.result(SOON) == number
 
 
+@everyday.parallel_backend
+def test_a_timeout_that_is_over_already_is_told_at_once(parallel_backend):
+    release = threading.Event() if parallel_backend.get("backend") == "threads" else None
+    with mh.Executor(1, **parallel_backend) as executor:
+        assert executor.submit(abs, -1).result(SOON) == 1
+        future = executor.submit(release.wait if release else time.sleep, 1.0)
+        with pytest.raises(TimeoutError):
+            future.result(-1)
+        assert not future.done()
+        if release:
+            release.set()
+
+
 class MapsWhenPacked:
     """Its pickling runs a call of its own, as a lazily computed array might."""
 

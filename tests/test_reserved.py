@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 
 import pytest
 from watching import PATIENCE, alive, eventually
@@ -48,7 +47,6 @@ def test_one_call_after_the_other_meets_the_same_worker(executor):
 def test_a_call_after_the_idle_worker_has_died_meets_another(executor):
     pid = call_once(executor)
     end(pid)
-    time.sleep(0.1)
     assert executor.submit(os.getpid).result(PATIENCE) != pid
 
 
@@ -57,7 +55,7 @@ def test_a_call_that_was_about_to_be_sent_when_the_worker_died_meets_another(exe
     taken = dispatcher._reserved.pop()
     end(pid)
     assert eventually(lambda: not dispatcher._started)
-    time.sleep(0.1)  # the loop sleeps again
+    assert eventually(lambda: dispatcher._asleep and not dispatcher._requests)
     dispatcher._reserved.append(taken)
     assert executor.submit(os.getpid).result(PATIENCE) != pid
 

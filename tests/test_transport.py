@@ -232,7 +232,7 @@ def test_many_small_frames_are_read_together(ends):
     writer.join(PATIENCE)
 
 
-def test_channels_may_share_the_room_they_read_into():
+def test_channels_that_are_read_in_turns_do_not_mix():
     pairs = [socket.socketpair() for _ in range(3)]
     ours = [Channel(one, blocking=False) for one, _ in pairs]
     theirs = [Channel(other, blocking=True) for _, other in pairs]

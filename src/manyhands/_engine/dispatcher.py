@@ -13,7 +13,6 @@ A backend that is not ``threaded`` (serial) is driven by ``pump``, by whoever wa
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import logging
 import os
@@ -284,14 +283,15 @@ class Dispatcher:
         """What was requested until now, and before it what is not told yet."""
         there = len(self._requests)  # not what comes meanwhile: that might never end
         self._tell()
-        with contextlib.suppress(IndexError):
-            for _ in range(there):
-                self._requests.popleft()()
+        for _ in range(there):
+            if (request := _first(self._requests)) is None:
+                return
+            request()
 
     def _tell(self) -> None:
         """Have the scheduler know what was sent past it."""
-        with contextlib.suppress(IndexError):
-            self._untold.popleft()()
+        if (admission := _first(self._untold)) is not None:
+            admission()
 
     def _admit(self, job: Job, stop: int, *, closed: bool, sent: m.Reserved | None = None) -> None:
         if self._dropping or self._ended.is_set():  # it was too late, just
@@ -648,6 +648,14 @@ class Dispatcher:
 
     def _kill_worker(self, command: m.KillWorker, _notice: Notice | None) -> None:
         self.backend.kill(command.worker)
+
+
+def _first(requests: deque[Callable[[], object]]) -> Callable[[], object] | None:
+    """Taken off; None if another thread was quicker."""
+    try:
+        return requests.popleft()
+    except IndexError:
+        return None
 
 
 def _copy(error: WorkersUnavailable) -> WorkersUnavailable:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import threading
+import time
 from _thread import RLock
 from collections.abc import Callable
 from concurrent.futures import InvalidStateError
@@ -67,10 +68,11 @@ class Future(concurrent.futures.Future[T]):
 
     def _await(self, timeout: float | None) -> None:
         # Not by the future's own condition: an exception of a signal handler might leave it locked.
+        end = None if timeout is None else time.monotonic() + timeout
         listen = self._listen
-        if listen is not None and timeout != 0 and not self._over.is_set():
+        if listen is not None and (timeout is None or timeout > 0) and not self._over.is_set():
             listen(timeout)
-        if not self._over.wait(timeout):
+        if not self._over.wait(None if end is None else end - time.monotonic()):
             raise TimeoutError
 
     def _opened(self, value: Any) -> Any:

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 from manyhands._core.ordering import Reorder
 from manyhands._engine.dispatcher import Dispatcher
@@ -26,17 +26,6 @@ PAUSE_SECONDS = 0.002  # between looks at results that are wanted all together
 PULL_SECONDS = 0.002  # reading input stops after this, when results are waiting to be taken
 SLOW_SECONDS = 20e-6  # for one input: slower ones are passed on one by one
 MAX_STEP = 256  # inputs read before the workers are told of them
-
-
-class Feed(Protocol):
-    """Makes inputs known to the source, some at a time."""
-
-    source: GrowingSource | SequenceSource
-    count: int
-    ended: bool
-
-    def pull(self, most: int) -> None:
-        """Make up to so many more known."""
 
 
 class SequenceFeed:

@@ -59,6 +59,7 @@ START_SECONDS = 60.0  # a worker that is not ready by then is killed
 KNOWN_FUNCTIONS = 64  # that a worker keeps, if they are small
 KNOWN_BYTES = 32 << 20  # that they may have altogether; the newest is kept in any case
 _keys = count(1)
+_EPOLL: Any = getattr(selectors, "EpollSelector", ())  # Linux only: elsewhere nobody listens, and the loop hears all
 _READING = Said("reading", "")  # among what a listener has heard: more was read than that
 _log = logging.getLogger("manyhands")
 # As plain numbers: comparing an enum member costs as much as a function call, and there are several a message.
@@ -403,13 +404,13 @@ class Supervisor:
 
     def listen(self, worker: int, seconds: float, heard: list[Notice], take: Callable[[bool], None]) -> None:
         """Read what the worker says within that time in the thread that waits for it, without the loop."""
-        record, epoll = self._workers.get(worker), getattr(self._selector, "_selector", None)
-        if record is None or epoll is None or record.channel.backlog:
+        record = self._workers.get(worker)
+        if record is None or not isinstance(self._selector, _EPOLL) or record.channel.backlog:
             return
         try:
             if record.reading.acquire(blocking=False):
-                try:
-                    epoll.modify(record.channel.fileno(), 0)  # the loop is not to be woken by what is read here
+                try:  # the loop is not to be woken by what is read here
+                    self._set_events(record, 0)
                 except (OSError, ValueError):
                     return  # the worker is on its way out: that is the loop's business
                 if _readable(record.channel, seconds):
@@ -425,12 +426,15 @@ class Supervisor:
         if record.reading._is_owned():  # noqa: SLF001 - even if an exception came together with the lock
             record.reading.release()
         with contextlib.suppress(OSError, ValueError):  # it was closed meanwhile
-            events = select.EPOLLIN | (select.EPOLLOUT if record.channel.backlog else 0)
-            self._selector._selector.modify(record.channel.fileno(), events)  # type: ignore[attr-defined]  # noqa: SLF001
+            self._set_events(record, select.EPOLLIN | (select.EPOLLOUT if record.channel.backlog else 0))
+
+    def _set_events(self, record: _Worker, events: int) -> None:
+        self._selector._selector.modify(record.channel.fileno(), events)  # type: ignore[attr-defined] # noqa: SLF001
 
     def stop_listening(self, worker: int, *, lost: bool) -> None:
         """A listener was interrupted: its worker is heard by the loop again, or ended if words of it were lost."""
-        if (record := self._workers.get(worker)) is not None:
+        record = self._workers.get(worker)
+        if record is not None and isinstance(self._selector, _EPOLL):
             self._listened(record)
             if lost:
                 self.kill(worker, at_once=True)
