@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import everyday
 import psutil
@@ -27,13 +29,13 @@ class Alarm(Exception):
 
 @pytest.fixture
 def alarms():
-    """Raise Alarm in this thread every so often, whatever it is doing then; the caller of the fixture starts them."""
+    """Raise Alarm in this thread after so many seconds, or every so many; the caller of the fixture starts them."""
 
     def ring(*_):
         raise Alarm
 
     before = signal.signal(signal.SIGALRM, ring)
-    yield lambda seconds: signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
+    yield lambda after, every=0.0: signal.setitimer(signal.ITIMER_REAL, after, every)
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, before)
 
@@ -49,16 +51,11 @@ def test_an_exception_that_a_signal_handler_raises_anywhere_in_a_submission_stop
         for round_ in range(400):
             try:
                 alarms(0.0001 * (1 + round_ % 9))
-                while True:
+                for _ in range(500):  # the interpreter itself drops what a handler raises inside a finalizer
                     futures.append(executor.submit(abs, -round_))
                     futures[-1].result(SOON)
             except Alarm:
                 struck += 1
-            finally:
-                try:
-                    signal.setitimer(signal.ITIMER_REAL, 0)
-                except Alarm:
-                    signal.setitimer(signal.ITIMER_REAL, 0)
         assert struck
         for future in futures:
             assert future.result(SOON) >= 0
@@ -75,7 +72,7 @@ def test_a_signal_handler_may_submit(parallel_backend, alarms):
             futures[number] = executor.submit(abs, -number)
 
         signal.signal(signal.SIGALRM, submit)
-        alarms(0.002)
+        alarms(0.002, 0.002)
         while len(futures) < 100:
             assert executor.submit(abs, -1).result(SOON) == 1
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -183,3 +180,69 @@ def test_lines_are_cut_in_linear_time_and_lose_nothing():
     assert lines.put(b"\nrest") == "c" + "x" * 20_000_000 + "\n"
     assert lines.rest() == "rest"
     assert not lines.end()
+
+
+@everyday.parallel_backend
+def test_a_signal_handler_may_shut_the_executor_down_that_the_program_is_waiting_for(parallel_backend, alarms):
+    executor = mh.Executor(1, **parallel_backend)
+    assert executor.submit(abs, -1).result(SOON) == 1
+
+    def leave(*_):
+        executor.shutdown()
+        raise Alarm
+
+    signal.signal(signal.SIGALRM, leave)
+    with pytest.raises(Alarm):
+        alarms(0.1)
+        while True:
+            executor.submit(time.sleep, 0.005).result(SOON)
+
+
+@everyday.process_backend
+def test_big_arguments_of_several_threads_all_arrive(process_backend):
+    with mh.Executor(1, **process_backend) as executor, ThreadPoolExecutor(3) as threads:
+
+        def call(number):
+            data = bytes(10 if number % 2 else 1 << 19)
+            return executor.submit(len, data).result(SOON) == len(data)
+
+        assert all(threads.map(call, range(300)))
+
+
+class CallsWhenPacked:
+    """Part of a function; its pickling waits for the executor that the function is for."""
+
+    def __init__(self, executor):
+        self.executor = executor
+
+    def __reduce__(self):
+        return int, (self.executor.submit(abs, -3).result(SOON),)
+
+
+@everyday.process_backend
+def test_a_function_may_wait_for_the_only_worker_while_it_is_packed(process_backend):
+    with mh.Executor(1, **process_backend) as executor:
+        for _ in range(3):
+            assert executor.submit(int).result(SOON) == 0
+        part = CallsWhenPacked(executor)
+
+        def of_a_part(part=part):
+            return part
+
+        found = executor.submit(of_a_part).result(SOON)
+        assert found == 3
+
+
+@everyday.process_backend
+def test_threads_may_submit_functions_that_nobody_has_seen_before(process_backend):
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with mh.Executor(2, **process_backend) as executor, ThreadPoolExecutor(4) as threads:
+
+            def call(number):
+                return executor.submit(lambda: number).result(SOON)
+
+            assert list(threads.map(call, range(400))) == list(range(400))
+    finally:
+        sys.setswitchinterval(before)

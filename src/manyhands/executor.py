@@ -177,7 +177,6 @@ class Executor(concurrent.futures.Executor):
             single=True,
         )
         future.on_cancel(lambda: dispatcher.cancel(job.number))
-        future.listen_by(lambda timeout: dispatcher.listen(job, timeout))
         dispatcher.add(job, stop=1, closed=True)
         if not dispatcher.backend.threaded:
             while not future.done():

@@ -50,7 +50,6 @@ from manyhands.showing import MISSING
 LONGEST_WAIT = 3600.0  # seconds; the system's own limit is some days
 CROWD = 256  # when so many requests are waiting...
 CROWD_SECONDS = 0.001  # ...who adds another pauses for a moment
-LISTEN_SECONDS = 0.05  # who waits for a single task listens so long to its worker; from then on the loop does
 ANSWER_SECONDS = 1.0  # for the loop to answer a question: it may be in the midst of a user's __reduce__
 CLOSED = "cannot take new work after shutdown: make a new executor"
 _log = logging.getLogger("manyhands")
@@ -82,8 +81,8 @@ class Dispatcher:
         self._lent: m.Reserved | None = None  # the reservation there is, as it was made
         self._wanted_back = False  # and it is not to be used again
         self._reserved: deque[m.Reserved] = deque()  # at most one: whoever takes it may send past the loop
-        self._sent: tuple[m.Reserved, Job] | None = None  # what was sent so, and has not come back
-        self._untold: deque[Callable[[], object]] = deque()  # its admission: to be told first, should that matter
+        self._sent: tuple[m.Reserved, Job, Callable[[], object]] | None = None  # what was sent so; its admission
+        self._untold: deque[Callable[[], object]] = deque()  # that admission: to be told first, should that matter
         self._used = False  # the reservation was
         self._closing = False  # no more work is taken
         self._closed = False  # and the scheduler knows
@@ -126,8 +125,8 @@ class Dispatcher:
         command = m.SendChunk(reserved.worker, m.Chunk(reserved.chunk, job.number, 0, 1, 0))
         try:
             _here.sending = True
-            self._sent = reserved, job
-            self._untold.append(partial(self._admit, job, 1, closed=True, sent=reserved))
+            self._sent = reserved, job, partial(self._admit, job, 1, closed=True, sent=reserved)
+            self._untold.append(self._sent[2])
             job.begun = job.sink.started()
             parcel = job.ready if job.ready is not None else self.backend.pack(job, command.chunk)
             self.backend.send(reserved.worker, job, command.chunk, parcel)
@@ -144,33 +143,6 @@ class Dispatcher:
         if self._ended.is_set():
             self._obey()
         return True
-
-    def listen(self, job: Job, timeout: float | None) -> None:
-        """Take in the result of a single task in the thread that waits for it, if it comes at once.
-
-        That spares the way through the loop, and being woken twice.
-        """
-        sent = self._sent
-        if sent is None or sent[1] is not job or getattr(_here, "sending", False):
-            return
-        worker, seconds = sent[0].worker, LISTEN_SECONDS if timeout is None else min(LISTEN_SECONDS, timeout)
-        heard: list[Notice] = []
-
-        def take(talked: bool) -> None:  # noqa: FBT001
-            # Words that the loop has read, and not passed on yet, come before the result.
-            single = len(heard) == 1 and isinstance(heard[0], ChunkResults) and not talked
-            if not (single and self._settle_at_once(heard[0])):  # type: ignore[arg-type]
-                self._request(partial(self._take_all, heard[:]))
-            heard.clear()
-
-        try:
-            _here.sending = True
-            self.backend.listen(worker, seconds, heard, take)
-        except BaseException:
-            self._request(lambda: self.backend.stop_listening(worker, lost=bool(heard)))
-            raise
-        finally:
-            _here.sending = False
 
     def check_open(self) -> None:
         """Raise ExecutorClosed after shutdown, or why no worker can be had."""
@@ -290,7 +262,7 @@ class Dispatcher:
 
     def _tell(self) -> None:
         """Have the scheduler know what was sent past it."""
-        if (admission := _first(self._untold)) is not None:
+        while (admission := _first(self._untold)) is not None:
             admission()
 
     def _admit(self, job: Job, stop: int, *, closed: bool, sent: m.Reserved | None = None) -> None:
@@ -447,13 +419,13 @@ class Dispatcher:
         sent = self._sent
         if sent is None or sent[0].chunk != notice.serial or notice.failed or not notice.batch.count:
             return False
-        if notice.stats is None or not self._untold or not self._goes_on(notice.serial):
+        if notice.stats is None or not self._goes_on(notice.serial):
             return False
-        sent[1].sink.put(Piece(0, 1, notice.batch, 0))
         try:
-            self._untold.pop()
-        except IndexError:
-            return False  # it has just been told: then so must be this; to be put a second time does no harm
+            self._untold.remove(sent[2])
+        except ValueError:
+            return False  # it was told: then so must be this
+        sent[1].sink.put(Piece(0, 1, notice.batch, 0))
         self._used = True
         self._came_back(notice.serial)
         return True
@@ -637,8 +609,9 @@ class Dispatcher:
         self._wanted_back = True
         try:
             self._reserved.pop()
-        except IndexError:
-            return  # somebody uses it
+        except IndexError:  # somebody uses it, and may not have seen that it is wanted back
+            self._tell()
+            return
         self._lent = None
         self._tell()
         self._handle(m.Released(command.worker))

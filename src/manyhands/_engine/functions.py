@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
-from manyhands._engine import payload, unchanged
+from manyhands._engine import payload, signals, unchanged
 from manyhands._engine.modules import is_initializing
 from manyhands._engine.payload import Packed
 from manyhands.errors import NotSendable
@@ -119,6 +119,8 @@ def pack_function(func: Callable[..., Any]) -> Packed:
     try:
         return payload.pack(func)
     except Exception as error:
+        if signals.raised(error):
+            raise
         name = getattr(func, "__qualname__", None) or repr(func)
         culprit = _culprit(func)
         raise NotSendable(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import threading
-import time
 from _thread import RLock
 from collections.abc import Callable
 from concurrent.futures import InvalidStateError
@@ -42,7 +41,6 @@ class Future(concurrent.futures.Future[T]):
         self._over = Latch()
         self._gate = threading.RLock()  # between cancel and begin; and for opening the result, once
         self._withdraw: Callable[[], None] | None = None
-        self._listen: Callable[[float | None], None] | None = None
         self._begun = False
 
     def result(self, timeout: float | None = None) -> T:
@@ -68,11 +66,7 @@ class Future(concurrent.futures.Future[T]):
 
     def _await(self, timeout: float | None) -> None:
         # Not by the future's own condition: an exception of a signal handler might leave it locked.
-        end = None if timeout is None else time.monotonic() + timeout
-        listen = self._listen
-        if listen is not None and (timeout is None or timeout > 0) and not self._over.is_set():
-            listen(timeout)
-        if not self._over.wait(None if end is None else end - time.monotonic()):
+        if not self._over.wait(timeout):
             raise TimeoutError
 
     def _opened(self, value: Any) -> Any:
@@ -92,14 +86,14 @@ class Future(concurrent.futures.Future[T]):
                     self.set_running_or_notify_cancel()  # wakes those who wait for any of several futures
                 finally:
                     self._over.set()
-                withdraw, self._withdraw, self._listen = self._withdraw, None, None
+                withdraw, self._withdraw = self._withdraw, None
         if withdraw is not None:
             withdraw()
         return cancelled
 
     def set_result(self, result: Any) -> None:
         """As in the standard library."""
-        self._withdraw = self._listen = None  # they hold the executor
+        self._withdraw = None  # it holds the executor
         try:
             super().set_result(result)
         finally:  # also when it has one already: whoever set that may have been interrupted
@@ -107,7 +101,7 @@ class Future(concurrent.futures.Future[T]):
 
     def set_exception(self, exception: BaseException | None) -> None:
         """As in the standard library."""
-        self._withdraw = self._listen = None
+        self._withdraw = None
         try:
             super().set_exception(exception)
         finally:
@@ -120,10 +114,6 @@ class Future(concurrent.futures.Future[T]):
         with self._gate:
             self._begun = not self.cancelled() and self.set_running_or_notify_cancel()
             return self._begun
-
-    def listen_by(self, listen: Callable[[float | None], None]) -> None:
-        """Who waits for the result calls this first, with the timeout: it may take the result in."""
-        self._listen = listen
 
     def on_cancel(self, withdraw: Callable[[], None]) -> None:
         """Call this when the future is cancelled, which it may be already."""

@@ -273,14 +273,5 @@ class Backend(Protocol):
     def wake(self) -> None:
         """Make ``wait`` return. From any thread, never blocks."""
 
-    def listen(self, worker: int, seconds: float, heard: list[Notice], take: Callable[[bool], None]) -> None:
-        """Add what this worker says within that time to what was heard, and call ``take``. From any thread.
-
-        ``take`` is told whether there are words of it that may not have been passed on yet.
-        """
-
-    def stop_listening(self, worker: int, *, lost: bool) -> None:
-        """The exception of a signal handler has torn that; ``lost``: something was heard, and is lost."""
-
     def close(self) -> None:
         """End what still lives and give everything back."""

@@ -23,6 +23,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 from weakref import WeakSet
 
+from manyhands._engine import signals
+
 BIG_BUFFER = 1 << 16
 _MAIN = b"__main__"
 # Types whose unpickling runs no code but the interpreter's own: these may share one pickle.
@@ -79,7 +81,9 @@ def pack(
     if not by_value:
         try:
             data = pickle.dumps(value, 5, buffer_callback=keep_in_band)
-        except Exception:  # noqa: BLE001 - anything may come out of __reduce__; cloudpickle has the last word
+        except Exception as error:  # anything may come out of __reduce__; cloudpickle has the last word
+            if signals.raised(error):
+                raise
             buffers.clear()
         else:
             if (by_name or _MAIN not in data) and not (_by_value and _mentions_by_value(data)):
@@ -95,7 +99,9 @@ def can_pack(value: object) -> bool:
     """It would travel to a worker."""
     try:
         pack(value)
-    except Exception:  # noqa: BLE001 - user code in __reduce__
+    except Exception as error:  # user code in __reduce__
+        if signals.raised(error):
+            raise
         return False
     return True
 

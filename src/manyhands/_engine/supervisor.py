@@ -15,7 +15,6 @@ import selectors
 import signal
 import socket
 import sys
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -26,7 +25,7 @@ from types import MethodType
 from typing import Any, NamedTuple
 
 from manyhands._core.messages import Chunk
-from manyhands._engine import board, faults, forks, launch, payload, surroundings
+from manyhands._engine import board, faults, forks, launch, payload, signals, surroundings
 from manyhands._engine.board import Board, Stamp
 from manyhands._engine.faults import Fault
 from manyhands._engine.functions import ByIdentity
@@ -53,14 +52,11 @@ from manyhands._engine.worker import INITIALIZER
 from manyhands.errors import InitializerError, NotSendable, WorkerStartError
 
 KILL_GRACE_SECONDS = 0.3  # between SIGTERM and SIGKILL
-LISTENER_SECONDS = 1.0  # nobody listens for so long: an exception has kept a listener from letting go
 REPORT_SECONDS = 1.0  # a worker whose socket has ended is given up if nobody reports its end by then
 START_SECONDS = 60.0  # a worker that is not ready by then is killed
 KNOWN_FUNCTIONS = 64  # that a worker keeps, if they are small
 KNOWN_BYTES = 32 << 20  # that they may have altogether; the newest is kept in any case
 _keys = count(1)
-_EPOLL: Any = getattr(selectors, "EpollSelector", ())  # Linux only: elsewhere nobody listens, and the loop hears all
-_READING = Said("reading", "")  # among what a listener has heard: more was read than that
 _log = logging.getLogger("manyhands")
 # As plain numbers: comparing an enum member costs as much as a function call, and there are several a message.
 _CHUNK, _RESULTS = int(Kind.CHUNK), int(Kind.RESULTS)
@@ -90,8 +86,6 @@ class _Worker:
     ended_at: float | None = None  # its socket has ended
     kill_at: float | None = None  # next signal
     unfit: bool = False  # its initializer raised
-    talked: bool = False  # since it was sent its last chunk
-    reading: Any = field(default_factory=threading.RLock)  # its channel
 
 
 class Parcel(NamedTuple):
@@ -113,7 +107,7 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._workers: dict[int, _Worker] = {}
         self._notices: list[Notice] = []
-        self._inherited: OrderedDict[bytes, Callable[..., Any]] = OrderedDict()
+        self._inherited: dict[bytes, Callable[..., Any]] = {}  # a plain one is copied in one step
         self._launcher: launch.Launcher | None = None
         self._wake_in, self._wake_out = socket.socketpair()
         for end in (self._wake_in, self._wake_out):
@@ -214,10 +208,16 @@ class Supervisor:
         return self._pack(job, job.source.items(chunk.start, chunk.stop), isolated=chunk.isolated)
 
     def prepare(self, job: Job) -> None:
-        """Its surroundings; and of a single call the input, packed here so that the dispatcher's thread need not."""
+        """Its surroundings; and of a single call all that is to be packed, so that the dispatcher's thread need not.
+
+        Nor whoever sends it past that thread: user code may ask for the very worker that is reserved then.
+        """
         job.around = surroundings.take()
         if job.single:
             job.ready = self._pack(job, job.source.items(0, 1), isolated=False)
+            if self._forks and any(job.shipment.key not in record.known for record in list(self._workers.values())):
+                with contextlib.suppress(NotSendable):  # if it has to be sent, that is told then
+                    job.shipment.packed()
 
     def _pack(self, job: Job, items: list[Any], *, isolated: bool) -> Parcel:
         retry_on = payload.pack(job.retry_on).data if job.retry_on else b""
@@ -225,8 +225,9 @@ class Supervisor:
             try:
                 packed = payload.pack(items, main_by_name=self._forks)
                 return Parcel(None, (packed.data, *packed.buffers), retry_on)
-            except BaseException as error:  # noqa: BLE001 - user code in __reduce__; each by itself will show whose
-                _let_pass(error)
+            except BaseException as error:
+                if signals.raised(error):
+                    raise
         sizes, buffers = flatten(pack_item(item, job.style) for item in items)
         return Parcel(sizes, buffers, retry_on)
 
@@ -238,7 +239,6 @@ class Supervisor:
         if job.around is not None and record.around is not job.around:
             record.around = job.around
             self._write(worker, record, (Kind.AROUND,), (payload.pack(job.around).data,))
-        record.talked = False
         self._send_function(worker, record, job)
         message = (
             _CHUNK, chunk.serial, chunk.start, job.shipment.key, int(job.style), job.seed,
@@ -265,13 +265,13 @@ class Supervisor:
         """By content; for forked workers by identity, since those to come have the function from birth."""
         if not self._forks:
             return ship_function(func)
-        for key, known in self._inherited.items():
+        for key, known in list(self._inherited.items()):
             if known is func or (isinstance(func, MethodType) and known == func):
                 return ByIdentity(func, key)
         shipment = ByIdentity(func, next(_keys).to_bytes(8, "little"))
         self._inherited[shipment.key] = func
         if len(self._inherited) > KNOWN_FUNCTIONS:
-            self._inherited.popitem(last=False)
+            self._inherited.pop(next(iter(list(self._inherited))), None)
         return shipment
 
     def _write(self, worker: int, record: _Worker, message: tuple[Any, ...], buffers: tuple[Any, ...]) -> None:
@@ -288,8 +288,6 @@ class Supervisor:
         with contextlib.suppress(KeyError, ValueError):
             wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if record.channel.backlog else 0)
             self._selector.modify(record.channel.socket, wanted, callback)
-            if record.channel.backlog and not wanted & selectors.EVENT_WRITE:  # another thread was quicker
-                self._selector.modify(record.channel.socket, wanted | selectors.EVENT_WRITE, callback)
 
     def revoke(self, worker: int) -> None:
         """Let the worker begin nothing further."""
@@ -389,55 +387,14 @@ class Supervisor:
             self._socket_ended(worker, record)
 
     def _read_frames(self, worker: int, record: _Worker) -> bool:
-        alone = record.reading.acquire(timeout=LISTENER_SECONDS)
         try:
             frames, ended = record.channel.arrived()
             for frame in frames:
-                self._hear(worker, record, frame, self._notices)
+                self._hear(worker, record, frame)
         except MemoryError:
             _log.error("a result is too large for the memory that is left; its worker is ended")
             return True
-        finally:
-            if alone:
-                record.reading.release()
         return ended
-
-    def listen(self, worker: int, seconds: float, heard: list[Notice], take: Callable[[bool], None]) -> None:
-        """Read what the worker says within that time in the thread that waits for it, without the loop."""
-        record = self._workers.get(worker)
-        if record is None or not isinstance(self._selector, _EPOLL) or record.channel.backlog:
-            return
-        try:
-            if record.reading.acquire(blocking=False):
-                try:  # the loop is not to be woken by what is read here
-                    self._set_events(record, 0)
-                except (OSError, ValueError):
-                    return  # the worker is on its way out: that is the loop's business
-                if _readable(record.channel, seconds):
-                    heard.append(_READING)
-                    for frame in record.channel.arrived()[0]:
-                        self._hear(worker, record, frame, heard)
-                    heard.remove(_READING)
-                    take(record.talked)  # before the loop may hear what comes next
-        finally:
-            self._listened(record)
-
-    def _listened(self, record: _Worker) -> None:
-        if record.reading._is_owned():  # noqa: SLF001 - even if an exception came together with the lock
-            record.reading.release()
-        with contextlib.suppress(OSError, ValueError):  # it was closed meanwhile
-            self._set_events(record, select.EPOLLIN | (select.EPOLLOUT if record.channel.backlog else 0))
-
-    def _set_events(self, record: _Worker, events: int) -> None:
-        self._selector._selector.modify(record.channel.fileno(), events)  # type: ignore[attr-defined] # noqa: SLF001
-
-    def stop_listening(self, worker: int, *, lost: bool) -> None:
-        """A listener was interrupted: its worker is heard by the loop again, or ended if words of it were lost."""
-        record = self._workers.get(worker)
-        if record is not None and isinstance(self._selector, _EPOLL):
-            self._listened(record)
-            if lost:
-                self.kill(worker, at_once=True)
 
     def _socket_ended(self, worker: int, record: _Worker) -> None:
         """Nothing more can be heard of it: if it is not dead, it is useless."""
@@ -468,8 +425,8 @@ class Supervisor:
 
     # --- hearing ----------------------------------------------------------------------------------------------
 
-    def _hear(self, worker: int, record: _Worker, frame: Frame, heard: list[Notice]) -> None:
-        kind = frame.message[0]
+    def _hear(self, worker: int, record: _Worker, frame: Frame) -> None:
+        kind, heard = frame.message[0], self._notices
         if kind == _RESULTS:
             results = _results(worker, frame)
             if results.stats is not None:
@@ -480,11 +437,9 @@ class Supervisor:
             _, serial, key, where = frame.message
             heard.append(Refused(worker, serial, key, where))
         elif kind == Kind.TEXT:
-            record.talked = True
             _, stream, data = frame.message
             heard += _said(stream, record.lines[stream].put(data))
         elif kind in (Kind.RECORD, Kind.WARNING):
-            record.talked = True
             heard.append(Said("record" if kind == Kind.RECORD else "warning", bytes(frame.buffers[0])))
         elif kind == Kind.READY:
             record.ready = True
@@ -537,10 +492,10 @@ def _close_both(pipe: tuple[int, int]) -> None:
         os.close(fd)
 
 
-def _readable(channel: Channel, seconds: float = 0.0) -> bool:
+def _readable(channel: Channel) -> bool:
     poll = select.poll()  # takes no descriptor: there may be none left
     poll.register(channel.socket, select.POLLIN)
-    return bool(poll.poll(1000 * seconds))
+    return bool(poll.poll(0))
 
 
 def _results(worker: int, frame: Frame) -> ChunkResults:
@@ -594,19 +549,14 @@ def pack_item(item: Any, style: Style) -> Packed | Fault:
     """One input by itself; if it cannot be packed, the error that says which argument is at fault."""
     try:
         return payload.pack(item)
-    except BaseException as error:  # noqa: BLE001 - user code in __reduce__
-        _let_pass(error)
+    except BaseException as error:
+        if signals.raised(error):
+            raise
         told = NotSendable(
             f"{_which_argument(item, style)} cannot be sent to worker processes: {type(error).__name__}: {error}. "
             "Send what it is made from (a path, a name) and open it in the function, or use backend='threads'."
         )
         return faults.describe(told)
-
-
-def _let_pass(error: BaseException) -> None:
-    """Ctrl-C while the caller packs is the caller's, and no fault of what is being packed."""
-    if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
-        raise error
 
 
 def _which_argument(item: Any, style: Style) -> str:

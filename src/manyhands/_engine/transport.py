@@ -49,7 +49,7 @@ class Channel:
     @property
     def backlog(self) -> bool:
         """Something is waiting to be written."""
-        return bool(self._backlog)
+        return bool(self._backlog) and self.socket.fileno() >= 0
 
     def send(self, message: tuple[Any, ...], buffers: tuple[Any, ...] = ()) -> None:
         """Send a frame. Raises OSError (BrokenPipeError) when the other end is gone."""
@@ -111,10 +111,11 @@ class Channel:
         return frames, False
 
     def close(self) -> None:
-        """Close this end; what was not written is dropped."""
-        with self._lock:
-            self._backlog.clear()
-            self.socket.close()
+        """Close this end; what was not written is dropped.
+
+        Without the lock: whoever is in the midst of sending may have been interrupted by a signal handler.
+        """
+        self.socket.close()
 
 
 class FrameParser:

@@ -115,12 +115,6 @@ class Serial:
     def wake(self) -> None:
         """Nobody sleeps here for long."""
 
-    def listen(self, worker: int, seconds: float, heard: list[Notice], take: Callable[[bool], None]) -> None:
-        """It would not be quicker than to be woken."""
-
-    def stop_listening(self, worker: int, *, lost: bool) -> None:
-        """Nobody listens."""
-
     def close(self) -> None:
         """Let go."""
         self._context.close()

@@ -220,12 +220,6 @@ class Threads:
         """Make wait return."""
         self._outbox.put(None)
 
-    def listen(self, worker: int, seconds: float, heard: list[Notice], take: Callable[[bool], None]) -> None:
-        """It would not be quicker than to be woken."""
-
-    def stop_listening(self, worker: int, *, lost: bool) -> None:
-        """Nobody listens."""
-
     def close(self) -> None:
         """Let idle threads end; what still runs is left behind."""
         for worker in list(self._workers):
