@@ -25,7 +25,7 @@ def dispatcher(executor):
 
 
 def is_reserved(dispatcher):
-    return eventually(lambda: dispatcher._reserved)
+    return eventually(lambda: dispatcher._short_way._free)
 
 
 def call_once(executor):
@@ -52,17 +52,17 @@ def test_a_call_after_the_idle_worker_has_died_meets_another(executor):
 
 def test_a_call_that_was_about_to_be_sent_when_the_worker_died_meets_another(executor, dispatcher):
     pid = call_once(executor)
-    taken = dispatcher._reserved.pop()
+    taken = dispatcher._short_way._free.pop()
     end(pid)
     assert eventually(lambda: not dispatcher._started)
     assert eventually(lambda: dispatcher._asleep and not dispatcher._requests)
-    dispatcher._reserved.append(taken)
+    dispatcher._short_way._free.append(taken)
     assert executor.submit(os.getpid).result(PATIENCE) != pid
 
 
 def test_a_reservation_that_is_lost_costs_the_worker_and_a_moment(executor, dispatcher):
     pid = call_once(executor)
-    dispatcher._reserved.pop()
+    dispatcher._short_way._free.pop()
     assert executor.submit(os.getpid).result(PATIENCE) != pid
 
 

@@ -1,4 +1,4 @@
-"""Reservations: what the dispatcher does with them, and callers with their ticket."""
+"""Reservations: what the short way does with them, and callers with their ticket."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class Lending:
         self.books: deque[m.Event] = deque()
         self.errands: list[Errand] = []
 
-    # --- the dispatcher ---------------------------------------------------------------------------------------
+    # --- the short way ----------------------------------------------------------------------------------------
 
-    def reserve(self, reserved: m.Reserved, *, calls: int) -> None:
+    def lend(self, reserved: m.Reserved, *, calls: int) -> None:
         """There is a new ticket, for so many calls."""
         self._lent = self._ticket = reserved._replace(last=min(reserved.last, reserved.chunk + calls))
         self._wanted_back = False
 
-    def release(self, worker: int) -> None:
+    def take_back(self, worker: int) -> None:
         """It is asked back: said at once if it is here, else when what was sent has come back, or never."""
         self._wanted_back = True
         if self._ticket is not None:

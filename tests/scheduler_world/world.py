@@ -126,9 +126,9 @@ class World:
         if isinstance(command, m.SendChunk):
             self._send(command, worker)
         elif isinstance(command, m.ReserveWorker):
-            self.lending.reserve(command.reserved, calls=10 - self._choose(10))
+            self.lending.lend(command.reserved, calls=10 - self._choose(10))
         elif isinstance(command, m.ReleaseWorker):
-            self.lending.release(command.worker)
+            self.lending.take_back(command.worker)
         elif worker is None:
             return
         elif isinstance(command, m.InspectWorker):

@@ -8,7 +8,8 @@
 
 One thread, the dispatcher's own, does all of that. Everybody else leaves a request and, if that thread sleeps,
 wakes it: one append, which a signal handler or a finalizer may do at any point and an exception cannot tear.
-A backend that is not ``threaded`` (serial) is driven by ``pump``, by whoever waits for results.
+A backend that is not ``threaded`` (serial) is driven by ``pump``, by whoever waits for results. Single calls that
+follow each other go past all that (`short_way`), which uses the dispatcher as its ``Loop``.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ from manyhands._engine.interface import (
 )
 from manyhands._engine.latch import Latch
 from manyhands._engine.payload import send_by_value
-from manyhands.errors import ExecutorClosed, NotSendable, TaskTimeout, WorkerDied, WorkerStartError, WorkersUnavailable
+from manyhands._engine.short_way import ShortWay
+from manyhands.errors import ExecutorClosed, TaskTimeout, WorkerDied, WorkerStartError, WorkersUnavailable
 from manyhands.showing import MISSING
 
 LONGEST_WAIT = 3600.0  # seconds; the system's own limit is some days
@@ -53,7 +55,7 @@ CROWD_SECONDS = 0.001  # ...who adds another pauses for a moment
 ANSWER_SECONDS = 1.0  # for the loop to answer a question: it may be in the midst of a user's __reduce__
 CLOSED = "cannot take new work after shutdown: make a new executor"
 _log = logging.getLogger("manyhands")
-_here = threading.local()  # .pid: this thread is a dispatcher's own, in that process; .sending: a single task
+_here = threading.local()  # .pid: this thread is a dispatcher's own, in that process
 
 
 def is_here() -> bool:
@@ -78,12 +80,7 @@ class Dispatcher:
         self._numbers = count()
         self._started: set[int] = set()  # workers that were begun and have not ended
         self._start_error: WorkersUnavailable | None = None
-        self._lent: m.Reserved | None = None  # the reservation there is, as it was made
-        self._wanted_back = False  # and it is not to be used again
-        self._reserved: deque[m.Reserved] = deque()  # at most one: whoever takes it may send past the loop
-        self._sent: tuple[m.Reserved, Job, Callable[[], object]] | None = None  # what was sent so; its admission
-        self._untold: deque[Callable[[], object]] = deque()  # that admission: to be told first, should that matter
-        self._used = False  # the reservation was
+        self._short_way = ShortWay(backend)
         self._closing = False  # no more work is taken
         self._closed = False  # and the scheduler knows
         self._dropping = False  # all work is dropped
@@ -100,49 +97,15 @@ class Dispatcher:
         number = job.number = next(self._numbers)
         self.backend.prepare(job)
         quick = job.single and job.policy.timeout is None and self.backend.threaded
-        if not (quick and self._send_past_the_loop(job)):
-            self._request(partial(self._admit, job, stop, closed=closed))
+        if not (quick and self._short_way.send(job, self)):
+            self.request(partial(self.admit, job, stop, closed=closed))
+        elif self._ended.is_set():
+            self._obey()  # nothing will come back that would have it told
         if len(self._requests) > CROWD and self.backend.threaded:
             time.sleep(CROWD_SECONDS)  # the loop needs the interpreter, too
         if job.refused is not None:
             raise job.refused
         return number
-
-    def _send_past_the_loop(self, job: Job) -> bool:
-        """Send a single task to the reserved worker, if there is one; the loop learns of it when it is awake.
-
-        A signal handler may raise anywhere in here. The loop is told first, so that it watches over the task; if
-        the sending is torn then, worker and task are given up. A reservation that is lost is the scheduler's care.
-
-        The loop need not be woken: the worker's answer does that, or its end. Unless it had ended before.
-        """
-        if getattr(_here, "sending", False):
-            return False  # this is a signal handler in the midst of that
-        try:
-            reserved = self._reserved.pop()
-        except IndexError:
-            return False
-        command = m.SendChunk(reserved.worker, m.Chunk(reserved.chunk, job.number, 0, 1, 0))
-        try:
-            _here.sending = True
-            self._sent = reserved, job, partial(self._admit, job, 1, closed=True, sent=reserved)
-            self._untold.append(self._sent[2])
-            job.begun = job.sink.started()
-            parcel = job.ready if job.ready is not None else self.backend.pack(job, command.chunk)
-            self.backend.send(reserved.worker, job, command.chunk, parcel)
-            lent = self._lent
-            if self._wanted_back or lent is None or lent.worker != reserved.worker:
-                self._request(self._tell)
-        except NotSendable as error:  # the function cannot be sent in any form; nothing was
-            self._request(partial(self._fail_to_send, command, error))
-        except BaseException:
-            self._request(partial(self._abort, command))
-            raise
-        finally:
-            _here.sending = False
-        if self._ended.is_set():
-            self._obey()
-        return True
 
     def check_open(self) -> None:
         """Raise ExecutorClosed after shutdown, or why no worker can be had."""
@@ -153,11 +116,11 @@ class Dispatcher:
 
     def supply(self, number: int, stop: int, *, closed: bool = False) -> None:
         """The job's tasks up to ``stop`` exist now."""
-        self._request(lambda: self._handle(m.TasksAdded(number, stop, closed)))
+        self.request(lambda: self._handle(m.TasksAdded(number, stop, closed)))
 
     def cancel(self, number: int, *, grace: float | None = None) -> None:
         """Nobody waits for this job any more; what runs is stopped after ``grace`` seconds (None: is not)."""
-        self._request(lambda: self._cancel(number, grace))
+        self.request(lambda: self._cancel(number, grace))
 
     def lookahead(self, number: int) -> int:
         """How many tasks of this job should be at hand."""
@@ -165,7 +128,7 @@ class Dispatcher:
 
     def drop_pending(self) -> None:
         """Cancel what has not begun; of a job of several tasks, all that is not done."""
-        self._request(self._drop_pending)
+        self.request(self._drop_pending)
 
     def drop_awaited(self) -> bool:
         """Cancel what somebody was waiting for, who is no more; True if anything else is left to do."""
@@ -178,7 +141,7 @@ class Dispatcher:
 
         if self._thread is None and self.backend.threaded:
             return False
-        self._request(answer)
+        self.request(answer)
         told.wait(ANSWER_SECONDS if self.backend.threaded else 0.0)
         return bool(answers and answers[0])
 
@@ -187,14 +150,14 @@ class Dispatcher:
         self._closing = True
         if self.backend.threaded and self._thread is None and self._baton.acquire(blocking=False):
             self._end()  # there never was anything to do; a loop that would start now finds the baton gone
-        self._request(self._close)
+        self.request(self._close)
         if wait:
             self.join()
 
     def terminate(self, *, at_once: bool = False) -> None:
         """Drop all work and end all workers now: by SIGTERM, or ``at_once`` by SIGKILL. Returns immediately."""
         self._closing = True
-        self._request(lambda: self._terminate(at_once=at_once))
+        self.request(lambda: self._terminate(at_once=at_once))
         self.shutdown(wait=False)
 
     def drop_soon(self, errand: Callable[[], object]) -> None:
@@ -202,7 +165,7 @@ class Dispatcher:
         if self._thread is None:
             errand()  # nobody else is here
         else:
-            self._request(errand)
+            self.request(errand)
 
     @property
     def usable(self) -> bool:
@@ -235,7 +198,7 @@ class Dispatcher:
 
     # --- requests -----------------------------------------------------------------------------------------------
 
-    def _request(self, request: Callable[[], object]) -> None:
+    def request(self, request: Callable[[], object]) -> None:
         """Have this done by the loop, soon and in order."""
         self._requests.append(request)
         if not self.backend.threaded:
@@ -254,18 +217,14 @@ class Dispatcher:
     def _obey(self) -> None:
         """What was requested until now, and before it what is not told yet."""
         there = len(self._requests)  # not what comes meanwhile: that might never end
-        self._tell()
+        self._short_way.tell()
         for _ in range(there):
             if (request := _first(self._requests)) is None:
                 return
             request()
 
-    def _tell(self) -> None:
-        """Have the scheduler know what was sent past it."""
-        while (admission := _first(self._untold)) is not None:
-            admission()
-
-    def _admit(self, job: Job, stop: int, *, closed: bool, sent: m.Reserved | None = None) -> None:
+    def admit(self, job: Job, stop: int, *, closed: bool, sent: m.Reserved | None = None) -> None:
+        """Have the scheduler know of a job, whose one task was ``sent`` already with this reservation."""
         if self._dropping or self._ended.is_set():  # it was too late, just
             job.refused = _copy(self.broken) if self.broken else ExecutorClosed(CLOSED)
             job.sink.finish(job.refused)
@@ -273,12 +232,14 @@ class Dispatcher:
         self._jobs[job.number] = job
         self._handle(m.JobAdded(job.number, job.policy, stop, closed, sent))
 
-    def _fail_to_send(self, command: m.SendChunk, error: Exception) -> None:
+    def fail_to_send(self, command: m.SendChunk, error: Exception) -> None:
+        """Its function or an input cannot be sent in any form."""
         self._give_up(command.chunk.job, error)
         self._hand_back(command)
-        self._came_back(command.chunk.serial)
+        self._short_way.came_back(command.chunk.serial, self)
 
-    def _abort(self, command: m.SendChunk) -> None:
+    def abort(self, command: m.SendChunk) -> None:
+        """An exception struck while this was being sent past the loop: who knows how far that came."""
         self._cancel(command.chunk.job)
         if self._scheduler.chunk(command.worker, command.chunk.serial) is not None:  # if not, it was sent, and is back
             self.backend.kill(command.worker, at_once=True)
@@ -347,9 +308,9 @@ class Dispatcher:
         deadline = self._scheduler.next_deadline()
         self._take_all(self._wait(deadline))
         if deadline is not None and deadline <= time.monotonic():
-            self._tell()
-            self._handle(m.Tick(used=self._used))
-            self._used = False
+            self._short_way.tell()
+            self._handle(m.Tick(used=self._short_way.used))
+            self._short_way.used = False
         self._asleep = not self.backend.threaded
 
     def _wait(self, deadline: float | None) -> list[Notice]:
@@ -397,55 +358,19 @@ class Dispatcher:
             courier.say(notice)
             return
         if isinstance(notice, ChunkResults):
-            if not self._requests and self._settle_at_once(notice):
+            if not self._requests and self._short_way.settle(notice, self):
                 return
             self._obey()
             self._take_results(notice)
             if notice.stats is not None:
-                self._came_back(notice.serial)
+                self._short_way.came_back(notice.serial, self)
         else:
             self._obey()  # what was sent past us comes before what its worker says
             if isinstance(notice, Refused) and notice.where is not None:
                 send_by_value(notice.where)
             self._handle(self._event(notice), notice)
             if isinstance(notice, Refused):
-                self._came_back(notice.serial)
-
-    def _settle_at_once(self, notice: ChunkResults) -> bool:
-        """The result of what was sent past the loop goes to whoever waits for it.
-
-        If the scheduler was not told of that task yet, it need not know: all is as it was before.
-        """
-        sent = self._sent
-        if sent is None or sent[0].chunk != notice.serial or notice.failed or not notice.batch.count:
-            return False
-        if notice.stats is None or not self._goes_on(notice.serial):
-            return False
-        try:
-            self._untold.remove(sent[2])
-        except ValueError:
-            return False  # it was told: then so must be this
-        sent[1].sink.put(Piece(0, 1, notice.batch, 0))
-        self._used = True
-        self._came_back(notice.serial)
-        return True
-
-    def _goes_on(self, serial: int) -> bool:
-        """When what was sent with the reservation as this chunk has come back, the next may go."""
-        lent = self._lent
-        return lent is not None and lent.chunk <= serial < lent.last - 1 and not self._wanted_back
-
-    def _came_back(self, serial: int) -> None:
-        """If it was sent with the reservation: the next may go, or it is over, and all that was sent is told."""
-        lent = self._lent
-        if lent is None or not lent.chunk <= serial < lent.last:
-            return
-        self._sent = None
-        if self._goes_on(serial):
-            self._reserved.append(lent._replace(chunk=serial + 1))
-        else:
-            self._lent = None
-            self._handle(m.Released(lent.worker))
+                self._short_way.came_back(notice.serial, self)
 
     def _take_results(self, notice: ChunkResults) -> None:
         chunk = self._scheduler.chunk(notice.worker, notice.serial)
@@ -528,7 +453,7 @@ class Dispatcher:
                 parcel = self.backend.pack(job, command.chunk)  # user code may run here
             self.backend.send(command.worker, job, command.chunk, parcel)
         except Exception as error:  # noqa: BLE001 - the function or an input cannot be sent in any form
-            self._fail_to_send(command, error)
+            self.fail_to_send(command, error)
 
     def _give_up(self, number: int, error: BaseException) -> None:
         """This job can never run: say so to whoever waits for it."""
@@ -602,19 +527,14 @@ class Dispatcher:
             self._handle(m.Inspected(command.worker, stamp.chunk, stamp.offset, stamp.since))
 
     def _reserve_worker(self, command: m.ReserveWorker, _notice: Notice | None) -> None:
-        self._lent, self._wanted_back = command.reserved, False
-        self._reserved.append(command.reserved)
+        self._short_way.lend(command.reserved)
 
     def _release_worker(self, command: m.ReleaseWorker, _notice: Notice | None) -> None:
-        self._wanted_back = True
-        try:
-            self._reserved.pop()
-        except IndexError:  # somebody uses it, and may not have seen that it is wanted back
-            self._tell()
-            return
-        self._lent = None
-        self._tell()
-        self._handle(m.Released(command.worker))
+        self._short_way.take_back(command.worker, self)
+
+    def released(self, worker: int) -> None:
+        """The reservation of this worker is over."""
+        self._handle(m.Released(worker))
 
     def _retire_worker(self, command: m.RetireWorker, _notice: Notice | None) -> None:
         self.backend.retire(command.worker)
