@@ -128,6 +128,11 @@ class Executor(concurrent.futures.Executor):
         self._place = place
         self._pid = os.getpid()
 
+    def __repr__(self) -> str:
+        backend, workers = self._place
+        state = "" if self._dispatcher.usable else ", takes no more work"
+        return f"<manyhands.{type(self).__name__}: {workers} workers ({backend}){state}>"
+
     def __reduce__(self) -> tuple[Any, ...]:
         # An executor that travels to a worker, captured by a function, runs things there in place.
         return _executor_in_place, ()

@@ -27,7 +27,7 @@ from manyhands.errors import OptionError, RemoteTraceback
 from manyhands.executor import lend, submit_shared
 from manyhands.options import CommonOptions, Options, gather
 from manyhands.progress import Meter
-from manyhands.showing import MISSING, add_note, short_repr
+from manyhands.showing import MISSING, add_note, call_hint, short_repr
 from manyhands.types import Failure
 
 P = ParamSpec("P")
@@ -76,11 +76,10 @@ class _Call(Generic[R]):
     """One call of map or the like, from its options to its report."""
 
     def __init__(self, func: Callable[..., R], items: Iterable[Any], style: Style, options: Options, how: _How) -> None:
-        if not callable(func):
-            raise OptionError(f"the first argument is the function to run; got {short_repr(func)}")
         if options.place()[0] == "processes" and (module := importing()) is not None:
             options = _without_processes(options, module)
         self._options = options
+        self._func = func
         self._place = options.place()
         self._feed = _feed(items)
         self._failures = self._tasks = 0
@@ -175,12 +174,13 @@ class _Call(Generic[R]):
 
     def _noted(self, index: int, error: BaseException) -> _Raise:
         """The error as it is to be raised; by then the rest is cancelled."""
-        add_note(error, index, self._argument(index))
+        argument = self._stream.arguments.get(index, MISSING)
+        hint = ""
+        if isinstance(error, TypeError) and argument is not MISSING:
+            hint = call_hint(self._func, argument, apart=self._job.style is Style.STAR)
+        add_note(error, index, short_repr(argument) + hint)
         self.end(grace=CANCEL_GRACE_SECONDS)
         return _Raise(error)
-
-    def _argument(self, index: int) -> str:
-        return short_repr(self._stream.arguments.get(index, MISSING))
 
     def _failure(self, index: int, error: BaseException) -> Failure:
         cause = error.__cause__
@@ -239,7 +239,9 @@ class _Raise(NamedTuple):
     error: BaseException
 
 
-def _check_iterables(iterables: tuple[Any, ...]) -> None:
+def _check_call(func: object, iterables: tuple[Any, ...]) -> None:
+    if not callable(func):
+        raise OptionError(f"the first argument is the function to run; got {short_repr(func)}")
     if not iterables:
         raise OptionError("nothing to run over: give an iterable after the function")
     for position, iterable in enumerate(iterables, 2):
@@ -290,7 +292,7 @@ def _traceback_of(error: BaseException) -> str:
 
 def _call(func: Callable[..., R], iterables: tuple[Iterable[Any], ...], given: Any, how: _How) -> _Call[R]:
     options = gather(given)
-    _check_iterables(iterables)
+    _check_call(func, iterables)
     if len(iterables) == 1:
         return _Call(func, iterables[0], Style.ITEM, options, how)
     return _Call(func, zip(*iterables, strict=False), Style.STAR, options, how)
@@ -365,7 +367,7 @@ def starmap(func: Callable[..., Any], iterable: Iterable[Iterable[Any]], **optio
     >>> mh.starmap(pow, [(2, 5), (3, 2)])
     [32, 9]
     """
-    _check_iterables((iterable,))
+    _check_call(func, (iterable,))
     results = _Call(func, iterable, Style.STAR, gather(options), _MAP).collect()
     if isinstance(results, _Raise):
         raise results.error

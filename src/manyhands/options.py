@@ -161,12 +161,18 @@ _MEANT = dict.fromkeys(("n_jobs", "processes", "max_workers", "num_workers", "jo
 }
 
 
+def _meant(name: str) -> str:
+    from difflib import get_close_matches
+
+    return _MEANT.get(name) or next(iter(get_close_matches(name, [field.name for field in fields(Options)], 1)), "")
+
+
 def gather(given: dict[str, Any]) -> Options:
     """A call's options: what is given, and for the rest the defaults. Raises OptionError."""
     unknown = set(given) - {field.name for field in fields(Options)}
     if unknown:
         known = ", ".join(field.name for field in fields(Options))
-        meant = ", ".join(_MEANT[name] for name in unknown if name in _MEANT)
+        meant = ", ".join(filter(None, map(_meant, sorted(unknown))))
         hint = f"; did you mean {meant}?" if meant else ""
         raise OptionError(
             f"there is no option {', '.join(map(repr, sorted(unknown)))}{hint}; the options are {known}. An argument "

@@ -81,6 +81,9 @@ class Pool:
         )
         self._open = True
 
+    def __repr__(self) -> str:
+        return repr(self._executor).replace("Executor", type(self).__name__, 1)
+
     def apply(self, func: Callable[..., T], args: Iterable[Any] = (), kwds: dict[str, Any] | None = None) -> T:
         """``func(*args, **kwds)`` in a worker; waits for the result."""
         return self.apply_async(func, args, kwds).get()

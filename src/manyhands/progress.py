@@ -56,10 +56,6 @@ class Meter:
             self._told = now
             self._observer.update(self.record(now))
 
-    def total_is(self, total: int) -> None:
-        """The input has ended: now the number is known."""
-        self._total = total
-
     def record(self, now: float) -> Progress:
         """The state of things."""
         elapsed = now - self._began

@@ -10,6 +10,7 @@ _short.maxstring = _short.maxother = 80
 _short.maxlist = _short.maxtuple = _short.maxdict = _short.maxset = 4
 _short.maxlevel = 3
 MISSING: Any = object()
+LONGEST_ERROR = 200  # characters
 
 
 def short_repr(value: object) -> str:
@@ -20,6 +21,39 @@ def short_repr(value: object) -> str:
         return " ".join(_short.repr(value).split())
     except BaseException:  # noqa: BLE001 - user code in __repr__
         return f"<{type(value).__name__}, whose repr fails>"
+
+
+def error_repr(error: BaseException) -> str:
+    """An exception in one line, cut at the end: what matters stands at the beginning."""
+    try:
+        text = " ".join(repr(error).split())
+    except BaseException:  # noqa: BLE001 - user code in __repr__
+        return f"<{type(error).__name__}, whose repr fails>"
+    return text if len(text) <= LONGEST_ERROR else text[: LONGEST_ERROR - 3] + "..."
+
+
+def call_hint(func: Any, argument: Any, *, apart: bool) -> str:
+    """What to do if map was called where starmap was meant, or the other way round; else nothing."""
+    from inspect import signature
+
+    try:
+        expected = signature(func)
+    except (TypeError, ValueError):  # some builtins do not tell
+        return ""
+    if apart and type(argument) is not tuple and not _fits(expected, argument, apart=True):
+        return "; starmap takes each input apart, map passes it as it is"
+    parts = not apart and type(argument) in {tuple, list}
+    if parts and not _fits(expected, argument, apart=False) and _fits(expected, argument, apart=True):
+        return "; map passes each input as one argument, starmap takes it apart"
+    return ""
+
+
+def _fits(expected: Any, argument: Any, *, apart: bool) -> bool:
+    try:
+        expected.bind(*(argument if apart else (argument,)))
+    except TypeError:
+        return False
+    return True
 
 
 def add_note(error: BaseException, index: int, argument: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from manyhands.showing import short_repr
+from manyhands.showing import error_repr, short_repr
 
 OnError = Literal["raise", "collect", "skip"]
 StartMethod = Literal["zygote", "spawn", "fork"]
@@ -36,7 +36,7 @@ class Failure:
 
     def __repr__(self) -> str:
         what = short_repr(self.argument)
-        return f"Failure(index={self.index}, error={short_repr(self.error)}, argument={what})"
+        return f"Failure(index={self.index}, error={error_repr(self.error)}, argument={what})"
 
     def __bool__(self) -> bool:
         return False

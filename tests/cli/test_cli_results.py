@@ -24,7 +24,9 @@ def test_a_failure_is_a_record_and_the_others_go_on(manyhands, backend):
     error = ran.records[1]["error"]
     assert (error["type"], error["message"]) == ("ValueError", "no b, please")
     assert "refuse_b" in error["traceback"]
-    assert ran.err.startswith("2 done, 1 failed in ")
+    first, last = ran.err.splitlines()
+    assert first == "first failure: item 1 ('b') failed: ValueError: no b, please"
+    assert last.startswith("3 done, 1 of them failed, in ")
 
 
 def test_the_run_can_stop_at_the_first_failure(manyhands):

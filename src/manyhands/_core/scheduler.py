@@ -258,7 +258,7 @@ class Scheduler:
         return self._maybe_finish(number, job)
 
     def _job_cancelled(self, event: JobCancelled, now: float) -> Iterator[Command]:
-        yield from self._drop_job(event.job)
+        self._drop_job(event.job)
         for number, worker in self._workers.items():
             if worker.state is _State.READY and any(chunk.job == event.job for chunk in worker.chunks):
                 yield from self._hold(number, worker, now)
@@ -563,16 +563,15 @@ class Scheduler:
             self._ready.pop(number, None)
             yield FinishJob(number)
 
-    def _drop_job(self, number: int) -> Iterator[Command]:
+    def _drop_job(self, number: int) -> None:
         job = self._jobs.pop(number, None)
         self._ready.pop(number, None)
         if job is not None:
             self._open -= job.known - job.ended
-        yield from ()
 
     def _break_all(self) -> Iterator[Command]:
         for number in list(self._jobs):
-            yield from self._drop_job(number)
+            self._drop_job(number)
             yield BreakJob(number)
 
     # --- chunks -----------------------------------------------------------------------------------------------

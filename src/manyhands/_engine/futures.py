@@ -43,6 +43,12 @@ class Future(concurrent.futures.Future[T]):
         self._withdraw: Callable[[], None] | None = None
         self._begun = False
 
+    def __repr__(self) -> str:
+        value = self._result
+        if not isinstance(value, Piece):
+            return super().__repr__()
+        return f"<{type(self).__name__} at {id(self):#x} state=finished>"  # what it holds is still packed
+
     def result(self, timeout: float | None = None) -> T:
         """As in the standard library."""
         value: Any = None

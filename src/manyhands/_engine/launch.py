@@ -27,7 +27,6 @@ from manyhands._engine.board import Board
 from manyhands._engine.lifeline import Lifeline
 
 DEAF_SECONDS = 3.0  # a zygote that has not started, or killed, a worker for so long is taken to be stopped itself
-START_METHODS = ("zygote", "spawn", "fork")
 
 
 def default_start_method() -> str:

@@ -19,7 +19,6 @@ To the caller::
     TEXT     stream, bytes                  what was printed
     RECORD   -                              + a packed log record
     WARNING  -                              + a packed warning
-    BYE      -                              leaving as asked
 
 ``sizes``: None when the values share one pickle; else for each value how many buffers are its own, and for
 an input that could not be packed, the Fault that says so.
@@ -51,8 +50,7 @@ class Kind(IntEnum):
     TEXT = 11
     RECORD = 12
     WARNING = 13
-    BYE = 14
-    HERE = 15
+    HERE = 14
 
 
 class Style(IntEnum):

@@ -63,6 +63,7 @@ class Loop(Protocol):
     def released(self, worker: int) -> None:
         """The reservation of this worker is over."""
 
+
 class ShortWay:
     """The reservation there is, and what was sent with it; see the module's text for what it keeps.
 

@@ -25,7 +25,7 @@ from types import MethodType
 from typing import Any, NamedTuple
 
 from manyhands._core.messages import Chunk
-from manyhands._engine import board, faults, forks, launch, payload, signals, surroundings
+from manyhands._engine import board, faults, forks, launch, parcels, payload, surroundings
 from manyhands._engine.board import Board, Stamp
 from manyhands._engine.faults import Fault
 from manyhands._engine.functions import ByIdentity
@@ -43,8 +43,9 @@ from manyhands._engine.interface import (
     Shipment,
 )
 from manyhands._engine.lifeline import Lifeline
+from manyhands._engine.parcels import Parcel
 from manyhands._engine.payload import Packed
-from manyhands._engine.protocol import Kind, Style, flatten
+from manyhands._engine.protocol import Kind
 from manyhands._engine.tally import Stats
 from manyhands._engine.transport import Channel, Frame
 from manyhands._engine.words import Lines
@@ -88,12 +89,13 @@ class _Worker:
     unfit: bool = False  # its initializer raised
 
 
-class Parcel(NamedTuple):
-    """A packed chunk: ``sizes`` and ``buffers`` as in the CHUNK message."""
+class _Resources(NamedTuple):
+    """What workers share, from the first one's start on."""
 
-    sizes: list[Any] | None
-    buffers: tuple[Any, ...]
-    retry_on: bytes
+    board: Board
+    lifeline: Lifeline
+    reads: dict[int, int]  # of their standard output and error, as written below Python
+    writes: tuple[int, int]
 
 
 class Supervisor:
@@ -114,7 +116,7 @@ class Supervisor:
             end.setblocking(False)
             forks.close_in_child(end)
         self._watch(self._wake_in.fileno(), self._woken)
-        self._resources: tuple[Board, Lifeline, dict[int, int], tuple[int, int]] | None = None
+        self._resources: _Resources | None = None
         self._output_lines = {1: Lines(), 2: Lines()}
 
     # --- starting ---------------------------------------------------------------------------------------------
@@ -180,7 +182,7 @@ class Supervisor:
                     undo.callback(_close_both, pipes[-1])
                 undo.pop_all()
             reads, writes = {1: pipes[0][0], 2: pipes[1][0]}, (pipes[0][1], pipes[1][1])
-            self._resources = shared, lifeline, reads, writes
+            self._resources = _Resources(shared, lifeline, reads, writes)
             for fd in (*lifeline.fds()[1:], *reads.values()):
                 forks.close_in_child(fd)
             for stream, fd in reads.items():
@@ -192,7 +194,7 @@ class Supervisor:
 
     def _board(self) -> Board:
         assert self._resources is not None  # noqa: S101 - opened just before
-        return self._resources[0]
+        return self._resources.board
 
     def _watch(self, fd: int, callback: Callable[[], None]) -> None:
         self._selector.register(fd, selectors.EVENT_READ, lambda _mask: callback())
@@ -205,7 +207,8 @@ class Supervisor:
 
     def pack(self, job: Job, chunk: Chunk) -> Parcel:
         """Pack the inputs of a chunk: together if that works, else each by itself."""
-        return self._pack(job, job.source.items(chunk.start, chunk.stop), isolated=chunk.isolated)
+        items = job.source.items(chunk.start, chunk.stop)
+        return parcels.pack(job, items, isolated=chunk.isolated, main_by_name=self._forks)
 
     def prepare(self, job: Job) -> None:
         """Its surroundings; and of a single call all that is to be packed, so that the dispatcher's thread need not.
@@ -214,22 +217,10 @@ class Supervisor:
         """
         job.around = surroundings.take()
         if job.single:
-            job.ready = self._pack(job, job.source.items(0, 1), isolated=False)
+            job.ready = parcels.pack(job, job.source.items(0, 1), isolated=False, main_by_name=self._forks)
             if self._forks and any(job.shipment.key not in record.known for record in list(self._workers.values())):
                 with contextlib.suppress(NotSendable):  # if it has to be sent, that is told then
                     job.shipment.packed()
-
-    def _pack(self, job: Job, items: list[Any], *, isolated: bool) -> Parcel:
-        retry_on = payload.pack(job.retry_on).data if job.retry_on else b""
-        if not isolated:
-            try:
-                packed = payload.pack(items, main_by_name=self._forks)
-                return Parcel(None, (packed.data, *packed.buffers), retry_on)
-            except BaseException as error:
-                if signals.raised(error):
-                    raise
-        sizes, buffers = flatten(pack_item(item, job.style) for item in items)
-        return Parcel(sizes, buffers, retry_on)
 
     def send(self, worker: int, job: Job, chunk: Chunk, parcel: Parcel) -> None:
         """Send a chunk, and before it whatever the worker lacks to run it."""
@@ -456,7 +447,7 @@ class Supervisor:
         if self._resources is None:
             return
         with contextlib.suppress(BlockingIOError):
-            while data := os.read(self._resources[2][stream], 1 << 16):
+            while data := os.read(self._resources.reads[stream], 1 << 16):
                 self._notices += _said(stream, self._output_lines[stream].put(data))
 
     # --- the end ----------------------------------------------------------------------------------------------
@@ -543,33 +534,3 @@ def _start_error(cause: OSError) -> WorkerStartError:
 
 def _died_early(ended: launch.Exit) -> OSError:
     return OSError(f"it ended before it was ready, with exit code {ended.exitcode}")
-
-
-def pack_item(item: Any, style: Style) -> Packed | Fault:
-    """One input by itself; if it cannot be packed, the error that says which argument is at fault."""
-    try:
-        return payload.pack(item)
-    except BaseException as error:
-        if signals.raised(error):
-            raise
-        told = NotSendable(
-            f"{_which_argument(item, style)} cannot be sent to worker processes: {type(error).__name__}: {error}. "
-            "Send what it is made from (a path, a name) and open it in the function, or use backend='threads'."
-        )
-        return faults.describe(told)
-
-
-def _which_argument(item: Any, style: Style) -> str:
-    if style is Style.ITEM:
-        return f"the argument (a {type(item).__name__})"
-    args, kwargs = item if style is Style.APPLY else (item if isinstance(item, tuple | list) else (item,), {})
-    named = [
-        *((f"argument {i + 1}", a) for i, a in enumerate(args)),
-        *((f"argument {k!r}", a) for k, a in kwargs.items()),
-    ]
-    for name, value in named:
-        try:
-            payload.pack(value)
-        except BaseException:  # noqa: BLE001
-            return f"{name} (a {type(value).__name__})"
-    return "the arguments together"

@@ -29,7 +29,6 @@ from manyhands._engine.transport import Channel, Frame
 from manyhands.errors import NotSendable
 
 _CHUNK, _RESULTS = int(Kind.CHUNK), int(Kind.RESULTS)  # plain numbers are smaller, and faster to compare
-FLUSH_SECONDS = 0.03  # finished results wait no longer for the rest of their chunk
 LOADING_NANOSECONDS = 60 * 10**9  # importing a function's module is no task: it has this time for itself
 INITIALIZER = b"initializer"  # its key among what a forked worker inherits
 THREADS_SECONDS = 1.0  # a leaving worker waits so long for threads that tasks have left behind
@@ -238,7 +237,6 @@ class Worker:
         with contextlib.suppress(BaseException):
             atexit._run_exitfuncs()
         _flush_words()
-        self._send((Kind.BYE,))
 
 
 def _flush_words() -> None:
@@ -339,12 +337,12 @@ class _Reporter:
         idle = 0
         while True:
             self._busy.wait()
-            time.sleep(FLUSH_SECONDS)
+            time.sleep(runner.FLUSH_SECONDS)
             with self._lock:
                 idle = idle + 1 if self._outcome is None else 0
                 if self._outcome is not None and len(self._outcome.values) > self._sent:
                     self._flush(self._outcome, len(self._outcome.values), None)
-                if idle > 1 / FLUSH_SECONDS:
+                if idle > 1 / runner.FLUSH_SECONDS:
                     self._busy.clear()
                     idle = 0
 

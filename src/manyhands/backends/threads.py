@@ -21,8 +21,6 @@ from manyhands._engine.interface import ChunkResults, Gone, Job, Notice, NotStar
 from manyhands.backends import local
 from manyhands.errors import InitializerError, WorkerStartError
 
-FLUSH_SECONDS = 0.03  # finished results wait no longer for the rest of their chunk
-
 
 @dataclass(slots=True)
 class _Running:
@@ -193,7 +191,7 @@ class Threads:
 
     def _next(self, timeout: float | None) -> list[Notice]:
         if self._long:
-            timeout = FLUSH_SECONDS if timeout is None else min(timeout, FLUSH_SECONDS)
+            timeout = runner.FLUSH_SECONDS if timeout is None else min(timeout, runner.FLUSH_SECONDS)
         notices: list[Notice] = []
         try:
             notice = self._outbox.get(timeout=timeout) if timeout != 0 else self._outbox.get_nowait()
@@ -209,7 +207,7 @@ class Threads:
         found = False
         for worker, record in list(self._workers.items()):
             running = record.running
-            if running is None or now - running.began < FLUSH_SECONDS:
+            if running is None or now - running.began < runner.FLUSH_SECONDS:
                 continue
             if len(running.outcome.values) > running.sent:
                 self._flush(worker, record, running, ended=False)

@@ -28,8 +28,9 @@ class ProgressKind(StrEnum):
 class Tally:
     """What has come out of a run so far."""
 
-    done: int = 0
+    done: int = 0  # the failed ones, too
     failed: int = 0
+    first_failure: str = ""
 
 
 class Throttled:
@@ -78,13 +79,10 @@ def json_progress(progress: mh.Progress) -> str:
 
 
 def summary(kind: ProgressKind, tally: Tally, seconds: float, ending: str) -> str:
-    """Write the last line: what was done, how long it took, and how it ended if not as planned.
-
-    For programs, `done` counts the failed items as well, as in the lines of progress before it.
-    """
+    """Write the last line: what was done, how long it took, and how it ended if not as planned."""
     if kind is ProgressKind.JSON:
-        counts = {"event": "summary", "done": tally.done + tally.failed, "failed": tally.failed}
+        counts = {"event": "summary", "done": tally.done, "failed": tally.failed}
         return json.dumps(counts | {"elapsed": seconds, "ending": ending or "complete"})
-    failed = f", {tally.failed} failed" if tally.failed else ""
+    failed = f", {tally.failed} of them failed," if tally.failed else ""
     why = f"; {ending}" if ending else ""
     return f"{tally.done} done{failed} in {show_duration(seconds)}{why}"

@@ -18,7 +18,7 @@ from manyhands.cli.options import OnError, Options
 from manyhands.cli.problems import CommandError, Exit
 from manyhands.cli.reading import STDIN
 from manyhands.cli.records import Outcome, failure_line, json_record, plain_result
-from manyhands.cli.reporting import Tally, progress_option, summary
+from manyhands.cli.reporting import ProgressKind, Tally, progress_option, summary
 from manyhands.cli.sources import Inputs, Source, Stream, choose_source
 from manyhands.cli.streams import FileLines, Lines, ReaderGone, StdoutLines, results_apart, say
 from manyhands.cli.targets import Target, load_target, parse_address
@@ -52,7 +52,7 @@ class Run:
         try:
             code, ending = self._outcome()
         except CommandError:
-            if self.tally.done or self.tally.failed:
+            if self.tally.done:
                 self._conclude(time.monotonic() - began, "stopped")
             raise
         if code is not Exit.READER_GONE:
@@ -107,10 +107,10 @@ class Run:
 
     def _deliver_one(self, outcome: Outcome) -> None:
         failure = outcome.failure
-        if failure is None:
-            self.tally.done += 1
-        else:
+        self.tally.done += 1
+        if failure is not None:
             self.tally.failed += 1
+            self.tally.first_failure = self.tally.first_failure or failure_line(outcome, failure)
         self._write(outcome)
         if failure is not None and self.options.on_error is OnError.RAISE:
             say(failure.traceback.rstrip())
@@ -125,6 +125,9 @@ class Run:
             self.lines.write(plain_result(outcome.result) if self.options.plain else json_record(outcome))
 
     def _conclude(self, seconds: float, ending: str) -> None:
+        told = self.options.plain or self.options.on_error is not OnError.COLLECT  # then each was told as it came
+        if self.tally.first_failure and not told and self.options.progress is not ProgressKind.JSON:
+            say(f"first failure: {self.tally.first_failure}")
         say(summary(self.options.progress, self.tally, seconds, ending))
         if self.options.report and self.report is not None:
             say(str(self.report))

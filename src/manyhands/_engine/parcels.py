@@ -1,0 +1,67 @@
+"""The inputs of a chunk, packed for a worker process; and if one cannot be, the error that says which, and why."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from manyhands._engine import faults, payload, signals
+from manyhands._engine.faults import Fault
+from manyhands._engine.interface import Job
+from manyhands._engine.payload import Packed
+from manyhands._engine.protocol import Style, flatten
+from manyhands.errors import NotSendable
+
+
+class Parcel(NamedTuple):
+    """A packed chunk: ``sizes`` and ``buffers`` as in the CHUNK message."""
+
+    sizes: list[Any] | None
+    buffers: tuple[Any, ...]
+    retry_on: bytes
+
+
+def pack(job: Job, items: list[Any], *, isolated: bool, main_by_name: bool) -> Parcel:
+    """Inputs of this job: together if that works, else (or if ``isolated``) each by itself.
+
+    ``main_by_name``: the workers were forked from this process and have its ``__main__``.
+    """
+    retry_on = payload.pack(job.retry_on).data if job.retry_on else b""
+    if not isolated:
+        try:
+            packed = payload.pack(items, main_by_name=main_by_name)
+            return Parcel(None, (packed.data, *packed.buffers), retry_on)
+        except BaseException as error:
+            if signals.raised(error):
+                raise
+    sizes, buffers = flatten(_pack_item(item, job.style) for item in items)
+    return Parcel(sizes, buffers, retry_on)
+
+
+def _pack_item(item: Any, style: Style) -> Packed | Fault:
+    """One input by itself; if it cannot be packed, the error that says which argument is at fault."""
+    try:
+        return payload.pack(item)
+    except BaseException as error:
+        if signals.raised(error):
+            raise
+        told = NotSendable(
+            f"{_which_argument(item, style)} cannot be sent to worker processes: {type(error).__name__}: {error}. "
+            "Send what it is made from (a path, a name) and open it in the function, or use backend='threads'."
+        )
+        return faults.describe(told)
+
+
+def _which_argument(item: Any, style: Style) -> str:
+    if style is Style.ITEM:
+        return f"the argument (a {type(item).__name__})"
+    args, kwargs = item if style is Style.APPLY else (item if isinstance(item, tuple | list) else (item,), {})
+    named = [
+        *((f"argument {i + 1}", a) for i, a in enumerate(args)),
+        *((f"argument {k!r}", a) for k, a in kwargs.items()),
+    ]
+    for name, value in named:
+        try:
+            payload.pack(value)
+        except BaseException:  # noqa: BLE001
+            return f"{name} (a {type(value).__name__})"
+    return "the arguments together"
