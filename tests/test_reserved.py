@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from types import SimpleNamespace
 
 import pytest
 from watching import PATIENCE, alive, eventually
 
 import manyhands as mh
+from manyhands._core.messages import Reserved
+from manyhands._engine.short_way import ShortWay
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -100,3 +103,16 @@ def test_a_map_after_a_call_does_not_wait(executor):
     for _ in range(20):
         call_once(executor)
         assert list(executor.map(abs, [-1, -2])) == [1, 2]
+
+
+def test_what_was_sent_is_told_at_once_when_the_reservation_is_wanted_back():
+    admitted, requested = [], []
+    loop = SimpleNamespace(request=requested.append, admit=lambda *job, **_: admitted.append(job), released=None)
+    way = ShortWay(SimpleNamespace(send=lambda *_: None))
+    way.lend(Reserved(worker=1, chunk=0, last=10))
+    job = SimpleNamespace(number=7, ready="packed", begun=False, sink=SimpleNamespace(started=lambda: True))
+    assert way.send(job, loop)
+    assert not admitted
+    assert not requested
+    way.take_back(1, loop)
+    assert admitted == [(job, 1)]
