@@ -6,6 +6,7 @@ import array
 import contextlib
 import itertools
 import os
+import pathlib
 import pickle
 import random
 import selectors
@@ -19,7 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from programs import environment
-from watching import PATIENCE
+from watching import PATIENCE, eventually
 
 from manyhands._engine.cpus import cgroup_quota, cpu_count
 from manyhands._engine.transport import Channel
@@ -230,6 +231,62 @@ def test_many_small_frames_are_read_together(ends):
     writer.start()
     assert [frame.message for frame in read_in(ours, 500)] == [(number,) for number in range(500)]
     writer.join(PATIENCE)
+
+
+@pytest.fixture(params=["poll", "no poll"])
+def patient(request, monkeypatch):
+    """Both ends, the system having poll or not (Windows)."""
+    if request.param == "no poll":
+        monkeypatch.delattr("select.poll")
+    with connection() as (ours, theirs):
+        yield ours, theirs
+
+
+def test_a_reader_that_stays_awake_gets_all_there_is_and_the_end(patient):
+    ours, theirs = patient
+    found = []
+    answer = threading.Semaphore(0)
+
+    def read():
+        while (frame := theirs.receive(soon=True)) is not None:
+            found.append(plain(frame))
+            answer.release()
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    frames = [((number,), (noise(size, number),)) for number, size in enumerate([0, 10, 300_000, 5] * 20)]
+    for message, buffers in frames:
+        ours.send(message, buffers)
+        write_out(ours)
+        assert answer.acquire(timeout=PATIENCE)  # so that each comes soon after the one before
+    ours.close()
+    reader.join(PATIENCE)
+    assert not reader.is_alive()
+    assert found == [(message, list(buffers)) for message, buffers in frames]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_reader_to_whom_nothing_comes_goes_to_sleep(ends):
+    ours, theirs = ends
+    began, received = threading.Semaphore(0), threading.Semaphore(0)
+    thread = []
+
+    def read():
+        thread.append(threading.get_native_id())
+        began.release()
+        while theirs.receive(soon=True) is not None:
+            received.release()
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    assert began.acquire(timeout=PATIENCE)
+    for number in range(100):
+        ours.send((number,))
+        assert received.acquire(timeout=PATIENCE)
+    stat = f"/proc/self/task/{thread[0]}/stat"
+    assert eventually(lambda: pathlib.Path(stat).read_text().rpartition(")")[2].split()[0] == "S")
+    ours.close()
+    reader.join(PATIENCE)
 
 
 def test_channels_that_are_read_in_turns_do_not_mix():

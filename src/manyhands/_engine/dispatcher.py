@@ -281,6 +281,7 @@ class Dispatcher:
         with self._turn:
             self._round()
             self._carry_out()  # whoever drives this looks for results next
+            self._hand_over()
 
     def _run(self) -> None:
         if not self._baton.acquire(blocking=False):
@@ -294,15 +295,13 @@ class Dispatcher:
             self._fail(error)
 
     def _round(self) -> None:
-        """Carry out, wait for something to happen, tell the scheduler.
-
-        Results are delivered last before the wait: whoever waits for one needs the interpreter's lock next.
-        """
+        """Carry out, wait for something to happen, tell the scheduler."""
         self._asleep = False
         if self._requests:
             self._obey()
         self._carry_out()
         if self._closed and self._scheduler.idle and not self._scheduler.workers and not self._later:
+            self._hand_over()
             self._end()
             return
         deadline = self._scheduler.next_deadline()
@@ -317,7 +316,10 @@ class Dispatcher:
         """What the backend has to say; at once if there is something else to do."""
         timeout = None if deadline is None else min(LONGEST_WAIT, max(0.0, deadline - time.monotonic()))
         self._asleep = True  # from here on a request wakes us, and what was requested before is seen here
-        notices = self.backend.wait(0.0 if self._later or self._requests else timeout)
+        if self._later or self._requests:
+            timeout = 0.0
+        self._hand_over()
+        notices = self.backend.wait(timeout)
         self._asleep = False
         return notices
 
@@ -326,9 +328,7 @@ class Dispatcher:
         _log.error("manyhands has failed; this is a fault in manyhands, please report it", exc_info=error)
         self.broken = WorkersUnavailable(f"manyhands itself has failed ({type(error).__name__}: {error})")
         self.broken.__cause__ = error
-        while self._settled:
-            sink, piece = self._settled.popleft()
-            sink.put(piece)
+        self._hand_over()
         for job in self._jobs.values():
             job.sink.finish(_copy(self.broken))
         self._end()
@@ -425,7 +425,14 @@ class Dispatcher:
         while self._later:
             command, notice = self._later.popleft()
             _ACTIONS[type(command)](self, command, notice)
-        while self._settled:  # last of all: who waits for a future goes on at once, and wants the interpreter
+
+    def settled(self, sink: Sink, piece: Piece) -> None:
+        """The result of a single call is here."""
+        self._settled.append((sink, piece))
+
+    def _hand_over(self) -> None:
+        """Give results of single calls to those who wait: last of all, since they want the interpreter at once."""
+        while self._settled:
             sink, piece = self._settled.popleft()
             sink.put(piece)
 
@@ -474,7 +481,7 @@ class Dispatcher:
             return
         assert isinstance(notice, ChunkResults)  # noqa: S101 - results are delivered as they are reported
         if job.single and not command.retried:
-            self._settled.append((job.sink, Piece(0, 1, notice.batch, 0)))
+            self.settled(job.sink, Piece(0, 1, notice.batch, 0))
             return
         start = command.start
         for hole in (*sorted(command.retried), command.stop):

@@ -39,7 +39,7 @@ from functools import partial
 from typing import Protocol
 
 from manyhands._core import messages as m
-from manyhands._engine.interface import Backend, ChunkResults, Job, Piece
+from manyhands._engine.interface import Backend, ChunkResults, Job, Piece, Sink
 from manyhands.errors import NotSendable
 
 _here = threading.local()  # .busy: this thread is in the midst of sending
@@ -59,6 +59,9 @@ class Loop(Protocol):
 
     def abort(self, command: m.SendChunk) -> None:
         """An exception struck while it was being sent: who knows how far that came."""
+
+    def settled(self, sink: Sink, piece: Piece) -> None:
+        """The result of a single call is here."""
 
     def released(self, worker: int) -> None:
         """The reservation of this worker is over."""
@@ -154,7 +157,7 @@ class ShortWay:
             self._untold.remove(sent[2])
         except ValueError:
             return False  # it was told: then so must be this
-        sent[1].sink.put(Piece(0, 1, notice.batch, 0))
+        loop.settled(sent[1].sink, Piece(0, 1, notice.batch, 0))
         self.used = True
         self.came_back(notice.serial, loop)
         return True

@@ -19,6 +19,8 @@ from collections import deque
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from manyhands._engine.vigil import Vigil
+
 _HEADER = struct.Struct("<II")
 _READ = 1 << 17  # bytes asked for at once; a frame of which more is missing is read straight into its place
 _MAX_PIECES = 512  # buffers in one sendmsg; the system's limit is 1024
@@ -41,6 +43,7 @@ class Channel:
         self._backlog: deque[memoryview] = deque()
         self._parser = FrameParser()
         self._frames: deque[Frame] = deque()
+        self._vigil = Vigil(sock)
 
     def fileno(self) -> int:
         """The descriptor to wait on; -1 once closed."""
@@ -85,9 +88,14 @@ class Channel:
                 sent -= first.nbytes
                 backlog.popleft()
 
-    def receive(self) -> Frame | None:
-        """The next frame, waiting for it; None when the other end is gone. For the blocking end."""
+    def receive(self, *, soon: bool = False) -> Frame | None:
+        """The next frame, waiting for it; None when the other end is gone. For the blocking end.
+
+        ``soon``: it may be worth staying awake for it.
+        """
         while not self._frames:
+            if soon:
+                self._vigil.keep()
             if not self._parser.read(self.socket):
                 return None
             self._frames.extend(self._parser.frames())

@@ -24,7 +24,7 @@ from manyhands._engine.board import Board
 from manyhands._engine.context import WorkerContext
 from manyhands._engine.faults import Fault
 from manyhands._engine.payload import Packed
-from manyhands._engine.protocol import Kind, caller, flatten, unflatten
+from manyhands._engine.protocol import Kind, Style, caller, flatten, unflatten
 from manyhands._engine.transport import Channel, Frame
 from manyhands.errors import NotSendable
 
@@ -119,9 +119,11 @@ class Worker:
         words.redirect(self._send)
         surroundings.reseed()
         self._send((Kind.HERE, os.getpid()))
-        while (frame := self._channel.receive()) is not None:
+        single = False  # a call of its own, that somebody waits for: often the next one follows at once
+        while (frame := self._channel.receive(soon=single)) is not None:
             kind = frame.message[0]
             if kind == _CHUNK:
+                single = frame.message[4] == Style.APPLY
                 self._run(frame)
                 self._context.slot[board.CURRENT] = board.IDLE
             elif kind == Kind.FUNCTION:

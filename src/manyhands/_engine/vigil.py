@@ -1,0 +1,58 @@
+"""Staying awake for a moment before going to sleep on a socket."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import time
+from typing import Any
+
+AWAKE_SECONDS = 0.0002  # a reader stays awake so long for what may come next
+YIELDED_SECONDS = 0.00005  # giving way takes longer only if somebody else wanted the processor
+MOST_NAPS = 1024
+
+
+class Vigil:
+    """Waits until there is something to read: awake for a moment, if that was enough the last time, else asleep.
+
+    To be woken costs both sides more than a quick call does, most of all in a virtual machine. Whoever is awake
+    gives way to all who want the processor; if somebody does, sleep is the better choice, for longer each time.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._poll = _poll(sock)
+        self._was_quick = False  # what came last came within the moment
+        self._naps = 0  # waits to come that are slept through
+        self._backoff = 1
+
+    def keep(self) -> None:
+        """Return when something is there; at once on systems that have no poll."""
+        if self._poll is None:
+            return
+        began = time.monotonic()
+        if self._naps:
+            self._naps -= 1
+        elif self._was_quick:
+            self._stay_awake(began)
+        self._poll.poll()
+        self._was_quick = time.monotonic() - began < AWAKE_SECONDS
+
+    def _stay_awake(self, began: float) -> None:
+        now, longest = began, 0.0
+        while not self._poll.poll(0) and now - began < AWAKE_SECONDS:
+            os.sched_yield()
+            before, now = now, time.monotonic()
+            longest = max(longest, now - before)
+        if longest < YIELDED_SECONDS:
+            self._backoff = max(1, self._backoff // 2)
+        else:
+            self._naps = self._backoff = min(2 * self._backoff, MOST_NAPS)
+
+
+def _poll(sock: socket.socket) -> Any:
+    if not hasattr(select, "poll") or not hasattr(os, "sched_yield"):
+        return None
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return poll
