@@ -1041,12 +1041,13 @@ class TestChunker:
     def test_the_first_chunk_is_a_trial_of_one(self) -> None:
         assert Chunker().size(10**6, 2) == 1
 
-    def test_quick_tasks_travel_in_large_chunks_in_the_end(self) -> None:
+    @pytest.mark.parametrize(("seconds", "tasks"), [(1e-5, TARGET_SECONDS / 1e-5), (1e-7, MAX_CHUNK)])
+    def test_quick_tasks_travel_in_large_chunks_in_the_end(self, seconds: float, tasks: float) -> None:
         chunker = Chunker()
         for _ in range(20):
             size = chunker.size(10**9, 2)
-            chunker.learn(size, size * 1e-6)
-        assert size == pytest.approx(TARGET_SECONDS / 1e-6, rel=0.01)
+            chunker.learn(size, size * seconds)
+        assert size == pytest.approx(tasks, rel=0.01)
 
     def test_sizes_grow_step_by_step(self) -> None:
         chunker, sizes = Chunker(), [1]

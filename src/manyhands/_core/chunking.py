@@ -1,7 +1,7 @@
 """How many tasks travel together, and how many chunks a worker holds.
 
 Too small, and sending costs more than running; too large, and at the end one worker toils while the others
-idle. So: aim at a few milliseconds of work, grow from what was tried step by step (twice, or up to 64 times while
+idle. So: aim at some hundredths of a second, grow from what was tried step by step (twice, or up to 64 times while
 a chunk is next to nothing), and never give a worker more than its share of what remains, unless that is next to
 nothing.
 """
@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 
-TARGET_SECONDS = 0.004  # of work in one chunk; a message costs about 10 us, so 0.3% of overhead
-MAX_CHUNK = 1 << 16
+TARGET_SECONDS = 0.025  # of work in one chunk; a message may take the caller 0.3 ms beside workers that are busy
+MAX_CHUNK = 1 << 13  # tasks; larger ones would travel while nothing runs
 TINY = 256  # so many tasks travel together only if they are tiny: a worker runs them...
 SLICE = 64  # ...in slices, and looks only between these whether it is to begin no more
 MAX_FIXED = (1 << 24) - 2  # what a stamp can count; see _engine/board.py

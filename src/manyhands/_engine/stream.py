@@ -22,7 +22,7 @@ from manyhands._engine.latch import Latch
 from manyhands._engine.sources import GrowingSource, SequenceSource
 from manyhands.showing import MISSING
 
-PAUSE_SECONDS = 0.002  # between looks at results that are wanted all together
+PAUSE_SECONDS = 0.02  # between looks at results that are wanted all together
 PULL_SECONDS = 0.002  # reading input stops after this, when results are waiting to be taken
 SLOW_SECONDS = 20e-6  # for one input: slower ones are passed on one by one
 MAX_STEP = 256  # inputs read before the workers are told of them
