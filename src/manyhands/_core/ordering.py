@@ -20,9 +20,6 @@ class Reorder(Generic[T]):
         self.next = 0
         self._waiting: dict[int, tuple[int, T]] = {}
 
-    def __len__(self) -> int:
-        return len(self._waiting)
-
     def put(self, start: int, stop: int, what: T) -> Iterator[T]:
         """Take one range in; give out all that are now in order."""
         self._waiting[start] = (stop, what)

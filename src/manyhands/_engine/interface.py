@@ -165,7 +165,6 @@ class Ready(NamedTuple):
     """A worker can take chunks."""
 
     worker: int
-    pid: int
 
 
 class NotStarted(NamedTuple):

@@ -57,7 +57,6 @@ class MissingGlobalError(AttributeError):
 def pack(
     value: object,
     *,
-    by_value: bool = False,
     main_by_name: bool = False,
     reply: bool = False,
     inline: bool = False,
@@ -78,17 +77,16 @@ def pack(
             buffers.append(buffer)
         return small
 
-    if not by_value:
-        try:
-            data = pickle.dumps(value, 5, buffer_callback=keep_in_band)
-        except Exception as error:  # anything may come out of __reduce__; cloudpickle has the last word
-            if signals.raised(error):
-                raise
-            buffers.clear()
-        else:
-            if (by_name or _MAIN not in data) and not (_by_value and _mentions_by_value(data)):
-                return Packed(data, _raw(buffers)) if buffers else Packed(data)
-            buffers.clear()
+    try:
+        data = pickle.dumps(value, 5, buffer_callback=keep_in_band)
+    except Exception as error:  # anything may come out of __reduce__; cloudpickle has the last word
+        if signals.raised(error):
+            raise
+        buffers.clear()
+    else:
+        if (by_name or _MAIN not in data) and not (_by_value and _mentions_by_value(data)):
+            return Packed(data, _raw(buffers)) if buffers else Packed(data)
+        buffers.clear()
     target = io.BytesIO()
     made = pickler(target, keep_in_band, reply=reply)
     made.dump(value)

@@ -11,10 +11,10 @@ To the worker::
 
 To the caller::
 
-    HERE     pid                            alive, before anything of the user's has run
-    READY    pid                            initialised
+    HERE     -                              alive, before anything of the user's has run
+    READY    -                              initialised
     UNFIT    fault                          the initializer raised
-    RESULTS  serial, first offset, count, ended, errors, sizes, stats   + the packed results
+    RESULTS  serial, first offset, count, errors, sizes, stats   + the packed results
     REFUSED  serial, key or None, (module, name) or None   a chunk or its function could not be unpacked
     TEXT     stream, bytes                  what was printed
     RECORD   -                              + a packed log record

@@ -25,7 +25,7 @@ from types import MethodType
 from typing import Any, NamedTuple
 
 from manyhands._core.messages import Chunk
-from manyhands._engine import board, faults, forks, launch, parcels, payload, surroundings
+from manyhands._engine import board, faults, forks, launch, parcels, payload, start_methods, surroundings
 from manyhands._engine.board import Board, Stamp
 from manyhands._engine.faults import Fault
 from manyhands._engine.functions import ByIdentity
@@ -189,7 +189,7 @@ class Supervisor:
                 os.set_blocking(fd, False)
                 self._watch(fd, partial(self._read_output, stream))
             common = launch.Common(shared, lifeline, writes, self._watch, self._unwatch, self._exited)
-            self._launcher = launch.make(self._settings.start_method, common)
+            self._launcher = start_methods.launcher(self._settings.start_method, common)
         return self._launcher
 
     def _board(self) -> Board:
@@ -393,7 +393,7 @@ class Supervisor:
         if record.ended_at is None and self._launcher is not None:
             record.ended_at = time.monotonic()
             self._launcher.signal(worker, signal.SIGKILL)
-            launch.reap_all(self._launcher, [worker])
+            self._launcher.reap(worker)
 
     def _exited(self, ended: launch.Exit) -> None:
         record = self._workers.pop(ended.worker, None)
@@ -434,7 +434,7 @@ class Supervisor:
             heard.append(Said("record" if kind == Kind.RECORD else "warning", bytes(frame.buffers[0])))
         elif kind == Kind.READY:
             record.ready = True
-            heard.append(Ready(worker, frame.message[1]))
+            heard.append(Ready(worker))
         elif kind == Kind.HERE:
             record.here = True
         elif kind == Kind.UNFIT:
@@ -490,7 +490,7 @@ def _readable(channel: Channel) -> bool:
 
 
 def _results(worker: int, frame: Frame) -> ChunkResults:
-    _, serial, first, count, _, errors, sizes, stats = frame.message
+    _, serial, first, count, errors, sizes, stats = frame.message
     stats = Stats(*stats) if stats is not None else None
     if not errors:
         return ChunkResults(worker, serial, first, Batch(count, sizes=sizes, buffers=frame.buffers), (), stats)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import pickle
 import signal
 import socket
 import sys
@@ -24,11 +23,12 @@ from manyhands._engine.board import Board
 from manyhands._engine.context import WorkerContext
 from manyhands._engine.faults import Fault
 from manyhands._engine.payload import Packed
-from manyhands._engine.protocol import Kind, Style, caller, flatten, unflatten
+from manyhands._engine.protocol import Kind, Style, caller, unflatten
+from manyhands._engine.reporter import Reporter
 from manyhands._engine.transport import Channel, Frame
 from manyhands.errors import NotSendable
 
-_CHUNK, _RESULTS = int(Kind.CHUNK), int(Kind.RESULTS)  # plain numbers are smaller, and faster to compare
+_CHUNK = int(Kind.CHUNK)  # a plain number is faster to compare
 LOADING_NANOSECONDS = 60 * 10**9  # importing a function's module is no task: it has this time for itself
 INITIALIZER = b"initializer"  # its key among what a forked worker inherits
 THREADS_SECONDS = 1.0  # a leaving worker waits so long for threads that tasks have left behind
@@ -93,6 +93,10 @@ def _hide_main() -> None:
         sys.modules["__main__"] = empty
 
 
+class _RefusedError(Exception):
+    """A chunk cannot be run, and the caller was told."""
+
+
 class Worker:
     """Reads messages and runs chunks until told to stop, or until the caller is gone."""
 
@@ -106,7 +110,7 @@ class Worker:
         self._loaded = dict(inherited)
         self._initializer: Any = self._loaded.pop(INITIALIZER, None)
         self._retry_on: dict[bytes, tuple[type[BaseException], ...]] = {b"": ()}
-        self._reporter = _Reporter(self._send)
+        self._reporter = Reporter(self._send)
 
     def _send(self, message: tuple[Any, ...], buffers: tuple[Any, ...] = ()) -> None:
         if os.getpid() != self._owner:
@@ -118,7 +122,7 @@ class Worker:
         context.enter(self._context, whole_process=True)
         words.redirect(self._send)
         surroundings.reseed()
-        self._send((Kind.HERE, os.getpid()))
+        self._send((Kind.HERE,))
         single = False  # a call of its own, that somebody waits for: often the next one follows at once
         while (frame := self._channel.receive(soon=single)) is not None:
             kind = frame.message[0]
@@ -150,7 +154,7 @@ class Worker:
             except BaseException as error:  # noqa: BLE001 - SystemExit is a failure, too
                 self._send((Kind.UNFIT, tuple(faults.describe(error))))
                 os._exit(1)
-        self._send((Kind.READY, os.getpid()))
+        self._send((Kind.READY,))
 
     def _take_surroundings(self, frame: Frame) -> None:
         wanted = payload.unpack(Packed(frame.buffers[0]))
@@ -166,35 +170,15 @@ class Worker:
 
     def _run(self, frame: Frame) -> None:
         _, serial, first_task, key, style, seed, retry_on, timed, sizes = frame.message
-        began = time.monotonic()
-        slot = self._context.slot
+        began, slot = time.monotonic(), self._context.slot
         slot[board.SINCE] = time.monotonic_ns()
-        isolated = sizes is not None
         slot[board.CURRENT] = board.base_tag(serial) + board.UNPACKING
-        if key not in self._loaded:
-            if key not in self._functions:  # forgotten while the caller was sending: it will send both again
-                self._refuse(serial, key, None, None)
-                return
-            slot[board.SINCE] += LOADING_NANOSECONDS
-        call: Callable[[Any], Any]
         try:
-            call = caller(self._function(key), style)
-        except BaseException as error:  # noqa: BLE001 - importing a module may raise anything
-            if not isolated:
-                self._refuse(serial, key, self._functions.get(key), error)
-                return
-            call = _raiser("the function could not be unpacked in the worker", error)
-        slot[board.SINCE] = time.monotonic_ns()
-        if isolated:
-            items: Sequence[Any] = unflatten(sizes, frame.buffers)
-            call = _unpacking(call)
-        else:
-            packed = Packed(frame.buffers[0], frame.buffers[1:])
-            try:
-                items = payload.unpack(packed)
-            except BaseException as error:  # noqa: BLE001 - user code in __setstate__
-                self._refuse(serial, None, packed, error)
-                return
+            call = self._call(serial, key, style, isolated=sizes is not None)
+            slot[board.SINCE] = time.monotonic_ns()
+            items, call = self._items(serial, frame.buffers, sizes, call)
+        except _RefusedError:
+            return
         work = runner.Work(serial, first_task, items, call, seed, self._retry_classes(retry_on), timed)
         del frame
         outcome = self._reporter.begin(serial, len(items))
@@ -204,6 +188,31 @@ class Worker:
         slot[board.CURRENT] = board.base_tag(serial) + board.UNPACKING
         _flush_words()
         self._reporter.end(outcome, began)
+
+    def _call(self, serial: int, key: bytes, style: int, *, isolated: bool) -> Callable[[Any], Any]:
+        """The function as it is called with an item; one that cannot be unpacked fails each isolated item by itself."""
+        if key not in self._loaded:
+            if key not in self._functions:  # forgotten while the caller was sending: it will send both again
+                self._refuse(serial, key, None, None)
+            self._context.slot[board.SINCE] += LOADING_NANOSECONDS
+        try:
+            return caller(self._function(key), style)
+        except BaseException as error:  # noqa: BLE001 - importing a module may raise anything
+            if not isolated:
+                self._refuse(serial, key, self._functions.get(key), error)
+            return _raiser("the function could not be unpacked in the worker", error)
+
+    def _items(
+        self, serial: int, buffers: tuple[memoryview, ...], sizes: list[Any] | None, call: Callable[[Any], Any]
+    ) -> tuple[Sequence[Any], Callable[[Any], Any]]:
+        """The inputs, and how to call with one: isolated ones are unpacked only then."""
+        if sizes is not None:
+            return unflatten(sizes, buffers), _unpacking(call)
+        packed = Packed(buffers[0], buffers[1:])
+        try:
+            return payload.unpack(packed), call
+        except BaseException as error:  # noqa: BLE001 - user code in __setstate__
+            self._refuse(serial, None, packed, error)
 
     def _function(self, key: bytes) -> Callable[..., Any]:
         if key not in self._loaded:
@@ -219,7 +228,8 @@ class Worker:
                 self._retry_on[packed] = ()
         return self._retry_on[packed]
 
-    def _refuse(self, serial: int, key: bytes | None, packed: Packed | None, error: BaseException | None) -> None:
+    def _refuse(self, serial: int, key: bytes | None, packed: Packed | None, error: BaseException | None) -> NoReturn:
+        """Tell the caller, and leave the chunk."""
         where = None
         if packed is not None and isinstance(error, AttributeError | ImportError):
             where = payload.missing_global(packed)
@@ -227,6 +237,7 @@ class Worker:
         if key is not None:
             self._forget([key])
         self._send((Kind.REFUSED, serial, key, where))
+        raise _RefusedError
 
     # --- the end ----------------------------------------------------------------------------------------------
 
@@ -296,76 +307,6 @@ def _raiser(text: str, error: BaseException) -> Callable[[Any], Any]:
         raise NotSendable(told) from error
 
     return fail
-
-
-class _Reporter:
-    """Sends results: at the end of a chunk, or earlier when the chunk takes its time."""
-
-    def __init__(self, send: Callable[..., None]) -> None:
-        self._send = send
-        self._lock = threading.Lock()
-        self._busy = threading.Event()  # a chunk of several tasks is running
-        self._thread: threading.Thread | None = None
-        self._serial = 0
-        self._sent = 0
-        self._errors_sent = 0
-        self._outcome: runner.Outcome | None = None
-
-    def begin(self, serial: int, tasks: int) -> runner.Outcome:
-        """The outcome to fill in; while the chunk runs, it is sent in parts now and then."""
-        outcome = runner.Outcome()
-        with self._lock:
-            self._serial, self._sent, self._errors_sent, self._outcome = serial, 0, 0, outcome
-        if tasks > 1:
-            self._watch()
-        return outcome
-
-    def end(self, outcome: runner.Outcome, began: float) -> None:
-        """The chunk has run: send what is left of its results."""
-        with self._lock:
-            self._outcome = None
-            stats = (outcome.busy, time.monotonic() - began, outcome.slowest, outcome.slowest_offset)
-            self._flush(outcome, len(outcome.values), stats)
-
-    def _watch(self) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._flush_now_and_then, name="manyhands-flush", daemon=True)
-            with contextlib.suppress(RuntimeError):  # no more threads: then results come at the end of the chunk
-                self._thread.start()
-        if not self._busy.is_set():
-            self._busy.set()
-
-    def _flush_now_and_then(self) -> None:
-        idle = 0
-        while True:
-            self._busy.wait()
-            time.sleep(runner.FLUSH_SECONDS)
-            with self._lock:
-                idle = idle + 1 if self._outcome is None else 0
-                if self._outcome is not None and len(self._outcome.values) > self._sent:
-                    self._flush(self._outcome, len(self._outcome.values), None)
-                if idle > 1 / runner.FLUSH_SECONDS:
-                    self._busy.clear()
-                    idle = 0
-
-    def _flush(self, outcome: runner.Outcome, upto: int, stats: tuple[float, ...] | None) -> None:
-        first = self._sent
-        values = outcome.values[first:upto]
-        errors: list[Any] = []
-        if outcome.errors:
-            errors = [(o, tuple(f), r) for o, f, r in outcome.errors[self._errors_sent :] if o < upto]
-            self._errors_sent += len(errors)
-        self._sent = upto
-        sizes, buffers = _pack_results(values)
-        self._send((_RESULTS, self._serial, first, len(values), stats is not None, errors, sizes, stats), buffers)
-
-
-def _pack_results(values: list[Any]) -> tuple[list[Any] | None, tuple[Any, ...]]:
-    """Simple values share one pickle; as soon as one was sealed, each has its own. None stands for a hole."""
-    plain = [None if value is runner.HOLE else value for value in values] if runner.HOLE in values else values
-    if Packed not in set(map(type, plain)):
-        return None, (pickle.dumps(plain, 5),)
-    return flatten(v if type(v) is Packed else payload.pack(v, reply=True) for v in plain)
 
 
 def spawned(socket_fd: int, board_fd: int, slot: int, lifeline_fd: int) -> NoReturn:

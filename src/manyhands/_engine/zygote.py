@@ -21,6 +21,7 @@ import socket
 import struct
 
 from manyhands._engine import lifeline, worker
+from manyhands._engine.launch import signal_group
 
 FORK, SIGNAL, FORKED, REFUSED, EXITED = range(5)
 MESSAGE = struct.Struct("<bqq")
@@ -60,7 +61,7 @@ class Zygote:
             if self._control.fileno() in ready and not self._obey():
                 break
         for pid in self._children:
-            _kill_group(pid, signal.SIGKILL)
+            signal_group(pid, signal.SIGKILL)
 
     def _obey(self) -> bool:
         data, fds, _, _ = socket.recv_fds(self._control, MESSAGE.size, 1)
@@ -70,7 +71,7 @@ class Zygote:
         if kind == FORK:
             self._fork(first, second, fds[0] if fds else None)
         elif kind == SIGNAL and first in self._children:
-            _kill_group(first, second)
+            signal_group(first, second)
         return True
 
     def _fork(self, number: int, slot: int, fd: int | None) -> None:
@@ -98,7 +99,7 @@ class Zygote:
             if found is None:
                 return
             pid = found.si_pid
-            _kill_group(pid, signal.SIGKILL)  # before its number is free: nobody else can be hit
+            signal_group(pid, signal.SIGKILL)  # before its number is free: nobody else can be hit
             _, status = os.waitpid(pid, 0)
             self._children.discard(pid)
             self._tell(EXITED, pid, os.waitstatus_to_exitcode(status))
@@ -106,13 +107,3 @@ class Zygote:
     def _tell(self, kind: int, first: int, second: int) -> None:
         with contextlib.suppress(OSError):
             self._control.send(MESSAGE.pack(kind, first, second))
-
-
-def _kill_group(pid: int, number: int) -> None:
-    """Signal a worker's group, or just the worker while it has none of its own yet."""
-    for send in (os.killpg, os.kill):
-        try:
-            send(pid, number)
-        except OSError:
-            continue
-        return

@@ -15,8 +15,8 @@ def make(plan: Plan) -> Backend:
         raise WorkerStartError(
             "worker processes are not available on Windows yet; use backend='threads', or Linux (WSL is Linux)."
         )
-    from manyhands._engine.launch import default_start_method
     from manyhands._engine.payload import can_pack
+    from manyhands._engine.start_methods import default_start_method
     from manyhands._engine.supervisor import Settings, Supervisor
 
     method = plan.start_method or default_start_method()

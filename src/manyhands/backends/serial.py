@@ -41,7 +41,7 @@ class Serial:
             told.__cause__ = error
             self._notices.append(NotStarted(worker, told, fatal=True))
         else:
-            self._notices.append(Ready(worker, 0))
+            self._notices.append(Ready(worker))
 
     def _inside(self, call: Callable[[], object]) -> None:
         before = context.enter(self._context)

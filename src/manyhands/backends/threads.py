@@ -87,7 +87,7 @@ class Threads:
             told.__cause__ = error
             self._outbox.put(NotStarted(worker, told, fatal=True))
             return
-        self._outbox.put(Ready(worker, 0))
+        self._outbox.put(Ready(worker))
         while not record.gone and (given := record.inbox.get()) is not None:
             self._run(worker, record, *given)
             del given  # nothing of the user's is held while waiting
