@@ -351,9 +351,9 @@ def test_defaults_can_be_set_for_good_and_taken_back():
 
 
 def test_workers_go_after_a_while_without_work(monkeypatch):
-    from manyhands import executor
+    from manyhands import calls
 
-    monkeypatch.setattr(executor, "IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(calls, "IDLE_SECONDS", 0.2)
     (pid,) = set(mh.map(lambda _: os.getpid(), range(3), workers=1, backend="processes"))
     assert eventually(lambda: not Path(f"/proc/{pid}").exists())
     assert mh.map(abs, [-1], workers=1, backend="processes") == [1]

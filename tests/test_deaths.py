@@ -644,7 +644,7 @@ def test_an_initializer_that_kills_its_worker_ends_in_an_error(process_backend, 
 @pytest.mark.parametrize(("method", "rounds"), [("zygote", 60), ("spawn", 6)])
 def test_workers_that_leave_as_work_arrives_lose_nothing(method, rounds, monkeypatch, capfd):
     """Row 11: idle workers of shared executors leave at once here, so every call meets leaving ones."""
-    monkeypatch.setattr("manyhands.executor.IDLE_SECONDS", 0.001)
+    monkeypatch.setattr("manyhands.calls.IDLE_SECONDS", 0.001)
     for number in range(rounds):
         items = range(number, number + 6)
         assert mh.map(abs, items, workers=2, backend="processes", start_method=method) == list(items)

@@ -16,7 +16,8 @@ from watching import PATIENCE, Meeting, alive, eventually
 
 import manyhands as mh
 from manyhands.errors import InitializerError, NotSendable, RemoteTraceback
-from manyhands.pool import AsyncResult, ThreadPool
+from manyhands.pool import ThreadPool
+from manyhands.pool_results import AsyncResult
 
 pytestmark = pytest.mark.timeout(60)
 

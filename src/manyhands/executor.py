@@ -7,70 +7,28 @@ import os
 import time
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future
 from itertools import islice
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
-from manyhands import backends
+from manyhands import calls
 from manyhands._core.messages import Policy
 from manyhands._core.scheduler import Limits
-from manyhands._engine import context, courier, modules, shared
-from manyhands._engine.cpus import cpu_count
+from manyhands._engine import context, courier, shared
 from manyhands._engine.dispatcher import Dispatcher, is_here
-from manyhands._engine.futures import Future as OurFuture
-from manyhands._engine.futures import FutureSink
-from manyhands._engine.interface import Failed, Job
+from manyhands._engine.futures import Future
+from manyhands._engine.interface import Job
 from manyhands._engine.protocol import Style
+from manyhands._engine.results import Failed
 from manyhands._engine.signals import deaf
-from manyhands._engine.sources import SequenceSource
 from manyhands._engine.stream import SequenceFeed, Stream
-from manyhands.errors import ExecutorClosed, NotSendable, OptionError
-from manyhands.options import Options, check_count, gather
+from manyhands.errors import ExecutorClosed, OptionError
+from manyhands.options import Options, check_count
 from manyhands.showing import MISSING, add_note, short_repr
 from manyhands.types import StartMethod
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-_PLAIN = Policy()
-IDLE_SECONDS = 60.0  # workers of the shared executors leave after this; an executor's own stay
-
-
-def make_dispatcher(
-    place: tuple[str, int],
-    *,
-    start_method: str | None = None,
-    initializer: Callable[..., object] | None = None,
-    initargs: tuple[Any, ...] = (),
-    limits: Limits | None = None,
-    name: str = "",
-) -> Dispatcher:
-    """A dispatcher with a backend of its own."""
-    backend, workers = place
-    share = max(1, cpu_count() // workers)
-    plan = backends.Plan(workers, share, start_method, initializer, initargs, name)
-    return Dispatcher(backends.make(backend, plan), limits or Limits(workers), name=f"manyhands-{backend}")
-
-
-def lend(options: Options, func: Callable[..., Any]) -> tuple[Dispatcher, Callable[[], object]]:
-    """A dispatcher for one call, and what to call when it is over. Usually a warm one, which stays."""
-    backend, workers = place = options.place()
-    if is_here():
-        backend, workers = place = "serial", 1  # in a __reduce__, on the very thread that it would wait for
-    if backend == "serial" or options.start_method == "fork" or context.worker() is not None:
-        # A fork shows the memory of its moment, so it is made for the call; serial costs nothing to make.
-        own = make_dispatcher(place, start_method=options.start_method)
-        if own.backend.threaded:
-            shared.register(own, finish_at_exit=False)
-        return own, own.shutdown
-    if backend == "processes" and modules.reloaded(func):
-        shared.renew()  # the warm workers have imported what is no more
-    key = (backend, workers, options.start_method)
-    limits = Limits(workers, idle_seconds=IDLE_SECONDS)
-    make = lambda: make_dispatcher(place, start_method=options.start_method, limits=limits)  # noqa: E731
-    # A task on a thread may start a thread of its own that calls us: that one must not wait for the first.
-    return shared.warm(key, make, alone=backend == "threads")
 
 
 class Executor(concurrent.futures.Executor):
@@ -112,7 +70,7 @@ class Executor(concurrent.futures.Executor):
         check_count("max_workers", max_workers, lowest=1)
         options = Options(workers=max_workers, backend=backend, start_method=start_method)
         place = options.place()
-        dispatcher = make_dispatcher(
+        dispatcher = calls.make_dispatcher(
             place,
             start_method=start_method,
             initializer=initializer,
@@ -120,13 +78,10 @@ class Executor(concurrent.futures.Executor):
             limits=Limits(place[1], tasks_per_worker=max_tasks_per_child),
             name=thread_name_prefix,
         )
-        self._attach(shared.register(dispatcher, finish_at_exit=True), place)
-        weakref.finalize(self, _let_go, dispatcher).atexit = False
-
-    def _attach(self, dispatcher: Dispatcher, place: tuple[str, int]) -> None:
-        self._dispatcher = dispatcher
+        self._dispatcher = shared.register(dispatcher, finish_at_exit=True)
         self._place = place
         self._pid = os.getpid()
+        weakref.finalize(self, _let_go, dispatcher).atexit = False
 
     def __repr__(self) -> str:
         backend, workers = self._place
@@ -137,7 +92,7 @@ class Executor(concurrent.futures.Executor):
         # An executor that travels to a worker, captured by a function, runs things there in place.
         return _executor_in_place, ()
 
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> concurrent.futures.Future[T]:
         """Run one call; its future at once.
 
         A function or argument that cannot be sent makes the future fail with NotSendable.
@@ -151,42 +106,7 @@ class Executor(concurrent.futures.Executor):
         if self._is_inside():
             return _run_here(fn, args, kwargs)
         self._check_process()
-        return self._submit(fn, args, kwargs)
-
-    def _submit(
-        self,
-        fn: Callable[..., T],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        options: Options | None = None,
-    ) -> OurFuture[T]:
-        future: OurFuture[T] = OurFuture()
-        dispatcher = self._dispatcher
-        dispatcher.check_open()
-        note = _Note(fn, args, kwargs)
-        try:
-            shipment = dispatcher.backend.ship(fn)
-        except NotSendable as error:  # as in the standard library, the future says so
-            future.set_running_or_notify_cancel()
-            future.set_exception(error)
-            return future
-        job = Job(
-            shipment=shipment,
-            style=Style.APPLY,
-            source=SequenceSource([(args, kwargs)]),
-            sink=FutureSink(future, note),
-            policy=options.policy() if options else _PLAIN,
-            seed=options.seed if options else None,
-            retry_on=options.retry_on() if options else (),
-            awaited=False,
-            single=True,
-        )
-        future.on_cancel(lambda: dispatcher.cancel(job.number))
-        dispatcher.add(job, stop=1, closed=True)
-        if not dispatcher.backend.threaded:
-            while not future.done():
-                dispatcher.pump()
-        return future
+        return calls.submit(self._dispatcher, fn, args, kwargs)
 
     def map(
         self,
@@ -306,41 +226,18 @@ def _let_go(dispatcher: Dispatcher) -> None:
     dispatcher.drop_soon(lambda: dispatcher.shutdown(wait=False))
 
 
-def submit_shared(fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[T]:
-    """Submit to the warm workers that calls of map use, too, with the default options."""
-    options = gather({})
-    executor = Executor.__new__(Executor)
-    dispatcher, release = lend(options, fn)
-    executor._attach(dispatcher, options.place())
-    try:
-        return executor._submit(fn, args, kwargs, options)
-    finally:
-        release()
-
-
 def _executor_in_place() -> Executor:
     return Executor(1, backend="serial")
 
 
-def _run_here(fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> OurFuture[T]:
-    future: OurFuture[T] = OurFuture()
+def _run_here(fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[T]:
+    future: Future[T] = Future()
     future.set_running_or_notify_cancel()
     try:
         future.set_result(fn(*args, **kwargs))
     except BaseException as error:  # noqa: BLE001 - it is the future's
         future.set_exception(error)
     return future
-
-
-class _Note:
-    """Says in a call's exception which call it was."""
-
-    def __init__(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._fn, self._args, self._kwargs = fn, args, kwargs
-
-    def __call__(self, error: BaseException) -> None:
-        shown = [short_repr(arg) for arg in self._args] + [f"{k}={short_repr(v)}" for k, v in self._kwargs.items()]
-        add_note(error, 0, f"({', '.join(shown)})")
 
 
 def _take(stream: Stream, end: float | None) -> Generator[Any, None, None]:

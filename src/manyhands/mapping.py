@@ -14,17 +14,18 @@ from operator import length_hint
 from types import TracebackType
 from typing import Any, Generic, Literal, NamedTuple, ParamSpec, TypeVar, Unpack, cast, overload
 
+from manyhands import calls
 from manyhands import report as reports
 from manyhands._engine import courier, shared
 from manyhands._engine.dispatcher import Dispatcher
-from manyhands._engine.interface import Failed, Job
+from manyhands._engine.interface import Job
 from manyhands._engine.modules import importing
 from manyhands._engine.protocol import Style
+from manyhands._engine.results import Failed
 from manyhands._engine.signals import deaf
 from manyhands._engine.stream import IteratorFeed, SequenceFeed, Stream
 from manyhands._engine.tally import Tally
 from manyhands.errors import OptionError, RemoteTraceback
-from manyhands.executor import lend, submit_shared
 from manyhands.options import CommonOptions, Options, gather
 from manyhands.progress import Meter
 from manyhands.showing import MISSING, add_note, call_hint, short_repr
@@ -85,7 +86,7 @@ class _Call(Generic[R]):
         self._failures = self._tasks = 0
         self._tally = Tally()
         self._meter = Meter(options.progress, options.desc, _length(items) if options.total is None else options.total)
-        self._dispatcher, self._release = lend(options, func)
+        self._dispatcher, self._release = calls.dispatcher_for(options, func)
         dispatcher = self._dispatcher
         self._stream = Stream(dispatcher, ordered=how.ordered, window=how.window)
         self._open = True
@@ -437,4 +438,9 @@ def submit(func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future
     """
     if not callable(func):
         raise OptionError(f"the first argument is the function to run; got {short_repr(func)}")
-    return submit_shared(func, args, kwargs)
+    options = gather({})
+    dispatcher, release = calls.dispatcher_for(options, func)
+    try:
+        return calls.submit(dispatcher, func, args, kwargs, options)
+    finally:
+        release()

@@ -6,34 +6,27 @@ A program that works with the standard library's Pool works with this one after 
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
 import weakref
-from collections import deque
 from collections.abc import Callable, Iterable
-from multiprocessing import TimeoutError as MultiprocessingTimeoutError
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 from manyhands._core.messages import Policy
 from manyhands._engine import courier
 from manyhands._engine.dispatcher import Dispatcher
-from manyhands._engine.interface import Failed, Job, Piece
-from manyhands._engine.latch import Latch
+from manyhands._engine.futures import Future
+from manyhands._engine.interface import Job
 from manyhands._engine.protocol import Style
 from manyhands._engine.signals import deaf
 from manyhands._engine.stream import IteratorFeed, SequenceFeed, Stream
-from manyhands.errors import ExecutorClosed, ManyhandsError
+from manyhands.errors import ExecutorClosed
 from manyhands.executor import Executor
 from manyhands.options import check_count
-from manyhands.showing import MISSING, add_note, short_repr
+from manyhands.pool_results import AsyncResult, Callbacks, Gatherer, IMapIterator, called_back
 from manyhands.types import StartMethod
 
 T = TypeVar("T")
-
-
-class PoolTimeout(ManyhandsError, MultiprocessingTimeoutError, TimeoutError):
-    """The result is not there in time; the task goes on."""
 
 
 class PoolClosed(ExecutorClosed, ValueError):
@@ -98,13 +91,10 @@ class Pool:
     ) -> AsyncResult[T]:
         """Like apply, but returns an AsyncResult at once."""
         self._check_running()
-        result: AsyncResult[T] = AsyncResult(callback, error_callback)
-        future = self._executor.submit(func, *args, **(kwds or {}))
-        if callback is None and error_callback is None:
-            result.follow(future)
-        else:
-            future.add_done_callback(result.settle)
-        return result
+        future = cast("Future[T]", self._executor.submit(func, *args, **(kwds or {})))  # its futures are ours
+        if callback is not None or error_callback is not None:
+            future = called_back(future, Callbacks(callback, error_callback))
+        return AsyncResult(future)
 
     def map(self, func: Callable[..., T], iterable: Iterable[Any], chunksize: int | None = None) -> list[T]:
         """The results in order, as a list. A failure is raised when all tasks have ended."""
@@ -123,7 +113,7 @@ class Pool:
         error_callback: Callable[[BaseException], object] | None = None,
     ) -> AsyncResult[list[T]]:
         """Like map, but returns an AsyncResult at once."""
-        return self._gather(func, iterable, Style.ITEM, chunksize, AsyncResult(callback, error_callback))
+        return self._gather(func, iterable, Style.ITEM, chunksize, Callbacks(callback, error_callback))
 
     def starmap_async(
         self,
@@ -134,7 +124,7 @@ class Pool:
         error_callback: Callable[[BaseException], object] | None = None,
     ) -> AsyncResult[list[T]]:
         """Like starmap, but returns an AsyncResult at once."""
-        return self._gather(func, iterable, Style.STAR, chunksize, AsyncResult(callback, error_callback))
+        return self._gather(func, iterable, Style.STAR, chunksize, Callbacks(callback, error_callback))
 
     def imap(self, func: Callable[..., Any], iterable: Iterable[Any], chunksize: int | None = None) -> IMapIterator:
         """The results in order, as they are there. ``next`` takes a timeout."""
@@ -200,15 +190,15 @@ class Pool:
         iterable: Iterable[Any],
         style: Style,
         chunksize: int | None,
-        result: AsyncResult[list[T]],
+        callbacks: Callbacks,
     ) -> AsyncResult[list[T]]:
         self._check_running()
-        feed = SequenceFeed(list(iterable))
-        job = self._job(func, style, _Gatherer(result, feed.total), feed.source, chunksize)
+        feed, gatherer = SequenceFeed(list(iterable)), Gatherer(callbacks)
+        job = self._job(func, style, gatherer, feed.source, chunksize)
         dispatcher = self._executor._dispatcher
         dispatcher.add(job, stop=feed.total, closed=True)
-        _run_if_serial(dispatcher, result.ready)
-        return result
+        _run_if_serial(dispatcher, gatherer.future.done)
+        return AsyncResult(gatherer.future)
 
     def _iterate(
         self, func: Callable[..., Any], iterable: Iterable[Any], chunksize: int | None, *, ordered: bool
@@ -231,141 +221,6 @@ class ThreadPool(Pool):
     """A drop-in for `multiprocessing.pool.ThreadPool`."""
 
     _backend = "threads"
-
-
-class AsyncResult(Generic[T]):
-    """The result of ``apply_async`` or ``map_async``, now or later."""
-
-    def __init__(
-        self,
-        callback: Callable[[T], object] | None = None,
-        error_callback: Callable[[BaseException], object] | None = None,
-    ) -> None:
-        self._callback, self._error_callback = callback, error_callback
-        self._event = Latch()
-        self._future: Any = None
-        self._value: Any = None
-        self._error: BaseException | None = None
-
-    @property
-    def calls_back(self) -> bool:
-        """There is a callback to call."""
-        return self._callback is not None or self._error_callback is not None
-
-    def follow(self, future: Any) -> None:
-        """Be what that future is; there is no callback to call before."""
-        self._future = future
-
-    def settle(self, future: Any) -> None:
-        """Take the future's end over, and call back. On the courier."""
-        error = future.exception() if not future.cancelled() else ExecutorClosed("the pool was terminated")
-        self.set(None if error is not None else future.result(), error)
-
-    def set(self, value: Any, error: BaseException | None) -> None:
-        """Call back, and only then be ready, so that whoever waits finds the callback done."""
-        self._value, self._error = value, error
-        try:
-            if error is None and self._callback is not None:
-                self._callback(value)
-            elif error is not None and self._error_callback is not None:
-                self._error_callback(error)
-        finally:
-            self._event.set()
-
-    def get(self, timeout: float | None = None) -> T:
-        """The result; raises what the task raised, or PoolTimeout."""
-        self.wait(timeout)
-        if not self.ready():
-            raise PoolTimeout(f"no result within {timeout} s; the task goes on")
-        if self._future is not None and self._future.cancelled():
-            raise ExecutorClosed("the pool was terminated before this task began")
-        if self._future is not None:
-            return self._future.result()  # type: ignore[no-any-return]  # of that type
-        if self._error is not None:
-            raise self._error
-        return self._value  # type: ignore[no-any-return]
-
-    def wait(self, timeout: float | None = None) -> None:
-        """Wait until ready, at most so many seconds."""
-        if self._future is None:
-            self._event.wait(timeout)
-        else:
-            concurrent.futures.wait([self._future], timeout)
-
-    def ready(self) -> bool:
-        """The task has ended."""
-        return self._event.is_set() if self._future is None else bool(self._future.done())
-
-    def successful(self) -> bool:
-        """It has ended well. Raises ValueError when it has not ended."""
-        if not self.ready():
-            raise ValueError(f"{self!r} not ready: the task has not ended")
-        if self._future is not None:
-            return not self._future.cancelled() and self._future.exception() is None
-        return self._error is None
-
-
-class _Gatherer:
-    """The sink of map_async: all results, then one end."""
-
-    def __init__(self, result: AsyncResult[Any], total: int) -> None:
-        self._result = result
-        self._pieces: list[Piece] = []
-        self._total = total
-
-    def started(self) -> bool:
-        return True
-
-    def put(self, piece: Piece) -> None:
-        self._pieces.append(piece)
-
-    def finish(self, error: BaseException | None) -> None:
-        target = courier.callbacks if self._result.calls_back else courier.deliveries
-        target.run(lambda: self._end(error))
-
-    def abandon(self, error: BaseException) -> None:
-        self.finish(error)
-
-    def _end(self, error: BaseException | None) -> None:
-        values: list[Any] = []
-        for piece in sorted(self._pieces, key=lambda piece: piece.start):
-            values.extend(piece.values())
-        failed = next((i for i, value in enumerate(values) if type(value) is Failed), None)
-        if error is None and failed is not None:
-            error = values[failed].error
-            add_note(error, failed, "?")
-        self._result.set(values if error is None else None, error)
-
-
-class IMapIterator:
-    """The results of ``imap``. A task that failed raises when its turn comes; those behind it still come."""
-
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
-        self._values: deque[tuple[int, Any]] = deque()
-
-    def __iter__(self) -> IMapIterator:
-        return self
-
-    def __next__(self) -> Any:
-        return self.next()
-
-    def next(self, timeout: float | None = None) -> Any:
-        """The next result; raises PoolTimeout after so many seconds without one."""
-        while not self._values:
-            piece = self._stream.next_piece(timeout)
-            if piece is not None:
-                self._values.extend(enumerate(piece.values(), piece.start))
-                del piece  # what is handed out is not kept here
-            elif self._stream.ended:
-                raise StopIteration
-            else:
-                raise PoolTimeout(f"no result within {timeout} s; the task goes on")
-        index, value = self._values.popleft()
-        if type(value) is Failed:
-            add_note(value.error, index, short_repr(self._stream.arguments.get(index, MISSING)))
-            raise value.error
-        return value
 
 
 def _run_if_serial(dispatcher: Dispatcher, ready: Callable[[], bool]) -> None:

@@ -31,13 +31,11 @@ from manyhands._core.scheduler import Limits, Scheduler
 from manyhands._engine import context, courier
 from manyhands._engine.interface import (
     Backend,
-    Batch,
     ChunkResults,
     Gone,
     Job,
     Notice,
     NotStarted,
-    Piece,
     Ready,
     Refused,
     Said,
@@ -45,6 +43,7 @@ from manyhands._engine.interface import (
 )
 from manyhands._engine.latch import Latch
 from manyhands._engine.payload import send_by_value
+from manyhands._engine.results import Batch, Piece
 from manyhands._engine.short_way import ShortWay
 from manyhands.errors import ExecutorClosed, TaskTimeout, WorkerDied, WorkerStartError, WorkersUnavailable
 from manyhands.showing import MISSING

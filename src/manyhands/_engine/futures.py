@@ -11,8 +11,8 @@ from concurrent.futures import InvalidStateError
 from typing import Any, TypeVar
 
 from manyhands._engine import courier
-from manyhands._engine.interface import Failed, Piece
 from manyhands._engine.latch import Latch
+from manyhands._engine.results import Failed, Piece
 from manyhands.errors import WorkersUnavailable
 
 T = TypeVar("T")
@@ -70,9 +70,13 @@ class Future(concurrent.futures.Future[T]):
         value = self._opened(super().result(0))
         return value.error if isinstance(value, Failed) else None
 
-    def _await(self, timeout: float | None) -> None:
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is done; False if it is not within ``timeout`` seconds."""
         # Not by the future's own condition: an exception of a signal handler might leave it locked.
-        if not self._over.wait(timeout):
+        return self._over.wait(timeout)
+
+    def _await(self, timeout: float | None) -> None:
+        if not self.wait(timeout):
             raise TimeoutError
 
     def _opened(self, value: Any) -> Any:

@@ -39,7 +39,8 @@ from functools import partial
 from typing import Protocol
 
 from manyhands._core import messages as m
-from manyhands._engine.interface import Backend, ChunkResults, Job, Piece, Sink
+from manyhands._engine.interface import Backend, ChunkResults, Job, Sink
+from manyhands._engine.results import Piece
 from manyhands.errors import NotSendable
 
 _here = threading.local()  # .busy: this thread is in the midst of sending

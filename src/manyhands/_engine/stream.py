@@ -17,8 +17,9 @@ from typing import Any
 
 from manyhands._core.ordering import Reorder
 from manyhands._engine.dispatcher import Dispatcher
-from manyhands._engine.interface import Job, Piece
+from manyhands._engine.interface import Job
 from manyhands._engine.latch import Latch
+from manyhands._engine.results import Piece
 from manyhands._engine.sources import GrowingSource, SequenceSource
 from manyhands.showing import MISSING
 

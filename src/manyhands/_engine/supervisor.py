@@ -31,7 +31,6 @@ from manyhands._engine.faults import Fault
 from manyhands._engine.functions import ByIdentity
 from manyhands._engine.functions import ship as ship_function
 from manyhands._engine.interface import (
-    Batch,
     ChunkResults,
     Gone,
     Job,
@@ -46,6 +45,7 @@ from manyhands._engine.lifeline import Lifeline
 from manyhands._engine.parcels import Parcel
 from manyhands._engine.payload import Packed
 from manyhands._engine.protocol import Kind
+from manyhands._engine.results import Batch
 from manyhands._engine.tally import Stats
 from manyhands._engine.transport import Channel, Frame
 from manyhands._engine.words import Lines

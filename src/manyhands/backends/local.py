@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 from manyhands._core.messages import Chunk
 from manyhands._engine import faults, runner
 from manyhands._engine.functions import ByIdentity
-from manyhands._engine.interface import Batch, ChunkResults, Job
+from manyhands._engine.interface import ChunkResults, Job
 from manyhands._engine.protocol import caller
+from manyhands._engine.results import Batch
 from manyhands._engine.tally import Stats
 
 _keys = count(1)
