@@ -77,6 +77,8 @@ STUCK_SECONDS = 5.0  # a worker that has begun nothing for so long is ended, if 
 LEAVE_SECONDS = 3.0  # a retiring worker that is still there is killed
 ISOLATE_STRIKES = 2  # unexplained deaths around a chunk before its tasks are sent one by one
 FINAL_STRIKES = 4  # and before a task is given up for it
+_NO_TASK = -1  # of a chunk, which is being unpacked
+_NOBODY = (0, _NO_TASK)  # no task is to blame for the end of a worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,7 @@ class _Worker:
     held: bool = False
     reserved: bool = False
     stop_cancelled: bool = False  # kill it if the next inspection shows a task of a cancelled job
-    doomed: tuple[int, int] | None = None  # (chunk, task) that it is being killed for
+    doomed: tuple[int, int] | None = None  # (chunk, task) that it is being killed for; see _NOBODY
     waiting: tuple[int, float] | None = None  # the chunk that it had not begun when it was looked at, and when first
     idle_since: float = 0.0
     inspect_at: float | None = None  # after RevokeRest
@@ -135,6 +137,15 @@ class _Worker:
     timeout_at: float | None = None  # when a running task may be over its time
     steal_at: float | None = None
     kill_at: float | None = None  # for a task of a cancelled job, or for not leaving
+
+
+@dataclass(slots=True)
+class _Reservation:
+    """A worker that single calls may be sent to past the scheduler."""
+
+    worker: int
+    asked_back: bool = False
+    lost_at: float | None = None  # if it was asked back and nothing is heard of it by then
 
 
 class Scheduler:
@@ -154,9 +165,7 @@ class Scheduler:
         self._delayed: list[tuple[float, int, int]] = []  # (when, job, task): a heap of retries
         self._single = Chunker()  # what jobs of one task have in common: how long such a task takes
         self._open = 0  # tasks that have not ended, over all jobs
-        self._reserved: int | None = None  # the worker
-        self._releasing = False  # that reservation was asked back
-        self._release_by: float | None = None  # and if nothing is heard of it by then, it is lost
+        self._reservation: _Reservation | None = None
         self._next_worker = 0
         self._next_chunk = 1
         self._failed_starts = 0
@@ -204,8 +213,8 @@ class Scheduler:
         times = [self._delayed[0][0]] if self._delayed else []
         if self._start_again_at is not None:
             times.append(self._start_again_at)
-        if self._release_by is not None:
-            times.append(self._release_by)
+        if self._reservation is not None and self._reservation.lost_at is not None:
+            times.append(self._reservation.lost_at)
         for worker in self._workers.values():
             times.extend(self._deadlines(worker))
         return min(times, default=None)
@@ -265,12 +274,12 @@ class Scheduler:
                 if event.grace is not None:
                     worker.kill_at = _earlier(worker.kill_at, now + event.grace)
 
-    def _worker_started(self, event: WorkerStarted, now: float) -> Iterator[Command]:
+    def _worker_started(self, event: WorkerStarted, now: float) -> Iterable[Command]:
         worker = self._workers.get(event.worker)
         if worker is not None and worker.state is _State.STARTING:
             worker.state, worker.idle_since = _State.READY, now
             self._failed_starts, self._start_again_at = 0, None
-        yield from ()
+        return ()
 
     def _start_failed(self, event: StartFailed, now: float) -> Iterator[Command]:
         self._workers.pop(event.worker, None)
@@ -288,9 +297,8 @@ class Scheduler:
         worker = self._workers.pop(event.worker, None)
         if worker is None:
             return
-        if worker.reserved:
-            if not self._releasing:
-                yield ReleaseWorker(event.worker)
+        if worker.reserved and self._reservation is not None:
+            yield from self._ask_back(self._reservation)
             self._end_reservation(worker)
         if worker.state is _State.STARTING:
             yield from self._start_failed(StartFailed(event.worker), now)
@@ -307,7 +315,7 @@ class Scheduler:
             between = event.chunk is None and chunk is worker.chunks[0] and worker.state is not _State.LEAVING
             if between or (unpacking and chunk.isolated):
                 strikes += 1
-            cause = Cause.TIMEOUT if unpacking and worker.doomed == (chunk.serial, -1) else Cause.DIED
+            cause = Cause.TIMEOUT if unpacking and worker.doomed == (chunk.serial, _NO_TASK) else Cause.DIED
             yield from self._resend(chunk, chunk.done, chunk.stop, strikes=strikes, isolated=unpacking, cause=cause)
 
     def _death_in_task(self, worker: _Worker, chunk: Chunk, task: int, now: float) -> Iterator[Command]:
@@ -384,32 +392,34 @@ class Scheduler:
                 yield from self._reserve(event.worker, worker)
 
     def _reserve(self, number: int, worker: _Worker) -> Iterator[Command]:
-        busy = self._open or self._closing or self._reserved is not None
+        busy = self._open or self._closing or self._reservation is not None
         if not busy and not worker.chunks and self._can_take(worker) and self.limits.tasks_per_worker is None:
-            self._reserved, worker.reserved = number, True
+            self._reservation, worker.reserved = _Reservation(number), True
             first, self._next_chunk = self._next_chunk, self._next_chunk + RESERVED_CHUNKS
             yield ReserveWorker(Reserved(number, first, self._next_chunk))
 
-    def _release(self, number: int) -> Iterator[Command]:
-        self._releasing = True
-        yield ReleaseWorker(number)
+    def _ask_back(self, reservation: _Reservation) -> Iterator[Command]:
+        if not reservation.asked_back:
+            reservation.asked_back = True
+            yield ReleaseWorker(reservation.worker)
 
     def _end_reservation(self, worker: _Worker) -> None:
-        worker.reserved = False
-        self._reserved, self._releasing, self._release_by = None, False, None
+        self._reservation, worker.reserved = None, False
 
-    def _mind_reservation(self, number: int, now: float) -> Iterator[Command]:
+    def _mind_reservation(self, reservation: _Reservation, now: float) -> Iterator[Command]:
         """Ask it back if there is anything else to do; wait for it as long as it is not known to be in use."""
-        worker = self._workers[number]
-        if not self._releasing and (self._closing or worker.held or self._open > len(worker.chunks)):
-            yield from self._release(number)
+        worker = self._workers[reservation.worker]
+        if self._closing or worker.held or self._open > len(worker.chunks):
+            yield from self._ask_back(reservation)
         if worker.chunks:
-            self._release_by = None
-        elif self._releasing and self._release_by is None and worker.state is _State.READY:
-            self._release_by = now + RELEASE_SECONDS
+            reservation.lost_at = None
+        elif reservation.asked_back and reservation.lost_at is None and worker.state is _State.READY:
+            reservation.lost_at = now + RELEASE_SECONDS
 
     def _is_unused(self, worker: _Worker) -> bool:
-        return worker.reserved and not worker.chunks and not self._releasing
+        """It is reserved, and nobody is known to use it."""
+        reservation = self._reservation
+        return worker.reserved and not worker.chunks and reservation is not None and not reservation.asked_back
 
     def _released(self, event: Released, _now: float) -> Iterable[Command]:
         worker = self._workers.get(event.worker)
@@ -456,7 +466,7 @@ class Scheduler:
         if worker.stop_cancelled:
             worker.stop_cancelled = False
             if chunk is not None and chunk.job not in self._jobs:
-                worker.doomed = (chunk.serial, -1)  # no task is to blame, whatever it dies in
+                worker.doomed = _NOBODY  # whatever task it dies in
                 yield from self._kill(event.worker, worker)
                 return
         yield from self._check_timeout(event, worker, chunk, now)
@@ -481,14 +491,14 @@ class Scheduler:
             return
         limit = self._timeout_of(chunk) if chunk is not None else None
         if chunk is None and self._takes_up_nothing(worker, now):
-            worker.doomed = (0, -1)  # no task is to blame, should one begin after all
+            worker.doomed = _NOBODY  # should a task begin after all
             yield from self._kill(event.worker, worker)
         elif chunk is None or limit is None:
             worker.timeout_at = now + min(timeouts)
         elif now < event.since + limit:
             worker.timeout_at = min(event.since, now) + limit  # a function that loads is stamped ahead of time
         else:
-            task = chunk.start + event.offset if event.offset is not None else -1
+            task = chunk.start + event.offset if event.offset is not None else _NO_TASK
             worker.doomed = (chunk.serial, task)
             yield from self._kill(event.worker, worker)
 
@@ -504,20 +514,25 @@ class Scheduler:
         return job.policy.timeout if job else None
 
     def _tick(self, event: Tick, now: float) -> Iterator[Command]:
-        if event.used and self._reserved is not None:
-            self._workers[self._reserved].idle_since = now
+        if self._reservation is not None:
+            yield from self._tick_reservation(self._reservation, now, used=event.used)
         while self._delayed and self._delayed[0][0] <= now:
             _, number, task = heapq.heappop(self._delayed)
             if number in self._jobs:
                 self._put_back(number, _Span(task, task + 1))
         if self._start_again_at is not None and self._start_again_at <= now:
             self._start_again_at = None
-        if self._reserved is not None and self._release_by is not None and self._release_by <= now:
-            self._release_by = None
-            self._workers[self._reserved].doomed = (0, -1)  # no task is to blame, should one still come
-            yield from self._kill(self._reserved, self._workers[self._reserved])
         for number, worker in self._workers.items():
             yield from self._tick_worker(number, worker, now)
+
+    def _tick_reservation(self, reservation: _Reservation, now: float, *, used: bool) -> Iterator[Command]:
+        worker = self._workers[reservation.worker]
+        if used:
+            worker.idle_since = now
+        if reservation.lost_at is not None and reservation.lost_at <= now:
+            reservation.lost_at = None
+            worker.doomed = _NOBODY  # should a task still come
+            yield from self._kill(reservation.worker, worker)
 
     def _tick_worker(self, number: int, worker: _Worker, now: float) -> Iterator[Command]:
         if worker.kill_at is not None and worker.kill_at <= now:
@@ -538,18 +553,22 @@ class Scheduler:
             worker.timeout_at = None
             yield self._look(number, worker)
         idle = self.limits.idle_seconds
-        if idle is not None and self._may_leave(worker) and worker.idle_since + idle <= now:
+        if idle is not None and worker.idle_since + idle <= now:
+            yield from self._tick_idle(number, worker, now)
+
+    def _tick_idle(self, number: int, worker: _Worker, now: float) -> Iterator[Command]:
+        if self._may_leave(worker):
             yield from self._retire(number, worker, now)
-        elif idle is not None and self._is_unused(worker) and worker.idle_since + idle <= now:
-            yield from self._release(number)  # and at the next look it leaves
+        elif self._is_unused(worker) and self._reservation is not None:
+            yield from self._ask_back(self._reservation)  # and at the next look it leaves
 
     def _look(self, number: int, worker: _Worker) -> Command:
         worker.looks += 1
         return InspectWorker(number)
 
-    def _shutdown_asked(self, _event: ShutdownAsked, _now: float) -> Iterator[Command]:
+    def _shutdown_asked(self, _event: ShutdownAsked, _now: float) -> Iterable[Command]:
         self._closing = True
-        yield from ()
+        return ()
 
     # --- jobs -------------------------------------------------------------------------------------------------
 
@@ -638,8 +657,8 @@ class Scheduler:
 
     def _after(self, now: float) -> Iterator[Command]:
         """What any event may have made possible: send, start, steal, let go."""
-        if self._reserved is not None:
-            yield from self._mind_reservation(self._reserved, now)
+        if self._reservation is not None:
+            yield from self._mind_reservation(self._reservation, now)
         if self._ready:
             yield from self._send(now)
         if self.limits.tasks_per_worker is not None or self._closing:
