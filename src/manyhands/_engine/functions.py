@@ -43,12 +43,12 @@ class ByContent:
         self.key = _digest(self._packed)
 
 
-class ByName:
-    """A function that a new process can import: its name is enough, and is packed only if a worker lacks it."""
+class ByReference:
+    """A function that workers have, or can import: its key is enough, and it is packed only if one lacks it."""
 
-    def __init__(self, func: Callable[..., Any], name: str) -> None:
+    def __init__(self, func: Callable[..., Any], key: bytes) -> None:
         self.func = func
-        self.key = name.encode()
+        self.key = key
         self._packed: Packed | None = None
 
     @property
@@ -67,14 +67,14 @@ class ByName:
         self._packed = None
 
 
-def ship(func: Callable[..., Any]) -> ByName | ByContent:
+def ship(func: Callable[..., Any]) -> ByReference | ByContent:
     """A function ready to travel: by its name if it has one that counts elsewhere, else by what it is now."""
     if type(func) in _NAMED:
         module, name = getattr(func, "__module__", None), getattr(func, "__name__", None)
         if module is not None and name is not None and module != "__main__":
             home = sys.modules.get(module)
             if getattr(home, name, None) is func and not payload.goes_by_value(module, name):
-                named = ByName(func, f"{module}:{name}")
+                named = ByReference(func, f"{module}:{name}".encode())
                 if is_initializing(getattr(home, "__spec__", None)):
                     named.packed()  # now, in this thread: any other would wait for the end of the import
                 return named
@@ -88,30 +88,6 @@ def ship(func: Callable[..., Any]) -> ByName | ByContent:
                 _sent.popitem(last=False)
         return shipment
     return ByContent(func)
-
-
-class ByIdentity:
-    """For workers in the same process, or forked from it: the object itself is there."""
-
-    def __init__(self, func: Callable[..., Any], key: bytes) -> None:
-        self.func = func
-        self.key = key
-        self._packed: Packed | None = None
-
-    @property
-    def classes(self) -> frozenset[str]:
-        """Those that it brings with it by value, as far as it is packed."""
-        return self._packed.classes if self._packed is not None else frozenset()
-
-    def packed(self) -> Packed:
-        """As bytes, if it comes to that."""
-        if self._packed is None:
-            self._packed = pack_function(self.func)
-        return self._packed
-
-    def repack(self) -> None:
-        """Pack again, by value what was found to need it."""
-        self._packed = None
 
 
 def pack_function(func: Callable[..., Any]) -> Packed:

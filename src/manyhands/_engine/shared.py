@@ -19,13 +19,13 @@ EXIT_SECONDS = 0.5  # for workers to leave at exit by themselves, and again when
 
 _lock = threading.RLock()  # a signal handler may strike while it is held
 _warm: OrderedDict[Hashable, _Warm] = OrderedDict()
-_living: weakref.WeakSet[Dispatcher] = weakref.WeakSet()
-_impatient: weakref.WeakSet[Dispatcher] = weakref.WeakSet()
+_finished_at_exit: weakref.WeakSet[Dispatcher] = weakref.WeakSet()
+_dropped_at_exit: weakref.WeakSet[Dispatcher] = weakref.WeakSet()
 
 
 def register(dispatcher: Dispatcher, *, finish_at_exit: bool) -> Dispatcher:
     """See to it that this dispatcher ends before the interpreter does: its work done, or dropped."""
-    (_living if finish_at_exit else _impatient).add(dispatcher)
+    (_finished_at_exit if finish_at_exit else _dropped_at_exit).add(dispatcher)
     return dispatcher
 
 
@@ -118,21 +118,21 @@ def _end_all() -> None:
 
 def _finish() -> None:
     """What was submitted is finished; workers that are idle leave by themselves."""
-    for dispatcher in list(_impatient):
+    for dispatcher in list(_dropped_at_exit):
         if dispatcher.drop_awaited():
-            _living.add(dispatcher)
-    for dispatcher in list(_living):
+            _finished_at_exit.add(dispatcher)
+    for dispatcher in list(_finished_at_exit):
         dispatcher.shutdown(wait=True)
-    for dispatcher in list(_impatient):
+    for dispatcher in list(_dropped_at_exit):
         dispatcher.shutdown(wait=False)
-    for dispatcher in list(_impatient):
+    for dispatcher in list(_dropped_at_exit):
         dispatcher.join(EXIT_SECONDS)
 
 
 def _drop_all() -> None:
     """What is left is ended now."""
     for at_once in (False, True):
-        left = [d for d in [*_impatient, *_living] if not d.ended]
+        left = [d for d in [*_dropped_at_exit, *_finished_at_exit] if not d.ended]
         for dispatcher in left:
             dispatcher.terminate(at_once=at_once)
         for dispatcher in left:
@@ -143,7 +143,7 @@ def _forget() -> None:
     """In a forked child: the dispatchers are the parent's."""
     global _lock  # noqa: PLW0603
     _lock = threading.RLock()
-    for known in (_warm, _living, _impatient):
+    for known in (_warm, _finished_at_exit, _dropped_at_exit):
         known.clear()
 
 

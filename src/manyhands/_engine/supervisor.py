@@ -28,7 +28,7 @@ from manyhands._core.messages import Chunk
 from manyhands._engine import board, faults, forks, launch, parcels, payload, start_methods, surroundings
 from manyhands._engine.board import Board, Stamp
 from manyhands._engine.faults import Fault
-from manyhands._engine.functions import ByIdentity
+from manyhands._engine.functions import ByReference
 from manyhands._engine.functions import ship as ship_function
 from manyhands._engine.interface import (
     ChunkResults,
@@ -258,8 +258,8 @@ class Supervisor:
             return ship_function(func)
         for key, known in list(self._inherited.items()):
             if known is func or (isinstance(func, MethodType) and known == func):
-                return ByIdentity(func, key)
-        shipment = ByIdentity(func, next(_keys).to_bytes(8, "little"))
+                return ByReference(func, key)
+        shipment = ByReference(func, next(_keys).to_bytes(8, "little"))
         self._inherited[shipment.key] = func
         if len(self._inherited) > KNOWN_FUNCTIONS:
             self._inherited.pop(next(iter(list(self._inherited))), None)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any
 
 from manyhands._core.messages import Chunk
 from manyhands._engine import faults, runner
-from manyhands._engine.functions import ByIdentity
+from manyhands._engine.functions import ByReference
 from manyhands._engine.interface import ChunkResults, Job
 from manyhands._engine.protocol import caller
 from manyhands._engine.results import Batch
@@ -17,24 +17,16 @@ from manyhands._engine.tally import Stats
 _keys = count(1)
 
 
-def ship(func: Callable[..., Any]) -> ByIdentity:
+def ship(func: Callable[..., Any]) -> ByReference:
     """The function itself."""
-    return ByIdentity(func, next(_keys).to_bytes(8, "little"))
+    return ByReference(func, next(_keys).to_bytes(8, "little"))
 
 
-class Parcel(NamedTuple):
-    """A chunk for a worker in this process."""
-
-    work: runner.Work
-
-
-def parcel(job: Job, chunk: Chunk) -> Parcel:
+def pack(job: Job, chunk: Chunk) -> runner.Work:
     """The chunk's inputs, as they are."""
     items: Sequence[Any] = job.source.items(chunk.start, chunk.stop)
     call = caller(job.shipment.func, job.style)
-    return Parcel(
-        runner.Work(chunk.serial, chunk.start, items, call, job.seed, job.retry_on, job.policy.timeout is not None)
-    )
+    return runner.Work(chunk.serial, chunk.start, items, call, job.seed, job.retry_on, job.policy.timeout is not None)
 
 
 def results(worker: int, serial: int, outcome: runner.Outcome, first: int, seconds: float | None) -> ChunkResults:

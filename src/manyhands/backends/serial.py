@@ -24,7 +24,7 @@ class Serial:
     def __init__(self, initializer: Callable[..., object] | None = None, initargs: tuple[Any, ...] = ()) -> None:
         self._initializer, self._initargs = initializer, initargs
         self._context = WorkerContext(owner=self)
-        self._queue: deque[tuple[int, Chunk, local.Parcel]] = deque()
+        self._queue: deque[tuple[int, Chunk, runner.Work]] = deque()
         self._notices: list[Notice] = []
 
     def ship(self, func: Callable[..., Any]) -> Any:
@@ -50,14 +50,14 @@ class Serial:
         finally:
             context.leave(before)
 
-    def pack(self, job: Job, chunk: Chunk) -> local.Parcel:
+    def pack(self, job: Job, chunk: Chunk) -> runner.Work:
         """Nothing travels."""
-        return local.parcel(job, chunk)
+        return local.pack(job, chunk)
 
     def prepare(self, job: Job) -> None:
         """Nothing travels: all is as it is."""
 
-    def send(self, worker: int, job: Job, chunk: Chunk, parcel: local.Parcel) -> None:  # noqa: ARG002
+    def send(self, worker: int, job: Job, chunk: Chunk, parcel: runner.Work) -> None:  # noqa: ARG002
         """Queue the chunk."""
         self._queue.append((worker, chunk, parcel))
 
@@ -70,11 +70,11 @@ class Serial:
         notices, self._notices = self._notices, []
         return notices
 
-    def _run(self, worker: int, chunk: Chunk, parcel: local.Parcel) -> None:
+    def _run(self, worker: int, chunk: Chunk, parcel: runner.Work) -> None:
         outcome = runner.Outcome()
         began = time.monotonic()
         try:
-            self._inside(lambda: self._call(parcel.work, outcome))
+            self._inside(lambda: self._call(parcel, outcome))
         finally:  # an interrupted chunk ends here, too
             seconds = time.monotonic() - began
             self._notices.append(local.results(worker, chunk.serial, outcome, 0, seconds))

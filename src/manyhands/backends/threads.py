@@ -34,7 +34,7 @@ class _Running:
 
 @dataclass(slots=True)
 class _Worker:
-    inbox: queue.SimpleQueue[tuple[Chunk, local.Parcel] | None]
+    inbox: queue.SimpleQueue[tuple[Chunk, runner.Work] | None]
     context: WorkerContext
     running: _Running | None = None
     gone: bool = False
@@ -94,10 +94,10 @@ class Threads:
         record.context.close()
         self._end(worker, record)
 
-    def _run(self, worker: int, record: _Worker, chunk: Chunk, parcel: local.Parcel) -> None:
+    def _run(self, worker: int, record: _Worker, chunk: Chunk, parcel: runner.Work) -> None:
         running = _Running(chunk, runner.Outcome(), time.monotonic())
         record.running = running
-        runner.run(parcel.work, record.context, running.outcome, seal=None, describe=local.describe)
+        runner.run(parcel, record.context, running.outcome, seal=None, describe=local.describe)
         record.running = None
         self._flush(worker, record, running, ended=True)
 
@@ -120,14 +120,14 @@ class Threads:
 
     # --- in the dispatcher's thread -----------------------------------------------------------------------------
 
-    def pack(self, job: Job, chunk: Chunk) -> local.Parcel:
+    def pack(self, job: Job, chunk: Chunk) -> runner.Work:
         """Nothing travels."""
-        return local.parcel(job, chunk)
+        return local.pack(job, chunk)
 
     def prepare(self, job: Job) -> None:
         """Nothing travels: all is as it is."""
 
-    def send(self, worker: int, job: Job, chunk: Chunk, parcel: local.Parcel) -> None:  # noqa: ARG002
+    def send(self, worker: int, job: Job, chunk: Chunk, parcel: runner.Work) -> None:  # noqa: ARG002
         """Put the chunk into the worker's inbox."""
         record = self._workers.get(worker)
         if record is not None:
