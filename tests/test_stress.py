@@ -44,7 +44,7 @@ class _Killer(threading.Thread):
 
     def run(self) -> None:
         while not self._stop_now.wait(self._random.uniform(0.0, 0.2)):
-            pids = [pid for d in list(shared._impatient) for pid in d.backend.pids()]
+            pids = [pid for d in list(shared._dropped_at_exit) for pid in d.backend.pids()]
             if pids:
                 try:
                     os.kill(self._random.choice(pids), signal.SIGKILL)

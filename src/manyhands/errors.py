@@ -14,6 +14,8 @@
         ├── InitializerError                     the initializer raised: no worker can be used
         └── WorkerStartError                     the system would not start a worker
 
+Of a `Pool` come, besides, PoolClosed (an ExecutorClosed and ValueError) and PoolTimeout (a TimeoutError).
+
 Each carries its facts as fields, survives pickling, and ends with what to do.
 """
 

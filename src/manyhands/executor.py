@@ -97,7 +97,13 @@ class Executor(concurrent.futures.Executor):
 
         A function or argument that cannot be sent makes the future fail with NotSendable.
 
+        >>> import manyhands as mh
+        >>> with mh.Executor(2, backend="threads") as executor:
+        ...     executor.submit(pow, 2, 5).result()
+        32
+
         Raises:
+            OptionError: the first argument is not callable.
             ExecutorClosed: after shutdown.
             WorkersUnavailable: the initializer has failed.
         """
@@ -118,16 +124,27 @@ class Executor(concurrent.futures.Executor):
     ) -> Iterator[T]:
         """The results in order, as an iterator; the calls begin at once.
 
+        >>> import manyhands as mh
+        >>> with mh.Executor(2, backend="threads") as executor:
+        ...     list(executor.map(pow, [2, 3], [5, 2]))
+        [32, 9]
+
         Args:
             fn: any callable.
-            iterables: zipped, as by the builtin map; read now, or with ``buffersize`` as results are taken.
+            iterables: zipped, as by the builtin map; read now, or with ``buffersize``, on ``backend="serial"`` and
+                inside a task of this executor, as results are taken.
             timeout: seconds from now by which each result must be there when asked for.
-            chunksize: tasks sent together; None adapts to how long they take.
+            chunksize: tasks sent together; None adapts to how long they take. Not where inputs are read as
+                results are taken.
             buffersize: tasks submitted ahead of the reader, at most.
 
         Raises:
+            OptionError: an argument is wrong.
+            ExecutorClosed: after shutdown.
             TimeoutError: by the iterator, a result is not there in time.
         """
+        if not callable(fn):
+            raise OptionError(f"the first argument is the function to run; got {short_repr(fn)}")
         inside = self._is_inside()
         if not inside:
             self._check_process()
@@ -198,7 +215,10 @@ class Executor(concurrent.futures.Executor):
         return None
 
     def terminate_workers(self) -> None:
-        """End all workers by SIGTERM and drop all work: futures fail, or are cancelled if they had not begun."""
+        """End all workers by SIGTERM and drop all work: futures fail, or are cancelled if they had not begun.
+
+        A thread cannot be ended: what it runs is left behind, and what that returns is dropped.
+        """
         if os.getpid() == self._pid:
             self._dispatcher.terminate()
 
@@ -223,7 +243,7 @@ class Executor(concurrent.futures.Executor):
 
 def _let_go(dispatcher: Dispatcher) -> None:
     """Of an executor that was dropped: its work is finished, then its workers leave."""
-    dispatcher.drop_soon(lambda: dispatcher.shutdown(wait=False))
+    dispatcher.run_soon(lambda: dispatcher.shutdown(wait=False))
 
 
 def _executor_in_place() -> Executor:

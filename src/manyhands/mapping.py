@@ -200,7 +200,7 @@ class _Call(Generic[R]):
                 stream.cancel(grace=0.0)
                 release()
 
-            self._dispatcher.drop_soon(give_back)
+            self._dispatcher.run_soon(give_back)
 
     def end(self, *, grace: float | None) -> None:
         """Give everything back, once. ``grace``: see Dispatcher.cancel; None when all has run."""
@@ -227,9 +227,11 @@ class _How(NamedTuple):
 
     ordered: bool  # results come in the order of the inputs
     window: bool  # run ahead of the reader only so far
+    star: bool = False  # each input is a tuple of arguments
 
 
 _MAP = _How(ordered=False, window=False)  # put in order at the end
+_STARMAP = _MAP._replace(star=True)
 _IMAP = _How(ordered=True, window=True)
 _UNORDERED = _How(ordered=False, window=True)
 
@@ -294,6 +296,8 @@ def _traceback_of(error: BaseException) -> str:
 def _call(func: Callable[..., R], iterables: tuple[Iterable[Any], ...], given: Any, how: _How) -> _Call[R]:
     options = gather(given)
     _check_call(func, iterables)
+    if how.star:
+        return _Call(func, iterables[0], Style.STAR, options, how)
     if len(iterables) == 1:
         return _Call(func, iterables[0], Style.ITEM, options, how)
     return _Call(func, zip(*iterables, strict=False), Style.STAR, options, how)
@@ -325,11 +329,13 @@ def map(func: Callable[..., Any], *iterables: Iterable[Any], **options: Any) -> 
     Args:
         func: any callable: a function, lambda, closure, method, ``functools.partial``. What it refers to is
             taken as it is now.
-        iterables: the inputs; several are zipped, as by the builtin map. Read in this thread.
+        iterables: the inputs; several are zipped, as by the builtin map. Read in this thread; a file or
+            pipe, which may keep its reader waiting, on another.
         options: keyword only, the same everywhere; see `manyhands.Options`.
 
     Returns:
-        The results in the order of the inputs.
+        The results in the order of the inputs. With ``on_error="collect"`` a `Failure` stands where a task failed;
+        with ``"skip"`` those are left out.
 
     Raises:
         OptionError: an option is wrong; nothing has run.
@@ -368,8 +374,7 @@ def starmap(func: Callable[..., Any], iterable: Iterable[Iterable[Any]], **optio
     >>> mh.starmap(pow, [(2, 5), (3, 2)])
     [32, 9]
     """
-    _check_call(func, (iterable,))
-    results = _Call(func, iterable, Style.STAR, gather(options), _MAP).collect()
+    results = _call(func, (iterable,), options, _STARMAP).collect()
     if isinstance(results, _Raise):
         raise results.error
     return results
@@ -433,8 +438,16 @@ def submit(func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future
     >>> mh.submit(pow, 2, 5).result()
     32
 
+    Args:
+        func: any callable; what cannot be sent makes the future fail with NotSendable.
+        *args: its arguments.
+        **kwargs: and those by keyword.
+
     Returns:
         A `concurrent.futures.Future`. What is still running when the program ends is waited for.
+
+    Raises:
+        OptionError: the first argument is not callable.
     """
     if not callable(func):
         raise OptionError(f"the first argument is the function to run; got {short_repr(func)}")

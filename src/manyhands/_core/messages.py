@@ -3,7 +3,7 @@
 Times are seconds on one monotonic clock, given in from outside. Workers, jobs and chunks are numbers; tasks
 are numbers within their job, counted from 0, and ranges of them are half-open: ``[start, stop)``.
 
-They are named tuples, not dataclasses: two dozen of those would double the time of the import.
+Nearly all are named tuples, not dataclasses: two dozen of those would double the time of the import.
 """
 
 from __future__ import annotations
@@ -166,6 +166,8 @@ Event = (
 @dataclass(slots=True)
 class Chunk:
     """Tasks ``[start, stop)`` of one job, sent together. ``done`` counts up as results arrive.
+
+    It is the scheduler's: ``stop`` shrinks when tasks are taken back, so others read it only to send it.
 
     ``isolated`` chunks carry each item packed by itself, so that one bad item cannot spoil the others.
     ``strikes`` counts the workers that died around it without a task to charge. ``slice``: so many tasks are begun

@@ -42,7 +42,7 @@ def new_slot() -> list[int]:
 
 
 def read(slot: Any) -> Stamp:
-    """What the worker of this slot is doing; torn reads are tried again."""
+    """What the worker of this slot is doing. ``since`` may be that of the task behind it: late, never early."""
     while True:
         tag, since = slot[CURRENT], slot[SINCE]
         if slot[CURRENT] == tag:

@@ -44,7 +44,9 @@ class ChildLauncher:
         payload.track_classes(inherited.values())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # the user asked for a fork, threads or not
-            mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # as above; the child unblocks it
+            mask = signal.pthread_sigmask(
+                signal.SIG_BLOCK, [signal.SIGINT]
+            )  # not in the midst of it; the child unblocks it
             pid = -1
             try:
                 pid = os.fork()

@@ -67,7 +67,6 @@ class Dispatcher:
 
     def __init__(self, backend: Backend, limits: Limits, *, name: str = "manyhands") -> None:
         self.backend = backend
-        self.limits = limits
         self.broken: WorkersUnavailable | None = None
         self._scheduler = Scheduler(limits)
         self._requests: deque[Callable[[], object]] = deque()
@@ -122,7 +121,7 @@ class Dispatcher:
         self.request(lambda: self._cancel(number, grace))
 
     def lookahead(self, number: int) -> int:
-        """How many tasks of this job should be at hand."""
+        """How many tasks of this job should be at hand: a hint, taken without asking the loop."""
         return self._scheduler.lookahead(number)
 
     def drop_pending(self) -> None:
@@ -159,7 +158,7 @@ class Dispatcher:
         self.request(lambda: self._terminate(at_once=at_once))
         self.shutdown(wait=False)
 
-    def drop_soon(self, errand: Callable[[], object]) -> None:
+    def run_soon(self, errand: Callable[[], object]) -> None:
         """Have this called on the dispatcher's thread. For finalizers, which run anywhere."""
         if self._thread is None:
             errand()  # nobody else is here

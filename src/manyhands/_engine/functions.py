@@ -1,4 +1,4 @@
-"""The user's function on its way to workers: packed once, known by its content."""
+"""The user's function on its way to workers: packed once, known by its content, its name or its identity."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class ByReference:
         return self._packed
 
     def repack(self) -> None:
-        """Pack again, by value what was found to need it."""
+        """Pack again when asked for it, by value what was found to need it."""
         self._packed = None
 
 

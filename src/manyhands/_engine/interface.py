@@ -33,7 +33,10 @@ class Sink(Protocol):
     """Where a job's results go. Called on the dispatcher's thread, so it must not block or run user code."""
 
     def started(self) -> bool:
-        """A first chunk is about to be sent; False if nobody wants the job any more."""
+        """A first chunk is about to be sent; False if nobody wants the job any more.
+
+        Of a single call that goes the short way, called on the thread that submits it.
+        """
 
     def put(self, piece: Piece) -> None:
         """Take in some results."""
@@ -42,7 +45,7 @@ class Sink(Protocol):
         """All is there; or with an error, nothing more will come."""
 
     def abandon(self, error: BaseException) -> None:
-        """The executor was terminated."""
+        """The executor was terminated, or told to cancel what has not begun."""
 
 
 class Shipment(Protocol):
@@ -59,7 +62,7 @@ class Shipment(Protocol):
         """As bytes, packed at most once."""
 
     def repack(self) -> None:
-        """Pack again: a worker could not find something that goes by value from now on."""
+        """Pack again, now or when asked for it: a worker could not find something that goes by value from now on."""
 
 
 @dataclass(slots=True)
@@ -148,7 +151,11 @@ Notice = Ready | NotStarted | Gone | ChunkResults | Refused | Said
 
 
 class Backend(Protocol):
-    """Where workers come from. ``pack`` may run user code; ``send`` and the others are quick and never block."""
+    """Where workers come from. ``pack`` may run user code; ``send`` and the others are quick and never block.
+
+    Called on the dispatcher's thread, but for ``ship``, ``prepare``, ``wake`` and ``pids``, which are called on any,
+    and ``pack`` and ``send``: whoever holds a worker's reservation sends to that one, and meanwhile nobody else does.
+    """
 
     threaded: bool  # the dispatcher runs it on a thread of its own; False: in whoever waits for results
 
@@ -162,7 +169,7 @@ class Backend(Protocol):
         """Make a chunk ready for ``send``."""
 
     def prepare(self, job: Job) -> None:
-        """Note what the job must find as it is now. In the thread that asks for it."""
+        """Note what the job must find as it is now, and pack a single call. In the thread that asks for it."""
 
     def send(self, worker: int, job: Job, chunk: Chunk, parcel: Any) -> None:
         """Give a chunk to a worker; nothing happens if the worker has gone."""

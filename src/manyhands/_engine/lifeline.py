@@ -19,16 +19,12 @@ class Lifeline:
     """The caller's side: keep it, and workers live; lose it, and they go."""
 
     def __init__(self) -> None:
-        self.read_fd, self._write_fd = os.pipe()
+        self.read_fd, self.write_fd = os.pipe()
 
     def close(self) -> None:
         """Let every worker that still listens go."""
-        os.close(self._write_fd)
+        os.close(self.write_fd)
         os.close(self.read_fd)
-
-    def fds(self) -> tuple[int, int]:
-        """Both ends, for a forked child to close."""
-        return self.read_fd, self._write_fd
 
 
 def hold(fd: int, *, by_kernel: bool = True) -> None:

@@ -11,7 +11,7 @@ _specs: dict[str, Any] = {}  # module name: its __spec__ when it was last looked
 
 
 def reloaded(func: Callable[..., Any]) -> bool:
-    """A module that this function stands in or uses directly was reloaded since it was last asked."""
+    """A module that this function stands in, or that is a global there, was reloaded since it was last asked."""
     found = False
     for module in _used_by(func):
         spec = getattr(module, "__spec__", None)

@@ -33,14 +33,14 @@ def pack(job: Job, items: list[Any], *, isolated: bool, main_by_name: bool) -> P
         except BaseException as error:
             if signals.raised(error):
                 raise
-    sizes, buffers = flatten(_pack_item(item, job.style) for item in items)
+    sizes, buffers = flatten(_pack_item(item, job.style, main_by_name=main_by_name) for item in items)
     return Parcel(sizes, buffers, retry_on)
 
 
-def _pack_item(item: Any, style: Style) -> Packed | Fault:
+def _pack_item(item: Any, style: Style, *, main_by_name: bool) -> Packed | Fault:
     """One input by itself; if it cannot be packed, the error that says which argument is at fault."""
     try:
-        return payload.pack(item)
+        return payload.pack(item, main_by_name=main_by_name)
     except BaseException as error:
         if signals.raised(error):
             raise
@@ -62,6 +62,8 @@ def _which_argument(item: Any, style: Style) -> str:
     for name, value in named:
         try:
             payload.pack(value)
-        except BaseException:  # noqa: BLE001
+        except BaseException as error:
+            if signals.raised(error):
+                raise
             return f"{name} (a {type(value).__name__})"
     return "the arguments together"

@@ -1,4 +1,4 @@
-"""Objects to bytes and back: the only place that pickles what users give us.
+"""Objects to bytes and back: all that users give us passes here (but the extras of log records, see `words`).
 
 Plain pickle goes first, because it is fast. It refers to functions and classes by name; what lives in
 ``__main__`` has no name elsewhere, so whatever mentions it is packed again by cloudpickle, by value. The same
@@ -166,12 +166,9 @@ def goes_by_value(module: str, name: str) -> bool:
     return (module, name) in _by_value
 
 
-def send_by_value(where: tuple[str, str]) -> bool:
-    """From now on send this (module, name) by value. False if that was so already."""
-    if where in _by_value:
-        return False
+def send_by_value(where: tuple[str, str]) -> None:
+    """From now on send this (module, name) by value."""
     _by_value.add(where)
-    return True
 
 
 class _Unpickler(pickle.Unpickler):

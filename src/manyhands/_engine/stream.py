@@ -1,7 +1,8 @@
 """A job's results as the caller reads them, and its input as far as it was read for that.
 
-The input is read in the caller's thread: generators may hold database cursors and the like. Only an input with
-a descriptor (a file, a pipe, standard input), which may keep its reader waiting, is read on a thread of its own.
+The input is read in the caller's thread: generators may hold database cursors and the like. Only what may keep its
+reader waiting, or whose results nobody may ask for, is read on a thread of its own: an input with a descriptor (a
+file, a pipe, standard input), and the iterators given to a Pool.
 At any time at most a window of tasks is at hand: read, but their results not yet taken.
 """
 
@@ -81,7 +82,11 @@ class _End:
 
 
 class Stream:
-    """The sink of a job, and the loop that reads input and takes results. Belongs to one thread at a time."""
+    """The sink of a job, and the loop that reads input and takes results.
+
+    Three threads meet here. The dispatcher's writes ``_arrived``, ``arguments`` and the inbox; the reader's all that
+    is about taking results; and the input belongs to the reader, or to the thread that ``read_in_background`` starts.
+    """
 
     def __init__(self, dispatcher: Dispatcher, *, ordered: bool, window: bool) -> None:
         self.arguments: dict[int, Any] = {}  # of failed tasks

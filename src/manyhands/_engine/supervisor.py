@@ -183,7 +183,7 @@ class Supervisor:
                 undo.pop_all()
             reads, writes = {1: pipes[0][0], 2: pipes[1][0]}, (pipes[0][1], pipes[1][1])
             self._resources = _Resources(shared, lifeline, reads, writes)
-            for fd in (*lifeline.fds()[1:], *reads.values()):
+            for fd in (lifeline.write_fd, *reads.values()):
                 forks.close_in_child(fd)
             for stream, fd in reads.items():
                 os.set_blocking(fd, False)
@@ -457,7 +457,7 @@ class Supervisor:
         if self._launcher is not None and self._resources is not None:
             self._launcher.close()
             shared, lifeline, reads, writes = self._resources
-            for fd in (lifeline.fds()[1], *reads.values()):
+            for fd in (lifeline.write_fd, *reads.values()):
                 forks.keep_in_child(fd)
             lifeline.close()
             for fd in (*reads.values(), *writes):

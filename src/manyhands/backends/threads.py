@@ -83,6 +83,7 @@ class Threads:
             if self._initializer is not None:
                 self._initializer(*self._initargs)
         except BaseException as error:  # noqa: BLE001
+            self._workers.pop(worker, None)
             told = InitializerError(f"the initializer failed in a worker ({type(error).__name__}: {error}).")
             told.__cause__ = error
             self._outbox.put(NotStarted(worker, told, fatal=True))
