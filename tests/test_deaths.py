@@ -16,9 +16,11 @@ import subprocess
 import sys
 import termios
 import threading
+from pathlib import Path
 
 import psutil
 import pytest
+from gates import Gate, wait_at
 from watching import Meeting, alive, eventually
 
 import manyhands as mh
@@ -636,6 +638,28 @@ def test_an_initializer_that_kills_its_worker_ends_in_an_error(process_backend, 
     assert isinstance(error, WorkersUnavailable)
     assert "exit code 7" in str(error)
     assert len(diary.read_text().split()) < 20
+
+
+def test_an_initializer_that_never_ends_does_not_keep_an_executor_that_is_shut_down(
+    parallel_backend, diary, tmp_path, monkeypatch
+):
+    """Row 10: the work is done by those that did start."""
+    monkeypatch.setattr("manyhands._core.scheduler.LEAVE_SECONDS", 0.2)
+    path = str(diary)
+    stuck = Path(f"{path}.stuck")
+
+    with Gate(tmp_path / "gate") as gate:
+
+        def initializer():
+            try:
+                os.close(os.open(f"{path}.first", os.O_CREAT | os.O_EXCL))
+            except FileExistsError:
+                stuck.touch()
+                wait_at(gate.path)
+
+        with mh.Executor(2, initializer=initializer, **parallel_backend) as executor:
+            futures = [executor.submit(eventually, stuck.exists) for _ in range(2)]
+            assert [future.result(PROMPT) for future in futures] == [True, True]
 
 
 # --- idle workers -------------------------------------------------------------------------------------------------

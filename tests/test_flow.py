@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 import itertools
 import logging
 import multiprocessing
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import everyday
 import pytest
+from gates import Gate, wait_at
 from watching import eventually
 
 import manyhands as mh
@@ -139,6 +141,37 @@ def test_call_is_closed_while_its_input_waits_for_slow_tasks(any_backend, tmp_pa
     with pytest.raises(StopIteration):
         next(results)
     (tmp_path / "open").touch()  # lets go of threads, which cannot be ended
+    assert mh.map(abs, [-1], workers=2, **any_backend) == [1]
+
+
+@pytest.mark.parametrize("backend", ["processes", "threads"])
+@pytest.mark.parametrize("variant", [mh.imap, mh.imap_unordered])
+def test_call_is_closed_by_another_thread_while_a_result_is_awaited(backend, variant, tmp_path):
+    with Gate(tmp_path / "gate") as gate:
+        task = functools.partial(wait_at, gate.path)
+        results = variant(task, itertools.count(), workers=2, chunksize=1, backend=backend)
+        gate.let(1)
+        next(results)
+        found = []
+        reader = threading.Thread(target=lambda: found.extend(results))
+        reader.start()
+        results.close()
+        reader.join(SOON)
+        assert not reader.is_alive()
+        assert next(results, "the end") == "the end"
+    assert mh.map(abs, [-1], workers=2, backend=backend) == [1]
+
+
+@everyday.any_backend
+def test_input_closes_the_call_that_it_is_read_for(any_backend):
+    def inputs():
+        yield from range(20)
+        results.close()
+        yield from itertools.count()
+
+    results = mh.imap(abs, inputs(), workers=2, chunksize=1, **any_backend)
+    taken = list(results)
+    assert taken == list(range(len(taken)))
     assert mh.map(abs, [-1], workers=2, **any_backend) == [1]
 
 

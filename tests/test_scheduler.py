@@ -337,8 +337,9 @@ class TestWorkers:
         play = Play(2)
         play.job(2)
         play.tell(m.JobCancelled(0))
-        play.tell(m.ShutdownAsked())
-        assert play.tell(m.WorkerStarted(0)) == [m.RetireWorker(0)]
+        assert play.tell(m.ShutdownAsked()) == [m.RetireWorker(0), m.RetireWorker(1)]
+        assert play.tell(m.WorkerStarted(0)) == []
+        assert play.later(LEAVE_SECONDS) == [m.KillWorker(0), m.KillWorker(1)]  # its initializer may never end
 
 
 class TestStarts:

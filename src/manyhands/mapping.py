@@ -68,9 +68,13 @@ class Results(Iterator[R]):
             self._call.drop()
 
     def close(self) -> None:
-        """Stop: what has not run never will."""
-        self._values.close()
-        self._call.end(grace=0.0)
+        """Stop: what has not run never will. From any thread; who waits for a result finds that there is none."""
+        try:
+            self._values.close()
+        except ValueError:  # it is at work, in another thread or in the input of this very call: it ends by itself
+            self._call.stop()
+        else:
+            self._call.end(grace=0.0)
 
 
 class _Call(Generic[R]):
@@ -201,6 +205,11 @@ class _Call(Generic[R]):
                 release()
 
             self._dispatcher.run_soon(give_back)
+
+    def stop(self) -> None:
+        """Have the reader find the end of its results."""
+        self._stream.cancel(grace=0.0)
+        self._stream.finish(None)
 
     def end(self, *, grace: float | None) -> None:
         """Give everything back, once. ``grace``: see Dispatcher.cancel; None when all has run."""

@@ -668,9 +668,11 @@ class Scheduler:
             self._plan_steals(now)
 
     def _let_go(self, now: float) -> Iterator[Command]:
-        """Retire workers that have had all their tasks, or that will get no more."""
+        """Retire workers that have had all their tasks, or that will get no more, even if they are not ready yet."""
+        over = self._closing and not self._jobs
         for number, worker in self._workers.items():
-            if self._may_leave(worker) and (self._room(worker) == 0 or (self._closing and not self._jobs)):
+            starts = over and worker.state is _State.STARTING
+            if starts or (self._may_leave(worker) and (over or self._room(worker) == 0)):
                 yield from self._retire(number, worker, now)
 
     def _send(self, now: float) -> Iterator[Command]:

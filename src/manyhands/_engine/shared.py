@@ -108,12 +108,21 @@ def _end_all() -> None:
         if not interrupted:
             _finish()
     except KeyboardInterrupt:  # from here it would only be shown as ignored: die of it, as any program does
-        with deaf():
-            _drop_all()
+        _insist(_drop_all)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
-    with deaf():
-        _drop_all()
+    _insist(_drop_all)
+
+
+def _insist(clean_up: Callable[[], object]) -> None:
+    """Do it, even if Ctrl-C strikes again before it is shut out."""
+    while True:
+        try:
+            with deaf():
+                clean_up()
+        except KeyboardInterrupt:
+            continue
+        return
 
 
 def _finish() -> None:
