@@ -46,12 +46,18 @@ class Results(Iterator[R]):
     def __init__(self, call: _Call[R]) -> None:
         self._call = call
         self._values = call.values()
+        self._is_closed = False
 
     def __iter__(self) -> Results[R]:
         return self
 
     def __next__(self) -> R:
-        value = next(self._values)
+        try:
+            value = next(self._values)
+        except ValueError:
+            if self._is_closed:  # another thread is in the midst of that
+                raise StopIteration from None
+            raise
         if type(value) is _Raise:
             self.close()
             raise value.error
@@ -69,6 +75,7 @@ class Results(Iterator[R]):
 
     def close(self) -> None:
         """Stop: what has not run never will. From any thread; who waits for a result finds that there is none."""
+        self._is_closed = True
         try:
             self._values.close()
         except ValueError:  # it is at work, in another thread or in the input of this very call: it ends by itself
