@@ -8,6 +8,7 @@ from pathlib import Path
 
 import everyday
 import pytest
+from gates import Gate, wait_at
 from watching import eventually
 
 import manyhands as mh
@@ -318,6 +319,27 @@ def test_report_names_the_slowest_task_with_its_argument(any_backend):
     slowest = mh.last_report().slowest[0]
     assert (slowest.index, slowest.argument) == (2, "'slow'")
     assert slowest.seconds > 0
+
+
+@everyday.parallel_backend
+def test_report_counts_the_time_of_tasks_that_were_given_up(parallel_backend, tmp_path):
+    with Gate(tmp_path / "gate") as gate:
+
+        def task(n):
+            return wait_at(gate.path) if n else n
+
+        mh.map(task, [0, 1], workers=2, timeout=0.5, on_error="collect", **parallel_backend)
+        report = mh.last_report()
+    assert sum(report.busy.values()) >= 0.5
+    assert (report.slowest[0].index, report.slowest[0].argument) == (1, "1")
+    assert report.slowest[0].seconds >= 0.5
+
+
+@everyday.any_backend
+def test_report_lists_each_slow_task_once(any_backend):
+    mh.map(lambda n: 1 // n, [0, 0, 0], workers=2, retry=3, on_error="collect", **any_backend)
+    slowest = [task.index for task in mh.last_report().slowest]
+    assert sorted(slowest) == sorted(set(slowest))
 
 
 @everyday.any_backend

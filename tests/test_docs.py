@@ -130,7 +130,9 @@ def english_of(path):
 
 @pytest.mark.parametrize("path", CHINESE, ids=name_of)
 def test_a_chinese_page_has_the_code_of_the_english_one(path):
-    assert blocks(path) == blocks(english_of(path))
+    ours, theirs = blocks(path), blocks(english_of(path))
+    assert [kind for kind, _ in ours] == [kind for kind, _ in theirs]
+    assert [block for block in ours if block[0]] == [block for block in theirs if block[0]]  # others are for people
 
 
 def test_every_page_for_users_is_there_in_chinese():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 import manyhands as mh
@@ -67,3 +69,44 @@ def test_a_future_shows_no_type_of_ours():
         assert future.result(20) == 1
         assert "finished" in repr(future)
         assert "Piece" not in repr(future)
+
+
+async def fetch(url):
+    return url
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: mh.map(fetch, ["a"]),
+        lambda: mh.submit(fetch, "a"),
+        lambda: mh.Executor(1, backend="serial").submit(fetch, "a"),
+        lambda: mh.Executor(1, backend="serial").map(fetch, ["a"]),
+    ],
+    ids=["map", "submit", "Executor.submit", "Executor.map"],
+)
+def test_an_async_function_is_refused_before_anything_runs(call):
+    with pytest.raises(mh.OptionError, match=r"async function: give a plain one that calls asyncio\.run"):
+        call()
+
+
+def test_per_worker_on_a_function_that_needs_arguments_is_refused_at_once():
+    with pytest.raises(mh.OptionError, match="area needs width, height"):
+        mh.per_worker(area)
+
+
+@pytest.mark.parametrize("method", ["map", "starmap", "imap"])
+def test_an_error_of_a_pool_names_the_argument(method):
+    inputs = [(1,), (0,)] if method == "starmap" else [1, 0]
+    with mh.Pool(2, backend="threads") as pool, pytest.raises(ZeroDivisionError) as caught:
+        list(getattr(pool, method)(lambda n: 1 / n, inputs))
+    assert caught.value.__notes__ == [f"manyhands: this was task 1, argument {inputs[1]!r}"]
+
+
+def test_a_task_that_was_given_up_points_to_collect_where_that_is_an_option():
+    pause = threading.Event()
+    with pytest.raises(mh.TaskTimeout) as caught:
+        mh.map(lambda _: pause.wait(), [1], timeout=0.1, backend="threads")
+    pause.set()
+    assert "on_error='collect'" in caught.value.__notes__[0]
+    assert "on_error" not in str(caught.value)

@@ -15,7 +15,7 @@ from manyhands._engine.futures import Future, FutureSink
 from manyhands._engine.interface import Job
 from manyhands._engine.protocol import Style
 from manyhands._engine.sources import SequenceSource
-from manyhands.errors import NotSendable
+from manyhands.errors import NotSendable, OptionError
 from manyhands.options import Options
 from manyhands.showing import add_note, short_repr
 
@@ -23,6 +23,7 @@ T = TypeVar("T")
 
 IDLE_SECONDS = 60.0  # warm workers leave after this; an executor's own stay
 _PLAIN = Policy()
+_CO_COROUTINE, _CO_ASYNC_GENERATOR = 0x80, 0x200  # as in the module inspect, which is slow to import
 
 
 def make_dispatcher(
@@ -59,6 +60,15 @@ def dispatcher_for(options: Options, func: Callable[..., Any]) -> tuple[Dispatch
     make = lambda: make_dispatcher(place, start_method=options.start_method, limits=limits)  # noqa: E731
     # A task on a thread may start a thread of its own that calls us: that one must not wait for the first.
     return shared.warm(key, make, alone=backend == "threads")
+
+
+def check_function(func: object) -> None:
+    """Raise OptionError for what cannot be run as a task."""
+    if not callable(func):
+        raise OptionError(f"the first argument is the function to run; got {short_repr(func)}")
+    code = getattr(func, "__code__", None)
+    if code is not None and code.co_flags & (_CO_COROUTINE | _CO_ASYNC_GENERATOR):
+        raise OptionError(f"{short_repr(func)} is an async function: give a plain one that calls asyncio.run")
 
 
 def submit(

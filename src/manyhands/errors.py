@@ -98,8 +98,7 @@ class WorkerDied(TaskError, BrokenExecutor):
         tries = f" (attempt {self.attempts})" if self.attempts > 1 else ""
         return (
             f"worker {self.pid} was ended {how} while running task {self.index}{tries}.{hint} "
-            "Use on_error='collect' to go on without it and keep the others' results, "
-            "or retry=Retry(...) to try this one again."
+            "manyhands.Retry tries such a task again."
         )
 
 
@@ -119,8 +118,8 @@ class TaskTimeout(TaskError, TimeoutError):
         self.seconds = seconds
         self.index = index
         super().__init__(
-            f"task {index} ran longer than timeout={seconds:g} s and was stopped; give it more time, or use "
-            "on_error='collect' to go on without it."
+            f"task {index} ran longer than its timeout of {seconds:g} s and was given up; allow it more time, or "
+            "look for what keeps it."
         )
 
 

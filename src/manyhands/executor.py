@@ -107,8 +107,7 @@ class Executor(concurrent.futures.Executor):
             ExecutorClosed: after shutdown.
             WorkersUnavailable: the initializer has failed.
         """
-        if not callable(fn):
-            raise OptionError(f"the first argument is the function to run; got {short_repr(fn)}")
+        calls.check_function(fn)
         if self._is_inside():
             return _run_here(fn, args, kwargs)
         self._check_process()
@@ -143,8 +142,7 @@ class Executor(concurrent.futures.Executor):
             ExecutorClosed: after shutdown.
             TimeoutError: by the iterator, a result is not there in time.
         """
-        if not callable(fn):
-            raise OptionError(f"the first argument is the function to run; got {short_repr(fn)}")
+        calls.check_function(fn)
         inside = self._is_inside()
         if not inside:
             self._check_process()

@@ -25,7 +25,7 @@ from manyhands._engine.results import Failed
 from manyhands._engine.signals import deaf
 from manyhands._engine.stream import IteratorFeed, SequenceFeed, Stream
 from manyhands._engine.tally import Tally
-from manyhands.errors import OptionError, RemoteTraceback
+from manyhands.errors import OptionError, RemoteTraceback, TaskTimeout, WorkerDied
 from manyhands.options import CommonOptions, Options, gather
 from manyhands.progress import Meter
 from manyhands.showing import MISSING, add_note, call_hint, short_repr
@@ -190,6 +190,8 @@ class _Call(Generic[R]):
         hint = ""
         if isinstance(error, TypeError) and argument is not MISSING:
             hint = call_hint(self._func, argument, apart=self._job.style is Style.STAR)
+        elif isinstance(error, TaskTimeout | WorkerDied):
+            hint = "; on_error='collect' goes on without it and keeps the others' results"
         add_note(error, index, short_repr(argument) + hint)
         self.end(grace=CANCEL_GRACE_SECONDS)
         return _Raise(error)
@@ -259,8 +261,7 @@ class _Raise(NamedTuple):
 
 
 def _check_call(func: object, iterables: tuple[Any, ...]) -> None:
-    if not callable(func):
-        raise OptionError(f"the first argument is the function to run; got {short_repr(func)}")
+    calls.check_function(func)
     if not iterables:
         raise OptionError("nothing to run over: give an iterable after the function")
     for position, iterable in enumerate(iterables, 2):
@@ -465,8 +466,7 @@ def submit(func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future
     Raises:
         OptionError: the first argument is not callable.
     """
-    if not callable(func):
-        raise OptionError(f"the first argument is the function to run; got {short_repr(func)}")
+    calls.check_function(func)
     options = gather({})
     dispatcher, release = calls.dispatcher_for(options, func)
     try:

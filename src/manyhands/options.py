@@ -86,8 +86,8 @@ class Options:
             raise OptionError(f"timeout={self.timeout!r}: seconds, more than 0")
         _check_choice("on_error", self.on_error, ("raise", "collect", "skip"))
         _check_choice("start_method", self.start_method, (None, "zygote", "spawn", "fork"))
-        if not callable(self.progress):
-            _check_choice("progress", self.progress, (None, True, False))
+        if not (callable(self.progress) or self.progress in (None, True, False)):
+            raise OptionError(f"progress={self.progress!r}: choose one of None, True and False, or give a function")
         if self.backend not in ("auto", *backends.BUILT_IN):
             _check_choice("backend", self.backend, tuple(backends.names()))
         if self.backend == "serial" and self.timeout is not None:

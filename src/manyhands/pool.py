@@ -193,7 +193,8 @@ class Pool:
         callbacks: Callbacks,
     ) -> AsyncResult[list[T]]:
         self._check_running()
-        feed, gatherer = SequenceFeed(list(iterable)), Gatherer(callbacks)
+        feed = SequenceFeed(list(iterable))
+        gatherer = Gatherer(callbacks, feed.source)
         job = self._job(func, style, gatherer, feed.source, chunksize)
         dispatcher = self._executor._dispatcher
         dispatcher.add(job, stop=feed.total, closed=True)

@@ -10,6 +10,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from manyhands._engine import courier
 from manyhands._engine.futures import Future
+from manyhands._engine.interface import Source
 from manyhands._engine.results import Failed, Piece
 from manyhands._engine.stream import Stream
 from manyhands.errors import ExecutorClosed, ManyhandsError
@@ -57,8 +58,9 @@ def called_back(call: concurrent.futures.Future[T], callbacks: Callbacks) -> Fut
 class Gatherer:
     """The sink of map_async: all results, then one end."""
 
-    def __init__(self, callbacks: Callbacks) -> None:
+    def __init__(self, callbacks: Callbacks, source: Source) -> None:
         self.future: Future[list[Any]] = Future()
+        self._source = source
         self._callbacks = callbacks
         self._pieces: list[Piece] = []
 
@@ -86,7 +88,7 @@ class Gatherer:
         failed = next((i for i, value in enumerate(values) if type(value) is Failed), None)
         if error is None and failed is not None:
             error = values[failed].error
-            add_note(error, failed, "?")
+            add_note(error, failed, short_repr(*self._source.items(failed, failed + 1)))
         self._callbacks.finish(self.future, values, error)
 
 

@@ -185,7 +185,8 @@ def _open_bar(progress: Progress) -> Any:
         tqdm = import_module("tqdm.notebook").tqdm
     tqdm.monitor_interval = 0  # we redraw ourselves, and need no thread for it
     courier.around_output = _above_bars
-    bar = tqdm(total=progress.total, desc=progress.desc or None, mininterval=0, miniters=1, unit=" tasks")
+    unit = " tasks" if progress.total is None else "task"  # tqdm writes it behind the count, or only behind the rate
+    bar = tqdm(total=progress.total, desc=progress.desc or None, mininterval=0, miniters=1, unit=unit)
     bar.start_t -= progress.elapsed  # it began when the work did
     return bar
 

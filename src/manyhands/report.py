@@ -28,7 +28,7 @@ def make(tally: Tally, *, backend: str, workers: int, tasks: int, failures: int)
     now = time.monotonic()
     slowest = tuple(
         SlowTask(index, seconds, short_repr(tally.arguments.get(index, MISSING)))
-        for seconds, index in sorted(tally.slowest, reverse=True)
+        for index, seconds in sorted(tally.slowest.items(), key=lambda item: item[1], reverse=True)
     )
     _last = Report(
         backend=backend,

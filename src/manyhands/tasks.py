@@ -54,6 +54,12 @@ class per_worker(Generic[T]):  # noqa: N801 - used as a decorator
     def __init__(self, func: Callable[[], T] | Callable[[], Generator[T, None, None]]) -> None:
         if not callable(func):
             raise OptionError("per_worker decorates a function that takes no arguments")
+        if needed := _needed_arguments(func):
+            name = getattr(func, "__name__", "this one")
+            raise OptionError(
+                f"per_worker decorates a function that takes no arguments; {name} needs {', '.join(needed)}. "
+                "Give them defaults, or bind them with functools.partial."
+            )
         self._func = func
         # The same for every copy of this object that travels; another for the next definition of that name.
         self._key = uuid.uuid4().hex
@@ -74,6 +80,14 @@ class per_worker(Generic[T]):  # noqa: N801 - used as a decorator
             return value, getattr(value, "close", None)
         generator = self._func()
         return next(generator), lambda: next(generator, None)
+
+
+def _needed_arguments(func: Callable[..., Any]) -> list[str]:
+    try:
+        parameters = inspect.signature(func).parameters.values()
+    except (TypeError, ValueError):  # some builtins do not tell
+        return []
+    return [p.name for p in parameters if p.default is p.empty and p.kind not in {p.VAR_POSITIONAL, p.VAR_KEYWORD}]
 
 
 def thread_safe(func: F) -> F:

@@ -377,9 +377,8 @@ class Dispatcher:
         first, stats = chunk.start + notice.first, notice.stats
         notice.task = first
         if stats is not None and (job := self._jobs.get(chunk.job)) and job.tally is not None:
-            slowest = chunk.start + stats.slowest_offset
-            if job.tally.add(notice.worker, slowest, stats):
-                job.tally.arguments[slowest] = next(iter(job.source.items(slowest, slowest + 1)), MISSING)
+            job.tally.add(notice.worker, stats)
+            _note_slow(job, chunk.start + stats.slowest_offset, stats.slowest)
         event = m.ResultsArrived(
             notice.worker,
             notice.serial,
@@ -401,9 +400,20 @@ class Dispatcher:
             return m.StartFailed(notice.worker, notice.fatal)
         if isinstance(notice, Gone):
             self._started.discard(notice.worker)
+            self._count_lost(notice)
             return m.WorkerDied(notice.worker, notice.stamp.chunk, notice.stamp.offset)
         assert isinstance(notice, Refused)  # noqa: S101 - no other kind is left
         return self._refused_event(notice)
+
+    def _count_lost(self, notice: Gone) -> None:
+        """What ran when its worker ended has taken time, too."""
+        stamp = notice.stamp
+        chunk = self._scheduler.chunk(notice.worker, stamp.chunk) if stamp.chunk is not None else None
+        job = self._jobs.get(chunk.job) if chunk is not None else None
+        if chunk is not None and stamp.offset is not None and job is not None and job.tally is not None:
+            seconds = max(0.0, time.monotonic() - stamp.since)
+            job.tally.add_lost(notice.worker, seconds)
+            _note_slow(job, chunk.start + stamp.offset, seconds)
 
     def _refused_event(self, notice: Refused) -> m.Event:
         chunk = self._scheduler.chunk(notice.worker, notice.serial)
@@ -546,6 +556,11 @@ class Dispatcher:
 
     def _kill_worker(self, command: m.KillWorker, _notice: Notice | None) -> None:
         self.backend.kill(command.worker)
+
+
+def _note_slow(job: Job, task: int, seconds: float) -> None:
+    if job.tally is not None and job.tally.is_slow(task, seconds):
+        job.tally.arguments[task] = next(iter(job.source.items(task, task + 1)), MISSING)
 
 
 def _first(requests: deque[Callable[[], object]]) -> Callable[[], object] | None:

@@ -28,6 +28,7 @@ class Reporter:
         self._sent = 0
         self._errors_sent = 0
         self._outcome: runner.Outcome | None = None
+        self._owed = 0.0  # seconds that sending took and that no report has told yet: the next one does
 
     def begin(self, serial: int, tasks: int) -> runner.Outcome:
         """The outcome to fill in; while the chunk runs, it is sent in parts now and then."""
@@ -42,8 +43,10 @@ class Reporter:
         """The chunk has run: send what is left of its results."""
         with self._lock:
             self._outcome = None
-            stats = (outcome.busy, time.monotonic() - began, outcome.slowest, outcome.slowest_offset)
+            packed = time.monotonic()
+            stats = (outcome.busy, packed - began + self._owed, outcome.slowest, outcome.slowest_offset)
             self._flush(outcome, len(outcome.values), stats)
+            self._owed = time.monotonic() - packed
 
     def _watch(self) -> None:
         if self._thread is None:

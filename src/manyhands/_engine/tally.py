@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import time
 from typing import Any, NamedTuple
 
@@ -28,20 +27,27 @@ class Tally:
         self.transfer = 0.0  # in workers: unpacking, packing, sending
         self.chunks = 0
         self.retried: dict[int, int] = {}  # task: further attempts
-        self.slowest: list[tuple[float, int]] = []  # a heap of (seconds, task)
+        self.slowest: dict[int, float] = {}  # task: seconds of its longest attempt
         self.arguments: dict[int, Any] = {}  # of the slowest tasks
 
-    def add(self, worker: int, slowest: int, stats: Stats) -> bool:
-        """Count one chunk; True if its slowest task is one of the slowest so far."""
+    def add(self, worker: int, stats: Stats) -> None:
+        """Count one chunk."""
         self.chunks += 1
         self.busy[worker] = self.busy.get(worker, 0.0) + stats.busy
         self.transfer += max(0.0, stats.seconds - stats.busy)
-        entry = (stats.slowest, slowest)
-        if len(self.slowest) < SLOWEST:
-            heapq.heappush(self.slowest, entry)
-        elif entry > self.slowest[0]:
-            _, gone = heapq.heapreplace(self.slowest, entry)
-            self.arguments.pop(gone, None)
-        else:
+
+    def add_lost(self, worker: int, seconds: float) -> None:
+        """Count a task that was ended, or ended its worker, after so long."""
+        self.busy[worker] = self.busy.get(worker, 0.0) + seconds
+
+    def is_slow(self, task: int, seconds: float) -> bool:
+        """Note how long this task took, if it is one of the slowest so far."""
+        if seconds <= self.slowest.get(task, 0.0):
             return False
-        return True
+        self.slowest[task] = seconds
+        if len(self.slowest) <= SLOWEST:
+            return True
+        quickest = min(self.slowest, key=self.slowest.__getitem__)
+        del self.slowest[quickest]
+        self.arguments.pop(quickest, None)
+        return quickest != task

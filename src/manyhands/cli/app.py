@@ -61,7 +61,7 @@ def _parse_and_do(arguments: Sequence[str]) -> int:
 
 def explain_usage(error: Any) -> str:
     """Put a complaint of typer into one line with a hint."""
-    message = " ".join(error.format_message().split()).rstrip(".")
+    message = " ".join(error.format_message().split()).rstrip(".").replace("Value error, ", "")
     message = message.replace("Input should be", "it should be").replace(", unable to parse string as an integer", "")
     option = str(getattr(error, "option_name", ""))
     if option[1:2].isdigit():

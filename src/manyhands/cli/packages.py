@@ -12,7 +12,7 @@ from manyhands.cli.apart import try_apart
 from manyhands.cli.findings import Finding
 
 NEEDED, OPTIONAL = "Needed packages", "Optional packages"
-PATIENCE = 120.0  # seconds for an import; ray or numba on a slow disk take tens
+PATIENCE = 120.0  # seconds for an import; on a slow disk it may take tens
 PROGRAM = """
 import importlib, importlib.metadata, sys
 module, package, distributions = sys.argv[1], sys.argv[2], sys.argv[3:]
@@ -58,11 +58,7 @@ PACKAGES = (
     Package("numpy", "arrays", ("numpy",)),
     Package("cv2", "images", OPENCV),
     Package("PIL", "images", ("pillow",)),
-    Package("numba", "compiled kernels", ("numba",)),
-    Package("ray", "clusters", ("ray",)),
-    Package("dask", "clusters", ("dask",)),
-    Package("distributed", "clusters", ("distributed",)),
-    Package("mpi4py.MPI", "clusters", ("mpi4py",)),
+    Package("ipywidgets", "the bar in notebooks", ("ipywidgets",)),
     Package("psutil", "facts about processes", ("psutil",)),
 )
 
@@ -116,8 +112,6 @@ def _broken(package: Package, problem: str) -> Finding:
     remedy = f"pip install --force-reinstall {package.distributions[0]}"
     if package.name == "cv2" and ".so" in problem:
         remedy = "pip uninstall opencv-python; pip install opencv-python-headless, which needs no display"
-    if package.name == "mpi4py":
-        remedy = "install an MPI library (openmpi or mpich), then pip install --force-reinstall mpi4py"
     return _finding(package, "broken", None, problem, remedy)
 
 

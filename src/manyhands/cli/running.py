@@ -114,6 +114,7 @@ class Run:
         self._write(outcome)
         if failure is not None and self.options.on_error is OnError.RAISE:
             say(failure.traceback.rstrip())
+            say(self.tally.first_failure)
             raise Stopped
 
     def _write(self, outcome: Outcome) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from manyhands.cli.formats import Call, Parser, csv_items, json_items, plain_items
-from manyhands.cli.problems import CommandError
+from manyhands.cli.problems import CommandError, InputError
 from manyhands.cli.reading import STDIN, open_input, place_of, read_lines
 from manyhands.cli.values import parse_range, range_length
 
@@ -63,7 +63,10 @@ class Stream:
         """Read a file through; a pipe, or a file so large that it would be noticed, is left alone."""
         if not self._fits():
             return None
-        return sum(1 for _ in self)
+        try:
+            return sum(1 for _ in self)
+        except InputError as error:
+            raise InputError(f"{error}. Nothing was run: mend the input first") from error
 
     def _fits(self) -> bool:
         """Say whether this is a file that can be read twice, and soon."""
