@@ -110,3 +110,14 @@ def test_a_task_that_was_given_up_points_to_collect_where_that_is_an_option():
     pause.set()
     assert "on_error='collect'" in caught.value.__notes__[0]
     assert "on_error" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray])
+def test_of_much_binary_data_only_the_beginning_is_shown(kind):
+    data = kind(50_000_000)
+    failure = mh.map(lambda _: 1 / 0, [data], backend="serial", on_error="collect")[0]
+    assert failure.argument is data
+    with pytest.raises(ZeroDivisionError) as caught:
+        mh.map(lambda _: 1 / 0, [data], backend="serial")
+    assert "50000000 bytes" in caught.value.__notes__[0]
+    assert len(caught.value.__notes__[0]) < 300

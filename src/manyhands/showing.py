@@ -5,7 +5,19 @@ from __future__ import annotations
 import reprlib
 from typing import Any
 
-_short = reprlib.Repr()
+
+class _Short(reprlib.Repr):
+    """Also of bytes, only a part is looked at."""
+
+    def repr_bytes(self, value: bytes | bytearray, _level: int) -> str:
+        if len(value) <= self.maxother:
+            return repr(value)
+        return f"{value[: self.maxother // 4]!r}... ({len(value)} bytes)"
+
+    repr_bytearray = repr_bytes
+
+
+_short = _Short()
 _short.maxstring = _short.maxother = 80
 _short.maxlist = _short.maxtuple = _short.maxdict = _short.maxset = 4
 _short.maxlevel = 3
