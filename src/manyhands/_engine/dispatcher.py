@@ -17,6 +17,7 @@ from __future__ import annotations
 import copy
 import logging
 import os
+import sys
 import threading
 import time
 from collections import deque
@@ -52,6 +53,9 @@ LONGEST_WAIT = 3600.0  # seconds; the system's own limit is some days
 CROWD = 256  # when so many requests are waiting...
 CROWD_SECONDS = 0.001  # ...who adds another pauses for a moment
 ANSWER_SECONDS = 1.0  # for the loop to answer a question: it may be in the midst of a user's __reduce__
+# Python 3.12 starts no thread and forks nothing from the moment on in which the program ends, though work may be left.
+MUST_START_EARLY = sys.version_info[:2] == (3, 12)
+EARLY_SECONDS = 1.0  # for the starts to be begun
 CLOSED = "cannot take new work after shutdown: make a new executor"
 _log = logging.getLogger("manyhands")
 _here = threading.local()  # .pid: this thread is a dispatcher's own, in that process
@@ -79,6 +83,7 @@ class Dispatcher:
         self._started: set[int] = set()  # workers that were begun and have not ended
         self._start_error: WorkersUnavailable | None = None
         self._short_way = ShortWay(backend)
+        self._starts_early = MUST_START_EARLY and backend.threaded
         self._closing = False  # no more work is taken
         self._closed = False  # and the scheduler knows
         self._dropping = False  # all work is dropped
@@ -99,11 +104,26 @@ class Dispatcher:
             self.request(partial(self.admit, job, stop, closed=closed))
         elif self._ended.is_set():
             self._obey()  # nothing will come back that would have it told
+        if self._starts_early:
+            self._start_early()
         if len(self._requests) > CROWD and self.backend.threaded:
             time.sleep(CROWD_SECONDS)  # the loop needs the interpreter, too
         if job.refused is not None:
             raise job.refused
         return number
+
+    def _start_early(self) -> None:
+        """Return when the workers that this job needs were begun to be started."""
+        if len(self._started) >= self._scheduler.limits.max_workers:
+            return
+        begun = Latch()
+
+        def start() -> None:
+            self._carry_out()
+            begun.set()
+
+        self.request(start)
+        self._starts_early = begun.wait(EARLY_SECONDS)  # if it is held up by user code, nobody waits for it again
 
     def check_open(self) -> None:
         """Raise ExecutorClosed after shutdown, or why no worker can be had."""
