@@ -9,8 +9,8 @@ import time
 from typing import Any
 
 AWAKE_SECONDS = 0.0002  # a reader stays awake so long for what may come next
-YIELDED_SECONDS = 0.00005  # giving way takes longer only if somebody else wanted the processor
-MOST_NAPS = 1024
+YIELDED_SECONDS = 0.0002  # giving way takes longer only if somebody else wanted the processor
+MOST_NAPS = 8  # then it is tried again: what took long may have been the hypervisor
 
 
 class Vigil:
