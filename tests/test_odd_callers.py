@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import signal
@@ -9,6 +10,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import everyday
 import psutil
@@ -78,6 +80,55 @@ def test_a_signal_handler_may_submit(parallel_backend, alarms):
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number, future in futures.items():
             assert future.result(SOON) == number
+
+
+def at_line(number, handler):
+    """A trace function that calls the handler before the so many-th line of ours, as a signal would; and if it did."""
+    lines, struck = itertools.count(), []
+
+    def trace(frame, event, _arg):
+        if "manyhands" not in frame.f_code.co_filename or "tests" in frame.f_code.co_filename:
+            return None
+        if event == "line" and next(lines) == number:
+            sys.settrace(None)
+            struck.append(number)
+            handler()
+        return trace
+
+    return trace, struck
+
+
+HANDLERS = {
+    "submits": lambda executor: executor.submit(abs, -2).result(SOON),
+    "maps": lambda executor: list(executor.map(abs, [-1, -2], timeout=SOON)),
+    "shuts down": lambda executor: executor.shutdown(),
+}
+
+
+@pytest.mark.parametrize("handler", HANDLERS)
+@everyday.parallel_backend
+def test_a_signal_handler_may_wait_for_the_only_worker(parallel_backend, handler):
+    """Row 39: at whatever line of ``submit`` it strikes, that must not be what it waits for."""
+    executor = mh.Executor(1, **parallel_backend)
+    for number in itertools.count(step=7 if handler == "shuts down" else 1):  # each executor takes time to start
+        if handler == "shuts down":
+            executor.shutdown()
+            executor = mh.Executor(1, **parallel_backend)
+        for _ in range(3):
+            executor.submit(abs, -1).result(SOON)  # from the second on, the worker is reserved
+        trace, struck = at_line(number, partial(HANDLERS[handler], executor))
+        future = None
+        with contextlib.suppress(mh.ExecutorClosed):
+            sys.settrace(trace)
+            try:
+                future = executor.submit(abs, -1)
+            finally:
+                sys.settrace(None)
+        assert future is None or future.result(SOON) == 1
+        if not struck:
+            break
+    assert number > 20
+    executor.shutdown()
 
 
 @everyday.parallel_backend

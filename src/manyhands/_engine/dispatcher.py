@@ -29,7 +29,7 @@ from typing import Any
 
 from manyhands._core import messages as m
 from manyhands._core.scheduler import Limits, Scheduler
-from manyhands._engine import context, courier
+from manyhands._engine import context, courier, short_way
 from manyhands._engine.interface import (
     Backend,
     ChunkResults,
@@ -96,6 +96,7 @@ class Dispatcher:
 
     def add(self, job: Job, *, stop: int = 0, closed: bool = False) -> int:
         """Take a job with its first ``stop`` tasks. Raises ExecutorClosed, or why no worker can be had."""
+        short_way.let_go()
         self.check_open()
         number = job.number = next(self._numbers)
         self.backend.prepare(job)
@@ -165,6 +166,7 @@ class Dispatcher:
 
     def shutdown(self, *, wait: bool = True) -> None:
         """Take no more work; with ``wait``, return when all is done and every worker has left."""
+        short_way.let_go()
         self._closing = True
         if self.backend.threaded and self._thread is None and self._baton.acquire(blocking=False):
             self._end()  # there never was anything to do; a loop that would start now finds the baton gone
@@ -174,6 +176,7 @@ class Dispatcher:
 
     def terminate(self, *, at_once: bool = False) -> None:
         """Drop all work and end all workers now: by SIGTERM, or ``at_once`` by SIGKILL. Returns immediately."""
+        short_way.let_go()
         self._closing = True
         self.request(lambda: self._terminate(at_once=at_once))
         self.shutdown(wait=False)
@@ -261,6 +264,17 @@ class Dispatcher:
         self._cancel(command.chunk.job)
         if self._scheduler.chunk(command.worker, command.chunk.serial) is not None:  # if not, it was sent, and is back
             self.backend.kill(command.worker, at_once=True)
+
+    def suspend(self, reserved: m.Reserved, *, came_back: bool) -> None:
+        """Whoever sends to this worker past the loop is held up: end it, unless it has already begun."""
+        worker = reserved.worker
+        self.backend.revoke(worker)
+        self.backend.take_over(worker)
+        stamp = self.backend.inspect(worker)
+        if came_back or (stamp is not None and stamp.chunk == reserved.chunk):
+            self.backend.lift(worker)
+        else:
+            self.backend.kill(worker, at_once=True)
 
     def _cancel(self, number: int, grace: float | None = None) -> None:
         if self._jobs.pop(number, None) is not None:

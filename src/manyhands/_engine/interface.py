@@ -180,6 +180,9 @@ class Backend(Protocol):
     def lift(self, worker: int) -> None:
         """...until this."""
 
+    def take_over(self, worker: int) -> None:
+        """Who was sending to it is held up: send without waiting for that. All has arrived, or the worker is ended."""
+
     def inspect(self, worker: int) -> Stamp | None:
         """What the worker is doing now."""
 

@@ -19,7 +19,8 @@ The loop is woken once, by the worker. What holds:
   call before the loop looks, or sees that it is wanted back and has it told.
 - A signal handler may raise between any two steps. Before the note there is only a reservation to lose. From the
   note on the loop watches over the task; if the sending is torn, it gives up the task, and the worker with it.
-- What a signal handler itself submits, or waits for, in the midst of a thread's sending goes through the loop.
+- What a signal handler itself submits in the midst of a thread's sending goes through the loop. Since it may wait
+  for that, or for the end of all, the worker whose task it holds up is ended (``let_go``); another gets the task.
 - No user code runs while the reservation is held: it might wait for the worker. All is packed before.
 
 Results are heard by the loop alone. A caller that read its worker's socket itself would save a tenth of a call,
@@ -43,7 +44,19 @@ from manyhands._engine.interface import Backend, ChunkResults, Job, Sink
 from manyhands._engine.results import Piece
 from manyhands.errors import NotSendable
 
-_here = threading.local()  # .busy: this thread is in the midst of sending
+_here = threading.local()  # .sending: the way, the loop and the reservation, while this thread is in the midst of that
+
+
+def let_go() -> None:
+    """The calling thread is about to ask for something, and may wait for it.
+
+    If it is in the midst of sending, this is a signal handler, and the sending goes on only after it: it may wait
+    for ever for that very worker, or for the loop, which waits to write to it.
+    """
+    sending: tuple[ShortWay, Loop, m.Reserved] | None = getattr(_here, "sending", None)
+    if sending is not None:
+        way, loop, reserved = sending
+        loop.request(partial(way.suspend, reserved, loop))
 
 
 class Loop(Protocol):
@@ -60,6 +73,9 @@ class Loop(Protocol):
 
     def abort(self, command: m.SendChunk) -> None:
         """An exception struck while it was being sent: who knows how far that came."""
+
+    def suspend(self, reserved: m.Reserved, *, came_back: bool) -> None:
+        """Whoever sends with this reservation is held up, though what was sent may have come back."""
 
     def settled(self, sink: Sink, piece: Piece) -> None:
         """The result of a single call is here."""
@@ -90,18 +106,25 @@ class ShortWay:
 
         The loop need not be woken: the worker's answer does that, or its end.
         """
-        if getattr(_here, "busy", False):
+        if getattr(_here, "sending", None) is not None:
             return False  # this is a signal handler in the midst of that
         try:
+            _here.sending = self, loop, self._free[-1]
             reserved = self._free.pop()
         except IndexError:
             return False
+        else:
+            self._send(reserved, job, loop)
+            return True
+        finally:
+            _here.sending = None
+
+    def _send(self, reserved: m.Reserved, job: Job, loop: Loop) -> None:
         command = m.SendChunk(reserved.worker, m.Chunk(reserved.chunk, job.number, 0, 1, 0))
         try:
-            _here.busy = True
+            job.begun = job.sink.started()  # takes locks of the future: not once the loop may want them
             self._sent = reserved, job, partial(loop.admit, job, 1, closed=True, sent=reserved)
             self._untold.append(self._sent[2])
-            job.begun = job.sink.started()
             parcel = job.ready if job.ready is not None else self._backend.pack(job, command.chunk)
             self._backend.send(reserved.worker, job, command.chunk, parcel)
             lent = self._lent
@@ -112,9 +135,6 @@ class ShortWay:
         except BaseException:
             loop.request(partial(loop.abort, command))
             raise
-        finally:
-            _here.busy = False
-        return True
 
     # --- for the loop -------------------------------------------------------------------------------------------
 
@@ -143,6 +163,11 @@ class ShortWay:
             except IndexError:
                 return
             admission()
+
+    def suspend(self, reserved: m.Reserved, loop: Loop) -> None:
+        """Who sends with this reservation does not go on for now."""
+        lent = self._lent
+        loop.suspend(reserved, came_back=lent is None or lent.worker != reserved.worker or bool(self._free))
 
     def settle(self, notice: ChunkResults, loop: Loop) -> bool:
         """The result of what was sent past the loop goes to whoever waits for it; False if the loop must see it.

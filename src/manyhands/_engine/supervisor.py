@@ -294,6 +294,11 @@ class Supervisor:
         """What the worker's slot shows."""
         return board.read(self._workers[worker].slot) if worker in self._workers else None
 
+    def take_over(self, worker: int) -> None:
+        """Send without whoever is in the midst of sending."""
+        if worker in self._workers:
+            self._workers[worker].channel.take_over()
+
     def retire(self, worker: int) -> None:
         """Ask the worker to leave."""
         if worker in self._workers:

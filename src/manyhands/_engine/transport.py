@@ -60,20 +60,25 @@ class Channel:
         body = pickle.dumps(message, 5)
         lengths = _lengths(len(views)).pack(*[view.nbytes for view in views])
         first = memoryview(b"".join((_HEADER.pack(len(views), len(body)), lengths, body)))
+        backlog = self._backlog
         with self._lock:
-            self._backlog.append(first)
+            backlog.append(first)
             for view in views:
                 if view.nbytes:
-                    self._backlog.append(view)
-            self._flush()
+                    backlog.append(view)
+            self._flush(backlog)
 
     def flush(self) -> None:
         """Write what the socket takes now."""
         with self._lock:
-            self._flush()
+            self._flush(self._backlog)
 
-    def _flush(self) -> None:
-        backlog = self._backlog
+    def take_over(self) -> None:
+        """Send from now on without waiting for who is in the midst of it: all of that has arrived, or never will."""
+        self._backlog = deque()
+        self._lock = threading.Lock()
+
+    def _flush(self, backlog: deque[memoryview]) -> None:
         while backlog:
             pieces = list(backlog)[:_MAX_PIECES] if len(backlog) > _MAX_PIECES else backlog
             try:

@@ -92,6 +92,9 @@ class Serial:
         """Begin again."""
         self._context.slot[board.LIMIT] = board.NO_LIMIT
 
+    def take_over(self, worker: int) -> None:
+        """Nothing is sent."""
+
     def inspect(self, worker: int) -> Stamp | None:  # noqa: ARG002
         """What it is doing."""
         return board.read(self._context.slot)

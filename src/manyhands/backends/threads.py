@@ -151,6 +151,9 @@ class Threads:
         record = self._workers.get(worker)
         return None if record is None else board.read(record.context.slot)
 
+    def take_over(self, worker: int) -> None:
+        """To put something into an inbox is one step: nobody is in the midst of it."""
+
     def retire(self, worker: int) -> None:
         """Let the thread end."""
         if (record := self._workers.get(worker)) is not None:
