@@ -55,11 +55,20 @@ def dispatcher_for(options: Options, func: Callable[..., Any]) -> tuple[Dispatch
         return own, own.shutdown
     if backend == "processes" and modules.reloaded(func):
         shared.renew()  # the warm workers have imported what is no more
-    key = (backend, workers, options.start_method)
+    key = _warm_key(place, options)
     limits = Limits(workers, idle_seconds=IDLE_SECONDS)
     make = lambda: make_dispatcher(place, start_method=options.start_method, limits=limits)  # noqa: E731
     # A task on a thread may start a thread of its own that calls us: that one must not wait for the first.
     return shared.warm(key, make, alone=backend == "threads")
+
+
+def is_warm(options: Options) -> bool:
+    """Such a call would find a worker that is ready."""
+    return shared.is_warm(_warm_key(options.place(), options))
+
+
+def _warm_key(place: tuple[str, int], options: Options) -> tuple[Any, ...]:
+    return (*place, options.start_method)
 
 
 def check_function(func: object) -> None:

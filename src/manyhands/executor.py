@@ -153,8 +153,8 @@ class Executor(concurrent.futures.Executor):
         if buffersize is not None or inside or not self._dispatcher.backend.threaded:
             return self._map_lazily(fn, items, end, buffersize or 1)
         self._dispatcher.check_open()
-        stream = Stream(self._dispatcher, ordered=True, window=False)
         feed = SequenceFeed(list(items))
+        stream = Stream(feed, ordered=True, window=False)
         job = Job(
             shipment=self._dispatcher.backend.ship(fn),
             style=Style.STAR,
@@ -163,7 +163,7 @@ class Executor(concurrent.futures.Executor):
             policy=Policy(chunksize=chunksize),
             awaited=False,
         )
-        stream.open(job, feed)
+        stream.open(self._dispatcher, job)
         return _take(stream, end)
 
     def _map_lazily(

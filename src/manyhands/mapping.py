@@ -16,15 +16,15 @@ from typing import Any, Generic, Literal, NamedTuple, ParamSpec, TypeVar, Unpack
 
 from manyhands import calls
 from manyhands import report as reports
-from manyhands._engine import courier, shared
-from manyhands._engine.dispatcher import Dispatcher
-from manyhands._engine.interface import Job
+from manyhands._engine import courier
+from manyhands._engine.head_start import HeadStart
 from manyhands._engine.modules import importing
 from manyhands._engine.protocol import Style
-from manyhands._engine.results import Failed
+from manyhands._engine.results import Failed, Piece
 from manyhands._engine.signals import deaf
 from manyhands._engine.stream import IteratorFeed, SequenceFeed, Stream
 from manyhands._engine.tally import Tally
+from manyhands.crew import Crew, begins_here
 from manyhands.errors import OptionError, RemoteTraceback, TaskTimeout, WorkerDied
 from manyhands.options import CommonOptions, Options, gather
 from manyhands.progress import Meter
@@ -92,38 +92,23 @@ class _Call(Generic[R]):
             options = _without_processes(options, module)
         self._options = options
         self._func = func
-        self._place = options.place()
-        self._feed = _feed(items)
+        self._style = style
         self._failures = self._tasks = 0
         self._tally = Tally()
         self._meter = Meter(options.progress, options.desc, _length(items) if options.total is None else options.total)
-        self._dispatcher, self._release = calls.dispatcher_for(options, func)
-        dispatcher = self._dispatcher
-        self._stream = Stream(dispatcher, ordered=how.ordered, window=how.window)
+        self._stream = Stream(_feed(items), ordered=how.ordered, window=how.window)
+        self._crew = Crew(func, style, options, self._stream, self._tally, background=hasattr(items, "fileno"))
+        self._head: HeadStart | None = None
         self._open = True
         try:
-            self._job = self._make_job(dispatcher, func, style)
-            self._stream.open(self._job, self._feed)
-            if hasattr(items, "fileno") and dispatcher.backend.threaded:
-                self._stream.read_in_background()
+            if begins_here(options, func, items):
+                self._head = self._crew.head_start(lazy=how.window)
+            else:
+                self._crew.begin()
         except BaseException:
             self._open = False
-            self._stream.cancel(grace=0.0)
-            self._release()
+            self._crew.give_up()
             raise
-
-    def _make_job(self, dispatcher: Dispatcher, func: Callable[..., R], style: Style) -> Job:
-        options = self._options
-        return Job(
-            shipment=dispatcher.backend.ship(func),
-            style=style,
-            source=self._feed.source,
-            sink=self._stream,
-            policy=options.policy(),
-            seed=options.seed,
-            retry_on=options.retry_on(),
-            tally=self._tally,
-        )
 
     def values(self) -> Generator[R | _Raise, None, None]:
         """The results one by one, each failure treated as asked for."""
@@ -152,7 +137,7 @@ class _Call(Generic[R]):
         """Pieces opened and counted: first task, results, how many of them failed; ends the call however it is left."""
         grace: float | None = 0.0  # Ctrl-C, or the reader has had enough
         try:
-            for piece in self._stream.pieces(self._meter.interval):
+            for piece in self._pieces():
                 if piece is None:
                     self._meter.add(0)
                     continue
@@ -168,11 +153,20 @@ class _Call(Generic[R]):
             raise
         except KeyboardInterrupt:
             with deaf():
-                shared.put_aside(self._dispatcher)
+                self._crew.put_aside()
                 self.end(grace=grace)
             raise
         finally:
             self.end(grace=grace)
+
+    def _pieces(self) -> Iterator[Piece | None]:
+        """First those that the caller runs itself, if it does, then those of the workers."""
+        if self._head is not None:
+            yield from self._head.pieces()
+        if self._crew.at_work:
+            yield from self._stream.pieces(self._meter.interval)
+        elif (error := self._stream.input_error) is not None:
+            raise error
 
     def _treat(self, start: int, values: list[Any]) -> Iterator[Any]:
         """Results among which some failed, with these as asked for."""
@@ -189,7 +183,7 @@ class _Call(Generic[R]):
         argument = self._stream.arguments.get(index, MISSING)
         hint = ""
         if isinstance(error, TypeError) and argument is not MISSING:
-            hint = call_hint(self._func, argument, apart=self._job.style is Style.STAR)
+            hint = call_hint(self._func, argument, apart=self._style is Style.STAR)
         elif isinstance(error, TaskTimeout | WorkerDied):
             hint = "; on_error='collect' goes on without it and keeps the others' results"
         add_note(error, index, short_repr(argument) + hint)
@@ -207,16 +201,14 @@ class _Call(Generic[R]):
         """The reader is gone. May run in the garbage collector, anywhere: the rest is left to the dispatcher."""
         if self._open:
             self._open = False
-            stream, release = self._stream, self._release
-
-            def give_back() -> None:
-                stream.cancel(grace=0.0)
-                release()
-
-            self._dispatcher.run_soon(give_back)
+            if self._head is not None:
+                self._head.stop()
+            self._crew.give_up()
 
     def stop(self) -> None:
         """Have the reader find the end of its results."""
+        if self._head is not None:
+            self._head.stop()
         self._stream.cancel(grace=0.0)
         self._stream.finish(None)
 
@@ -225,9 +217,11 @@ class _Call(Generic[R]):
         if not self._open:
             return
         self._open = False
+        if self._head is not None:
+            self._head.stop()
         if grace is not None:
             self._stream.cancel(grace=grace)
-        backend, workers = self._place
+        backend, workers = self._crew.place
         try:
             courier.deliveries.flush()  # what workers said comes before what the caller says next
             self._meter.close()
@@ -235,7 +229,7 @@ class _Call(Generic[R]):
                 self._tally, backend=backend, workers=workers, tasks=self._tasks, failures=self._failures
             )
         finally:
-            self._release()
+            self._crew.release()
         if self._options.report is not None:
             self._options.report(made)
 

@@ -209,8 +209,8 @@ class Pool:
         serial = not dispatcher.backend.threaded
         at_once = isinstance(iterable, list | tuple | range)
         feed = SequenceFeed(iterable) if at_once else IteratorFeed(iterable)  # type: ignore[arg-type]
-        stream = Stream(dispatcher, ordered=ordered, window=serial and not at_once)
-        stream.open(self._job(func, Style.ITEM, stream, feed.source, chunksize), feed)
+        stream = Stream(feed, ordered=ordered, window=serial and not at_once)
+        stream.open(dispatcher, self._job(func, Style.ITEM, stream, feed.source, chunksize))
         if serial:
             self._read_by_hand.add(stream)
         elif isinstance(feed, IteratorFeed):

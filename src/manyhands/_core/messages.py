@@ -45,7 +45,8 @@ class Reserved(NamedTuple):
 class JobAdded(NamedTuple):
     """A job exists, with tasks up to ``stop``; with ``closed`` there will be no more.
 
-    ``sent``: it has one task, which whoever adds it has sent already, with this reservation.
+    ``sent``: it has one task, which whoever adds it has sent already, with this reservation. Tasks before ``start``
+    were run elsewhere, in so many ``seconds``.
     """
 
     job: int
@@ -53,6 +54,14 @@ class JobAdded(NamedTuple):
     stop: int = 0
     closed: bool = False
     sent: Reserved | None = None
+    start: int = 0
+    seconds: float = 0.0
+
+
+class WorkersWanted(NamedTuple):
+    """Work for so many workers may soon come: those that do not exist yet are to be started."""
+
+    workers: int
 
 
 class TasksAdded(NamedTuple):
@@ -147,6 +156,7 @@ class ShutdownAsked:
 Event = (
     JobAdded
     | TasksAdded
+    | WorkersWanted
     | JobCancelled
     | WorkerStarted
     | StartFailed

@@ -16,8 +16,8 @@ class Reorder(Generic[T]):
     ([], ['first', 'later'])
     """
 
-    def __init__(self) -> None:
-        self.next = 0
+    def __init__(self, start: int = 0) -> None:
+        self.next = start
         self._waiting: dict[int, tuple[int, T]] = {}
 
     def put(self, start: int, stop: int, what: T) -> Iterator[T]:

@@ -64,6 +64,7 @@ from manyhands._core.messages import (
     Tick,
     WorkerDied,
     WorkerStarted,
+    WorkersWanted,
 )
 
 STEAL_SECONDS = 0.005  # a worker stuck this long in one task, while another idles, gives up what it has not begun
@@ -174,6 +175,7 @@ class Scheduler:
         self._handlers: dict[type, Callable[[Any, float], Iterable[Command]]] = {
             JobAdded: self._job_added,
             TasksAdded: self._tasks_added,
+            WorkersWanted: self._workers_wanted,
             JobCancelled: self._job_cancelled,
             WorkerStarted: self._worker_started,
             StartFailed: self._start_failed,
@@ -192,6 +194,11 @@ class Scheduler:
     def idle(self) -> bool:
         """No job is open."""
         return not self._jobs
+
+    @property
+    def has_ready_worker(self) -> bool:
+        """Somebody could begin at once. A hint, for any thread."""
+        return any(worker.state is _State.READY for worker in list(self._workers.values()))
 
     @property
     def workers(self) -> int:
@@ -236,8 +243,9 @@ class Scheduler:
 
     def _job_added(self, event: JobAdded, _now: float) -> Iterable[Command]:
         single = event.closed and event.stop == 1
-        chunker = self._single if single else Chunker(event.policy.chunksize)
-        job = self._jobs[event.job] = _Job(event.policy, chunker)
+        chunker = self._single if single and not event.start else Chunker(event.policy.chunksize)
+        job = self._jobs[event.job] = _Job(event.policy, chunker, event.start, event.start, event.start)
+        chunker.learn(event.start, event.seconds)
         was_sent = event.sent is not None and self._was_sent(event.job, job, event.sent)
         if self.broken:
             return self._break_all()
@@ -266,6 +274,9 @@ class Scheduler:
             self._make_ready(number, job, is_new=is_new)
         return self._maybe_finish(number, job)
 
+    def _workers_wanted(self, event: WorkersWanted, _now: float) -> Iterable[Command]:
+        return () if self._closing else self._start_workers(event.workers)
+
     def _job_cancelled(self, event: JobCancelled, now: float) -> Iterator[Command]:
         self._drop_job(event.job)
         for number, worker in self._workers.items():
@@ -290,7 +301,7 @@ class Scheduler:
         elif not self._workers and self._failed_starts >= START_TRIES:
             self._failed_starts, self._start_again_at = 0, None
             yield from self._break_all()
-        elif self._failed_starts >= (PAUSE_TRIES if self._has_ready_worker() else START_TRIES):
+        elif self._failed_starts >= (PAUSE_TRIES if self.has_ready_worker else START_TRIES):
             self._start_again_at = now + START_PAUSE_SECONDS
 
     def _worker_died(self, event: WorkerDied, now: float) -> Iterator[Command]:
@@ -664,7 +675,7 @@ class Scheduler:
         if self.limits.tasks_per_worker is not None or self._closing:
             yield from self._let_go(now)
         if self._open:
-            yield from self._start_workers()
+            yield from self._start_workers(self._open)
             self._plan_steals(now)
 
     def _let_go(self, now: float) -> Iterator[Command]:
@@ -709,7 +720,8 @@ class Scheduler:
         limit = self.limits.tasks_per_worker
         return None if limit is None else max(0, limit - worker.given)
 
-    def _start_workers(self) -> Iterator[Command]:
+    def _start_workers(self, tasks: int) -> Iterator[Command]:
+        """As many as such a number of tasks can use."""
         if self.broken or self._start_again_at is not None:
             return
         useful = leaving = 0  # a worker that has had all its tasks counts until it has run them
@@ -718,14 +730,11 @@ class Scheduler:
                 leaving += 1
             elif worker.chunks or self._room(worker) != 0:
                 useful += 1
-        wanted = min(self.limits.max_workers, self._open) - useful
+        wanted = min(self.limits.max_workers, tasks) - useful
         for _ in range(min(wanted, 2 * self.limits.max_workers - useful - leaving)):
             number, self._next_worker = self._next_worker, self._next_worker + 1
             self._workers[number] = _Worker()
             yield StartWorker(number)
-
-    def _has_ready_worker(self) -> bool:
-        return any(worker.state is _State.READY for worker in self._workers.values())
 
     def _has_idle_worker(self) -> bool:
         return any(self._can_take(w) and not w.chunks for w in self._workers.values())

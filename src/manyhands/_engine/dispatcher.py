@@ -126,6 +126,15 @@ class Dispatcher:
         self.request(start)
         self._starts_early = begun.wait(EARLY_SECONDS)  # if it is held up by user code, nobody waits for it again
 
+    def want_workers(self, count: int) -> None:
+        """Have so many workers started, for work that may come."""
+        self.request(lambda: self._handle(m.WorkersWanted(count)))
+
+    @property
+    def has_ready_worker(self) -> bool:
+        """Some worker could begin at once."""
+        return self._scheduler.has_ready_worker
+
     def check_open(self) -> None:
         """Raise ExecutorClosed after shutdown, or why no worker can be had."""
         if self.broken is not None:
@@ -251,7 +260,7 @@ class Dispatcher:
             job.sink.finish(job.refused)
             return
         self._jobs[job.number] = job
-        self._handle(m.JobAdded(job.number, job.policy, stop, closed, sent))
+        self._handle(m.JobAdded(job.number, job.policy, stop, closed, sent, job.start, job.seconds))
 
     def fail_to_send(self, command: m.SendChunk, error: Exception) -> None:
         """Its function or an input cannot be sent in any form."""

@@ -80,6 +80,8 @@ class Job:
     ready: Any = None  # its parcel, if its only item is packed already
     single: bool = False  # one call of its own
     begun: bool = False  # some of it was sent
+    start: int = 0  # tasks before this one were run elsewhere...
+    seconds: float = 0.0  # ...in this time
     tally: Tally | None = None
     awaited: bool = True  # somebody waits for it; otherwise it is finished before the interpreter ends
     number: int = -1  # the dispatcher's

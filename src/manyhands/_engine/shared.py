@@ -95,6 +95,13 @@ def warm(
     return entry.dispatcher, entry.release
 
 
+def is_warm(key: Hashable) -> bool:
+    """A call of this kind would find a worker that is ready."""
+    with _lock:
+        entry = _warm.get(key)
+    return entry is not None and entry.dispatcher.usable and entry.dispatcher.has_ready_worker
+
+
 def all_warm() -> list[Dispatcher]:
     """Those that wait for the next call."""
     with _lock:

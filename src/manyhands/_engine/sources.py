@@ -32,6 +32,10 @@ class GrowingSource:
         self._items.update(zip(range(self.count, self.count + len(items)), items, strict=True))
         self.count += len(items)
 
+    def skip(self, count: int) -> None:
+        """So many inputs go elsewhere."""
+        self.count += count
+
     def items(self, start: int, stop: int) -> list[Any]:
         """Those of tasks ``[start, stop)`` that are still here."""
         if stop - start == 1:

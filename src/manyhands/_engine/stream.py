@@ -35,6 +35,7 @@ class SequenceFeed:
 
     def __init__(self, items: Sequence[Any]) -> None:
         self.source = SequenceSource(items)
+        self._items = items
         self.count = 0
         self.total = len(items)
         self.ended = self.total == 0
@@ -43,6 +44,12 @@ class SequenceFeed:
         """A larger part of the sequence counts."""
         self.count = min(self.total, self.count + most)
         self.ended = self.count == self.total
+
+    def draw(self, start: int, most: int) -> Sequence[Any]:
+        """Tasks from this one on, at most so many, for the caller itself."""
+        items = self._items[start : start + most]
+        self.pull(start + len(items) - self.count)
+        return items
 
 
 class IteratorFeed:
@@ -65,6 +72,9 @@ class IteratorFeed:
 
     def pull(self, most: int) -> None:
         """Read on."""
+        self.source.extend(self._read(most))
+
+    def _read(self, most: int) -> list[Any]:
         batch: list[Any] = []
         try:
             for item in islice(self._iterator, most):
@@ -73,7 +83,21 @@ class IteratorFeed:
             self.end(error)
         if len(batch) < most:
             self.ended = True
-        self.source.extend(batch)
+        return batch
+
+    def draw(self, start: int, most: int) -> Sequence[Any]:
+        """Tasks from this one on, as many as come quickly, for the caller itself: they are not kept."""
+        if start < self.count:
+            stop = min(self.count, start + most)
+            items = self.source.items(start, stop)
+            self.source.discard(start, stop)
+            return items
+        until, batch, step = time.monotonic() + PULL_SECONDS, self._read(1), 1
+        while len(batch) < most and not self.ended and time.monotonic() < until:
+            step = min(2 * step, most - len(batch))
+            batch += self._read(step)
+        self.source.skip(len(batch))
+        return batch
 
 
 class _End:
@@ -88,13 +112,13 @@ class Stream:
     is about taking results; and the input belongs to the reader, or to the thread that ``read_in_background`` starts.
     """
 
-    def __init__(self, dispatcher: Dispatcher, *, ordered: bool, window: bool) -> None:
+    def __init__(self, feed: SequenceFeed | IteratorFeed, *, ordered: bool, window: bool) -> None:
         self.arguments: dict[int, Any] = {}  # of failed tasks
-        self._dispatcher = dispatcher
+        self.feed = feed
+        self._dispatcher: Dispatcher
         self._reorder: Reorder[Piece] | None = Reorder() if ordered else None
         self._window = window
         self._inbox: queue.SimpleQueue[Piece | _End] = queue.SimpleQueue()
-        self._feed: SequenceFeed | IteratorFeed
         self._number = -1
         self._taken = 0  # tasks whose results were taken
         self._step = 1
@@ -116,7 +140,7 @@ class Stream:
             for offset in piece.batch.failed_offsets():
                 task = piece.start - piece.shift + offset
                 if piece.start <= task < piece.stop:
-                    found = self._feed.source.items(task, task + 1)
+                    found = self.feed.source.items(task, task + 1)
                     self.arguments[task] = found[0] if found else MISSING
         self._inbox.put(piece)
         self._arrived += piece.stop - piece.start
@@ -138,12 +162,20 @@ class Stream:
 
     # --- as the caller sees it ----------------------------------------------------------------------------------
 
-    def open(self, job: Job, feed: SequenceFeed | IteratorFeed) -> None:
-        """Begin."""
-        self._feed = feed
+    def open(self, dispatcher: Dispatcher, job: Job) -> None:
+        """Begin, with the job's first task."""
+        feed, self._dispatcher = self.feed, dispatcher
+        self._taken = self._arrived = job.start
+        if self._reorder is not None:
+            self._reorder = Reorder(job.start)
         if isinstance(feed, SequenceFeed) and not self._window:
             feed.pull(feed.total)
-        self._number = self._dispatcher.add(job, stop=feed.count, closed=feed.ended)
+        self._number = dispatcher.add(job, stop=feed.count, closed=feed.ended)
+
+    @property
+    def input_error(self) -> BaseException | None:
+        """What the input raised, if it did."""
+        return getattr(self.feed, "error", None)
 
     def pieces(self, interval: float | None = None) -> Iterator[Piece | None]:
         """All pieces, in order or as they come; None after ``interval`` seconds without one.
@@ -165,7 +197,7 @@ class Stream:
                 return None
             if isinstance(got, _End):
                 self.ended = True
-                error = got.error or getattr(self._feed, "error", None)
+                error = got.error or self.input_error
                 if error is not None:
                     raise error
             elif self._reorder is None:
@@ -181,7 +213,7 @@ class Stream:
 
     def _take(self, until: float | None) -> Piece | _End | None:
         if self._dispatcher.backend.threaded:
-            if not self._window and self._feed.ended and self._inbox.empty():
+            if not self._window and self.feed.ended and self._inbox.empty():
                 # Nobody waits for single pieces: to be woken for each would cost the workers' cores more than it gains.
                 self._over.wait(PAUSE_SECONDS if until is None else min(PAUSE_SECONDS, until - time.monotonic()))
             try:
@@ -199,19 +231,19 @@ class Stream:
 
     def _read_all(self) -> None:
         assert self._background is not None  # noqa: S101 - set just before
-        while not self._feed.ended and not self._over.is_set():
+        while not self.feed.ended and not self._over.is_set():
             while not self._has_room():
                 self._background.get()
             try:
                 self._pull(self._step)
             except BaseException as error:  # noqa: BLE001 - sys.exit() in the input: nobody else will say so
-                if isinstance(self._feed, IteratorFeed):
-                    self._feed.end(error)
-                self._dispatcher.supply(self._number, self._feed.count, closed=True)
+                if isinstance(self.feed, IteratorFeed):
+                    self.feed.end(error)
+                self._dispatcher.supply(self._number, self.feed.count, closed=True)
 
     def _has_room(self) -> bool:
         # Without a window, results may pile up for a reader who comes late, but the workers' queue may not.
-        ahead = self._feed.count - (self._taken if self._window else self._arrived)
+        ahead = self.feed.count - (self._taken if self._window else self._arrived)
         return self._over.is_set() or ahead < self._window_size()
 
     def _window_size(self) -> int:
@@ -219,7 +251,7 @@ class Stream:
 
     def _read_on(self) -> None:
         """Fill the window; when results wait already, only for a moment."""
-        feed = self._feed
+        feed = self.feed
         if feed.ended or self._background is not None:
             return
         window = self._window_size()
@@ -234,8 +266,8 @@ class Stream:
     def _pull(self, most: int) -> None:
         """Read some input and tell the workers; the slower the input, the fewer at a time."""
         began = time.monotonic()
-        self._feed.pull(most)
-        self._dispatcher.supply(self._number, self._feed.count, closed=self._feed.ended)
+        self.feed.pull(most)
+        self._dispatcher.supply(self._number, self.feed.count, closed=self.feed.ended)
         slow = time.monotonic() - began > SLOW_SECONDS * most
         self._step = 1 if slow else min(2 * self._step, MAX_STEP)
 
@@ -243,4 +275,5 @@ class Stream:
         """Nobody wants the rest."""
         self._over.set()
         self._tell_reader()
-        self._dispatcher.cancel(self._number, grace=grace)
+        if self._number >= 0:
+            self._dispatcher.cancel(self._number, grace=grace)

@@ -1,0 +1,94 @@
+"""Who runs a call's tasks: a pure decision, from what the first tasks have cost.
+
+The caller runs the first tasks itself and measures them. As long as what remains would take longer to hand out than
+to run, it goes on; the first time that the workers would be done clearly sooner, they get the rest, and keep it.
+
+>>> decide(Measured(tasks=10_000, wall=0.001, cpu=0.001, left=90_000, cores=8)).goes
+False
+>>> decide(Measured(tasks=1, wall=0.5, cpu=0.5, left=99, cores=8))
+Choice(backend='processes', workers=8, why='computes')
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+COLD_SECONDS = 0.12  # until the first of new worker processes is at work
+WARM_SECONDS = 0.002  # until one that is there is, or a thread
+TASK_SECONDS = 1e-6  # to hand a tiny task over and take its result
+MEGABYTE_SECONDS = 0.0005  # to bring a megabyte to another process or back
+LOOK_SECONDS = 0.0005  # of work to see before anything is decided: the first call of a function is not like the others
+GAIN = 0.9  # of the time in the caller: what is not clearly quicker is not worth a change
+WAITING_SHARE = 0.3  # of a task's time on a processor; below it, the task mostly waits
+MOST_WAITING = 32  # workers for tasks that wait
+BOUND_GAP = 0.003  # seconds that another thread waits for the interpreter, if the tasks do not let go of it
+
+
+class Measured(NamedTuple):
+    """What is known when it is decided. Times in seconds, over all tasks that were run."""
+
+    tasks: int  # that the caller has run, or has been running for so long
+    wall: float
+    cpu: float  # of the whole process: a task may use several cores
+    left: int | None  # None: not known
+    cores: int
+    workers: int | None = None  # asked for
+    warm: bool = False  # worker processes are there
+    megabytes: float | None = None  # of a task's input and result, as they would travel; None: not looked at
+    threads: bool = False  # it may run in threads
+    gap: float | None = None  # how long another thread waited for the interpreter meanwhile
+
+
+class Choice(NamedTuple):
+    """Where the rest runs. ``why``: the one word that decided; `Strategy` makes a sentence of it."""
+
+    backend: str
+    workers: int
+    why: str
+
+    @property
+    def goes(self) -> bool:
+        """The rest leaves the caller."""
+        return self.backend != "serial"
+
+
+def decide(seen: Measured) -> Choice:
+    """Where the rest should run, as far as can be told now."""
+    if seen.wall < LOOK_SECONDS:
+        return Choice("serial", 1, "short")
+    left = seen.tasks if seen.left is None else seen.left  # what was is the best guess of what comes
+    per_task = seen.wall / seen.tasks
+    waits = seen.cpu < WAITING_SHARE * seen.wall
+    workers = seen.workers or (_for_waiting(seen) if waits else seen.cores)
+    workers = workers if seen.left is None else min(left, workers)
+    if workers <= 1:
+        return Choice("serial", 1, "alone")
+    stay = left * per_task
+    backend = "threads" if _threads_do(seen, waits=waits) else "processes"
+    start = WARM_SECONDS if seen.warm or backend == "threads" else COLD_SECONDS
+    send = left * TASK_SECONDS
+    if backend == "processes":
+        send += left * MEGABYTE_SECONDS * (seen.megabytes or 0.0)
+    work = left * max(seen.cpu / seen.tasks, 0.0 if waits else per_task)
+    go = _time_away(stay=stay, work=stay if waits else work, start=start, send=send, workers=workers)
+    if go > GAIN * stay:
+        return Choice("serial", 1, "bytes" if seen.megabytes and send > stay / 2 else "short")
+    return Choice(backend, workers, "waits" if waits else "computes")
+
+
+def _time_away(*, stay: float, work: float, start: float, send: float, workers: int) -> float:
+    """Until the rest is done elsewhere; the caller goes on while the workers start."""
+    done_meanwhile = min(1.0, start / stay) if stay else 1.0
+    rest = work * (1.0 - done_meanwhile)
+    return start + max((rest + 2 * send) / workers, send)
+
+
+def _for_waiting(seen: Measured) -> int:
+    """So many that together they keep the cores busy, within reason."""
+    busy = max(seen.cpu / max(seen.wall, 1e-9), 1e-3)
+    return max(seen.cores, min(MOST_WAITING, math.ceil(seen.cores / busy)))
+
+
+def _threads_do(seen: Measured, *, waits: bool) -> bool:
+    return seen.threads and (waits or (seen.gap is not None and seen.gap < BOUND_GAP))

@@ -1,0 +1,257 @@
+"""A call's first tasks, run by the caller itself, until it is known who should run the rest.
+
+::
+
+    the caller:   claims a slice of tasks ─► runs it ─► measures ─► considers ─► claims the next ...
+    the watcher:  if the caller is in one task for long ─► considers
+
+    consider:     decide() says "go" ─► workers are started ─► one of them is ready ─► the rest is handed over
+
+Small work so costs what a loop costs: no process, no pickle, no message. Large work loses nothing: the caller works
+while the workers start, and the watcher, a thread that mostly sleeps, sees to it that not even the first task holds
+up the second.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+from manyhands._core.strategy import Choice, Measured, decide
+from manyhands._engine import context, faults
+from manyhands._engine.latch import Latch
+from manyhands._engine.results import Batch, Piece
+from manyhands._engine.stream import IteratorFeed, SequenceFeed
+from manyhands._engine.tally import Stats, Tally
+from manyhands.errors import ManyhandsError
+
+SLICE_SECONDS = 0.001  # of tiny tasks that are run between two looks around
+GROWTH = 8  # of a slice over the one before
+READ_AHEAD = 4  # inputs, before the first task
+READ_SECONDS = 0.002  # for these
+PATIENCE = 0.005  # the watcher steps in when the caller was in one slice for so long
+READY_LOOK = 0.001  # its looks whether a worker is ready
+START_PATIENCE = 5.0  # then the rest is handed over though no worker is ready: whoever has it will say why
+TICK = 0.0005  # it sleeps so long to see how long the interpreter is kept from it
+CALLER = -1  # the caller's number among the workers of a report
+
+
+class Elsewhere(Protocol):
+    """Those who may run the rest."""
+
+    @property
+    def warm(self) -> bool:
+        """Worker processes are there, idle."""
+
+    @property
+    def ready(self) -> bool:
+        """What was prepared is there."""
+
+    def megabytes(self, item: Any, result: Any) -> float:
+        """What these two weigh on their way."""
+
+    def prepare(self, choice: Choice) -> None:
+        """Have the workers started. Raises NotSendable."""
+
+    def take(self, start: int, seconds: float) -> None:
+        """Run the tasks from this one on; those before took so long."""
+
+
+class HeadStart:
+    """Runs tasks from the first one on, and gives their results as pieces, in order."""
+
+    def __init__(  # noqa: PLR0917 - all of it is what one call consists of
+        self,
+        feed: SequenceFeed | IteratorFeed,
+        call: Callable[[Any], Any],
+        elsewhere: Elsewhere,
+        limits: Measured,
+        tally: Tally,
+        arguments: dict[int, Any],
+        seed: int | None,
+        *,
+        lazy: bool,
+    ) -> None:
+        self.choice: Choice | None = None  # the last one there was
+        self.seen = self.judged = limits  # until now; and when it was decided
+        self.tasks = 0  # that the caller has begun
+        self._feed, self._call, self._elsewhere = feed, call, elsewhere
+        self._tally, self._arguments = tally, arguments  # of failed tasks
+        self._context = _CallerContext(seed)
+        self._lock = threading.Lock()  # of all that the watcher may do
+        self._size = 1
+        self._megabytes: float | None = None
+        self._gap: float | None = None
+        self._last: tuple[Any, Any] | None = None  # an input and its result
+        self._began: tuple[float, float] | None = None  # the slice that is being run: when, on either clock
+        self._lazy = lazy
+        self._prepared: float | None = None  # when
+        self._over = Latch()
+
+    def pieces(self) -> Iterator[Piece]:
+        """Results, until all is done or handed over."""
+        try:
+            self._read_ahead()
+            if self._feed.count > 1:
+                threading.Thread(target=self._watch, name="manyhands-watcher", daemon=True).start()
+            while (items := self._claim()) is not None:
+                yield self._run(items)
+        finally:
+            self.stop()
+            self._context.close()
+
+    def stop(self) -> None:
+        """Run no more, and hand nothing over."""
+        with self._lock:
+            self._over.set()
+
+    # --- in the caller's thread ---------------------------------------------------------------------------------
+
+    def _read_ahead(self) -> None:
+        """The first task may be long: others should have something to do meanwhile. No more than comes quickly."""
+        until = time.monotonic() + READ_SECONDS
+        for _ in range(READ_AHEAD):
+            self._feed.pull(1)
+            if self._feed.ended or time.monotonic() > until:
+                return
+
+    def _claim(self) -> Sequence[Any] | None:
+        """The inputs of the next slice; None if there is nothing left to do here."""
+        with self._lock:
+            if self.tasks and not self._over.is_set():
+                self._consider()
+            if self._over.is_set():
+                return None
+        # The input is read without the lock: that may take as long as it likes.
+        items = self._feed.draw(self.tasks, self._size)
+        self.tasks += len(items)
+        self._began = time.monotonic(), time.process_time()  # from here on the watcher looks
+        return items or None
+
+    def _run(self, items: Sequence[Any]) -> Piece:
+        start, place = self.tasks - len(items), self._context
+        values: list[Any] = []
+        errors: list[tuple[int, BaseException]] = []
+        place.values, place.first_task = values, start
+        before, began, cpu = context.enter(place), time.monotonic(), time.process_time()
+        try:
+            self._run_all(items, values, errors)
+        finally:
+            context.leave(before)
+            self._began = None
+        self._measure(start, items, time.monotonic() - began, time.process_time() - cpu)
+        if not errors:
+            self._last = items[-1], values[-1]
+        self._arguments.update({start + offset: items[offset] for offset, _ in errors})
+        return Piece(start, self.tasks, Batch(len(items), values=values, errors=errors), 0)
+
+    def _run_all(self, items: Sequence[Any], values: list[Any], errors: list[tuple[int, BaseException]]) -> None:
+        call, append, left = self._call, values.append, iter(items)
+        while True:
+            try:
+                for item in left:
+                    append(call(item))
+            except KeyboardInterrupt:  # nobody can tell whose it is: it stops the call
+                raise
+            except BaseException as error:  # noqa: BLE001 - SystemExit and the like are the task's own
+                errors.append((len(values), faults.wrap_stop_iteration(error)))
+                append(None)
+            else:
+                return
+
+    def _measure(self, start: int, items: Sequence[Any], seconds: float, cpu: float) -> None:
+        count = len(items)
+        seen = self.seen
+        self.seen = seen._replace(tasks=seen.tasks + count, wall=seen.wall + seconds, cpu=seen.cpu + cpu)
+        tally = self._tally
+        if tally.first_chunk is None:
+            tally.first_chunk = tally.began
+        tally.add(CALLER, Stats(seconds, seconds, seconds / count, 0))
+        if tally.is_slow(start, seconds / count):
+            tally.arguments[start] = items[0]
+        self._size = max(1, min(GROWTH * count, int(SLICE_SECONDS * count / max(seconds, 1e-9))))
+
+    # --- in either thread, with the lock ------------------------------------------------------------------------
+
+    def _consider(self, running: float = 0.0) -> None:
+        """Have workers started if that is worth it; when they are there, hand over. ``running``: for so long."""
+        if self._prepared is None:
+            seen = self._as_seen_now(running)
+            self.choice = decide(seen)
+            if self.choice.goes and self._last is not None and self._megabytes is None:
+                self._megabytes = self._elsewhere.megabytes(*self._last)
+                seen = seen._replace(megabytes=self._megabytes)
+                self.choice = decide(seen)
+            self.judged = seen
+            if self.choice.goes:
+                self._elsewhere.prepare(self.choice)
+                self._prepared = time.monotonic()
+        if self._prepared is not None:
+            patient = time.monotonic() - self._prepared < START_PATIENCE
+            if self._elsewhere.ready or not patient:
+                self._elsewhere.take(self.tasks, self.seen.wall)
+                self._over.set()
+
+    def _as_seen_now(self, running: float) -> Measured:
+        feed, seen = self._feed, self.seen
+        if isinstance(feed, SequenceFeed):
+            seen = seen._replace(left=feed.total - self.tasks)
+        elif feed.ended:
+            seen = seen._replace(left=feed.count - self.tasks)
+        if self._began is not None and running * max(1, seen.tasks) > seen.wall:  # longer than those before: it counts
+            cpu = time.process_time() - self._began[1]
+            seen = seen._replace(tasks=1, wall=running, cpu=cpu)
+        return seen._replace(warm=self._elsewhere.warm, megabytes=self._megabytes, gap=self._gap)
+
+    # --- in the watcher's thread --------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """Step in where the caller cannot, because it is in a long task."""
+        if self.seen.threads:
+            self._measure_gap()
+        while not self._over.wait(PATIENCE if self._prepared is None else READY_LOOK):
+            with self._lock:
+                if self._over.is_set():
+                    return
+                if self._began is None:
+                    if self._lazy:
+                        return  # the reader is busy with something else, for hours maybe
+                    continue
+                running = time.monotonic() - self._began[0]
+                if running < PATIENCE and self._prepared is None:
+                    continue
+                try:
+                    self._consider(running)
+                except ManyhandsError:
+                    return  # the caller will come to the same, and raise it
+
+    def _measure_gap(self) -> None:
+        """How long the tasks keep the interpreter from this thread: those that let go of it can run in threads."""
+        began, ticks = time.monotonic(), 0
+        while time.monotonic() - began < PATIENCE:
+            time.sleep(TICK)
+            ticks += 1
+        self._gap = (time.monotonic() - began) / ticks
+
+
+class _CallerContext(context.WorkerContext):
+    """The caller as a worker. Which task runs is told by how many have ended: stamps would cost as much as they."""
+
+    def __init__(self, seed: int | None) -> None:
+        super().__init__()
+        self.seed = seed
+        self.values: list[Any] = []
+        self._drawn: tuple[int, Any] | None = None
+
+    def task(self) -> int | None:
+        """Number of the running task."""
+        return self.first_task + len(self.values)
+
+    def rng(self) -> Any:
+        """The running task's random generator."""
+        task = self.first_task + len(self.values)
+        if self._drawn is None or self._drawn[0] != task:
+            self._drawn = task, context.generator(self.seed, task)
+        return self._drawn[1]
