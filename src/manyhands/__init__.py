@@ -38,12 +38,14 @@ if TYPE_CHECKING:
     from manyhands.pool import Pool as Pool
     from manyhands.pool import ThreadPool as ThreadPool
     from manyhands.report import last_report as last_report
+    from manyhands.strategy import explain as explain
     from manyhands.tasks import per_worker as per_worker
     from manyhands.tasks import task_rng as task_rng
     from manyhands.tasks import thread_safe as thread_safe
     from manyhands.types import Failure as Failure
     from manyhands.types import Progress as Progress
     from manyhands.types import Report as Report
+    from manyhands.types import Strategy as Strategy
 
 __version__ = "0.1.0"
 
@@ -69,8 +71,9 @@ _HOMES = {
     "options": ("Options", "configure"),
     "pool": ("Pool", "ThreadPool"),
     "report": ("last_report",),
+    "strategy": ("explain",),
     "tasks": ("per_worker", "task_rng", "thread_safe"),
-    "types": ("Failure", "Progress", "Report"),
+    "types": ("Failure", "Progress", "Report", "Strategy"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

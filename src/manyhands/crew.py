@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import pickle
+import time
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from manyhands import calls
+from manyhands import calls, strategy
 from manyhands._core.strategy import Choice, Measured
 from manyhands._engine import shared
 from manyhands._engine.cpus import cpu_count
@@ -21,7 +22,9 @@ from manyhands._engine.protocol import Style, caller
 from manyhands._engine.stream import Stream
 from manyhands._engine.tally import Tally
 from manyhands.options import Options
+from manyhands.showing import MISSING
 from manyhands.tasks import per_worker
+from manyhands.types import Strategy
 
 
 class Crew:
@@ -35,20 +38,26 @@ class Crew:
         stream: Stream,
         tally: Tally,
         *,
-        background: bool,
+        waits: bool,
     ) -> None:
         self.at_work = False  # it has the job
+        self.asked_for = _asked_for(options, func, waits=waits)  # by what; if by nothing, the caller may begin
         self._func, self._style, self._options = func, style, options
         self._stream, self._tally = stream, tally
-        self._background = background  # the input may keep its reader waiting
+        self._background = waits  # the input may keep its reader waiting
         self._dispatcher: Dispatcher | None = None
         self._release: Callable[[], object] = lambda: None
         self._job: Job
 
-    @property
-    def place(self) -> tuple[str, int]:
-        """Backend and number of workers, as far as it has come."""
-        return self._options.place() if self.at_work else ("serial", 1)
+    def strategy(self, head: HeadStart | None, tasks: int) -> Strategy:
+        """Who has run the tasks, and why."""
+        place, tally = self._options.place(), self._tally
+        ran = strategy.Ran(tasks, sum(tally.busy.values()), tally.cpu, time.monotonic() - tally.began)
+        if head is None:
+            return strategy.of_workers(place, self.asked_for, ran)
+        if not self.at_work or head.tasks >= tasks:
+            return strategy.of_caller(head.choice, head.judged, ran)
+        return strategy.of_both(place, head.judged, head.tasks, ran)
 
     def head_start(self, *, lazy: bool) -> HeadStart:
         """The caller's share, which ends by giving us ours. ``lazy``: somebody takes result after result."""
@@ -96,8 +105,9 @@ class Crew:
         return self._dispatcher is not None and self._dispatcher.has_ready_worker
 
     def megabytes(self, item: Any, result: Any) -> float:
-        """What an input and a result weigh when they travel."""
-        return (_weight(item) + _weight(result)) / 1e6
+        """What an input and a result weigh when they travel; a result that is not there yet, as much as the input."""
+        there = _weight(item)
+        return (there + (there if result is MISSING else _weight(result))) / 1e6
 
     def prepare(self, choice: Choice) -> None:
         """Have the workers started that were chosen."""
@@ -130,12 +140,21 @@ class Crew:
             self._stream.read_in_background()
 
 
-def begins_here(options: Options, func: Callable[..., Any], items: Iterable[Any]) -> bool:
-    """The caller may run the first tasks: nothing asks for another process, and the input waits for nobody."""
-    if options.backend != "auto" or options.start_method is not None or options.place()[0] != "processes" or is_here():
-        return False
-    isolated = options.timeout is not None or options.retry is not None or options.on_error != "raise"
-    return not isolated and not hasattr(items, "fileno") and not any(type(part) is per_worker for part in _parts(func))
+def _asked_for(options: Options, func: Callable[..., Any], *, waits: bool) -> str:
+    """What asks for the workers that the options name; nothing if the caller may run the first tasks."""
+    if options.backend != "auto":
+        return f"backend={options.backend!r} was asked for"
+    if options.place()[0] != "processes" or is_here():
+        return "this call was made by a task, and keeps to its place"
+    if options.on_error != "raise":
+        return f"on_error={options.on_error!r} asks that nothing but a task is lost with it"
+    given = [name for name in ("timeout", "retry", "start_method") if getattr(options, name) is not None]
+    if given:
+        return f"{given[0]}= asks for workers"
+    if waits:
+        return "its input may be slow to come"
+    uses = any(type(part) is per_worker for part in _parts(func))
+    return "the function uses what is made once per worker" if uses else ""
 
 
 def is_thread_safe(func: Any) -> bool:

@@ -24,7 +24,7 @@ from manyhands._engine.results import Failed, Piece
 from manyhands._engine.signals import deaf
 from manyhands._engine.stream import IteratorFeed, SequenceFeed, Stream
 from manyhands._engine.tally import Tally
-from manyhands.crew import Crew, begins_here
+from manyhands.crew import Crew
 from manyhands.errors import OptionError, RemoteTraceback, TaskTimeout, WorkerDied
 from manyhands.options import CommonOptions, Options, gather
 from manyhands.progress import Meter
@@ -97,14 +97,14 @@ class _Call(Generic[R]):
         self._tally = Tally()
         self._meter = Meter(options.progress, options.desc, _length(items) if options.total is None else options.total)
         self._stream = Stream(_feed(items), ordered=how.ordered, window=how.window)
-        self._crew = Crew(func, style, options, self._stream, self._tally, background=hasattr(items, "fileno"))
+        self._crew = Crew(func, style, options, self._stream, self._tally, waits=hasattr(items, "fileno"))
         self._head: HeadStart | None = None
         self._open = True
         try:
-            if begins_here(options, func, items):
-                self._head = self._crew.head_start(lazy=how.window)
-            else:
+            if self._crew.asked_for:
                 self._crew.begin()
+            else:
+                self._head = self._crew.head_start(lazy=how.window)
         except BaseException:
             self._open = False
             self._crew.give_up()
@@ -221,13 +221,11 @@ class _Call(Generic[R]):
             self._head.stop()
         if grace is not None:
             self._stream.cancel(grace=grace)
-        backend, workers = self._crew.place
         try:
             courier.deliveries.flush()  # what workers said comes before what the caller says next
             self._meter.close()
-            made = reports.make(
-                self._tally, backend=backend, workers=workers, tasks=self._tasks, failures=self._failures
-            )
+            strategy = self._crew.strategy(self._head, self._tasks)
+            made = reports.make(self._tally, strategy, tasks=self._tasks, failures=self._failures)
         finally:
             self._crew.release()
         if self._options.report is not None:

@@ -6,7 +6,7 @@ import time
 
 from manyhands._engine.tally import Tally
 from manyhands.showing import MISSING, short_repr
-from manyhands.types import Report, SlowTask
+from manyhands.types import Report, SlowTask, Strategy
 
 _last: Report | None = None
 
@@ -22,7 +22,7 @@ def last_report() -> Report | None:
     return _last
 
 
-def make(tally: Tally, *, backend: str, workers: int, tasks: int, failures: int) -> Report:
+def make(tally: Tally, strategy: Strategy, *, tasks: int, failures: int) -> Report:
     """The report of a call, which becomes the last one."""
     global _last  # noqa: PLW0603 - that is what it is for
     now = time.monotonic()
@@ -31,8 +31,8 @@ def make(tally: Tally, *, backend: str, workers: int, tasks: int, failures: int)
         for index, seconds in sorted(tally.slowest.items(), key=lambda item: item[1], reverse=True)
     )
     _last = Report(
-        backend=backend,
-        workers=workers,
+        backend=strategy.backend,
+        workers=strategy.workers,
         tasks=tasks,
         failures=failures,
         retries=sum(tally.retried.values()),
@@ -42,5 +42,6 @@ def make(tally: Tally, *, backend: str, workers: int, tasks: int, failures: int)
         busy=dict(tally.busy),
         transfer=tally.transfer,
         slowest=slowest,
+        strategy=strategy,
     )
     return _last

@@ -67,6 +67,28 @@ class SlowTask:
     argument: str
 
 
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """Who ran a call's tasks, why, and what would have been faster.
+
+    ``tasks_here`` of them ran in the caller itself. ``processor`` is the share of the time in the function that was
+    spent on a processor, the rest was waiting; over 1 if a task used several cores. ``megabytes_per_task``, input
+    and result together, is None where it did not matter.
+    """
+
+    backend: str
+    workers: int
+    tasks_here: int
+    seconds_per_task: float
+    processor: float
+    megabytes_per_task: float | None
+    reason: str
+    advice: str
+
+    def __str__(self) -> str:
+        return "\n".join(filter(None, (self.reason, self.advice)))
+
+
 @dataclass(frozen=True)
 class Report:
     """What a finished call tells: what ran, what failed, and where the time went (seconds).
@@ -76,9 +98,10 @@ class Report:
     >>> mh.last_report().tasks
     2
 
-    ``busy`` is the time in the function, per worker; ``startup`` the time until the first worker was at work;
-    ``transfer`` the time that workers spent packing and unpacking; ``waiting`` what is left of
-    wall time times workers. ``failures`` counts tasks that failed for good, ``retries`` the further attempts.
+    ``strategy`` says who ran the tasks and why. ``busy`` is the time in the function, per worker (-1: the caller);
+    ``startup`` the time until the first worker was at work; ``transfer`` the time that workers spent packing and
+    unpacking; ``waiting`` what is left of wall time times workers. ``failures`` counts tasks that failed for good,
+    ``retries`` the further attempts.
     """
 
     backend: str
@@ -92,6 +115,7 @@ class Report:
     busy: dict[int, float]
     transfer: float
     slowest: tuple[SlowTask, ...]
+    strategy: Strategy
 
     @property
     def waiting(self) -> float:
@@ -112,6 +136,7 @@ class Report:
             f"{count}: {self.failures} failed, {self.retries} retries, {self.chunks} chunks",
             "workers' time: " + ", ".join(f"{seconds * share:.0f}% {name}" for name, seconds in parts.items()),
         ]
+        lines += str(self.strategy).splitlines()
         lines += [f"slowest: task {s.index}, {s.seconds:.3g} s, {s.argument}" for s in self.slowest]
         return "\n".join(lines)
 

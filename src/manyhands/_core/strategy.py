@@ -19,6 +19,8 @@ WARM_SECONDS = 0.002  # until one that is there is, or a thread
 TASK_SECONDS = 1e-6  # to hand a tiny task over and take its result
 MEGABYTE_SECONDS = 0.0005  # to bring a megabyte to another process or back
 LOOK_SECONDS = 0.0005  # of work to see before anything is decided: the first call of a function is not like the others
+SURE_SECONDS = 0.05  # of work that are enough in any case
+BIG_MEGABYTES = 0.5  # of a task
 GAIN = 0.9  # of the time in the caller: what is not clearly quicker is not worth a change
 WAITING_SHARE = 0.3  # of a task's time on a processor; below it, the task mostly waits
 MOST_WAITING = 32  # workers for tasks that wait
@@ -55,33 +57,44 @@ class Choice(NamedTuple):
 
 def decide(seen: Measured) -> Choice:
     """Where the rest should run, as far as can be told now."""
-    if seen.wall < LOOK_SECONDS:
+    if seen.wall < LOOK_SECONDS or _is_unsure(seen):
         return Choice("serial", 1, "short")
-    left = seen.tasks if seen.left is None else seen.left  # what was is the best guess of what comes
-    per_task = seen.wall / seen.tasks
     waits = seen.cpu < WAITING_SHARE * seen.wall
     workers = seen.workers or (_for_waiting(seen) if waits else seen.cores)
-    workers = workers if seen.left is None else min(left, workers)
+    workers = workers if seen.left is None else min(seen.left, workers)
     if workers <= 1:
         return Choice("serial", 1, "alone")
-    stay = left * per_task
     backend = "threads" if _threads_do(seen, waits=waits) else "processes"
-    start = WARM_SECONDS if seen.warm or backend == "threads" else COLD_SECONDS
-    send = left * TASK_SECONDS
-    if backend == "processes":
-        send += left * MEGABYTE_SECONDS * (seen.megabytes or 0.0)
-    work = left * max(seen.cpu / seen.tasks, 0.0 if waits else per_task)
-    go = _time_away(stay=stay, work=stay if waits else work, start=start, send=send, workers=workers)
-    if go > GAIN * stay:
-        return Choice("serial", 1, "bytes" if seen.megabytes and send > stay / 2 else "short")
+    stay = _left(seen) * seen.wall / seen.tasks
+    if forecast(seen, backend, workers) > GAIN * stay:
+        light = forecast(seen._replace(megabytes=0.0), backend, workers) <= GAIN * stay
+        return Choice("serial", 1, "bytes" if light else "short")
     return Choice(backend, workers, "waits" if waits else "computes")
 
 
-def _time_away(*, stay: float, work: float, start: float, send: float, workers: int) -> float:
-    """Until the rest is done elsewhere; the caller goes on while the workers start."""
-    done_meanwhile = min(1.0, start / stay) if stay else 1.0
-    rest = work * (1.0 - done_meanwhile)
+def forecast(seen: Measured, backend: str, workers: int) -> float:
+    """Seconds until the rest is done by workers; the caller goes on while they start."""
+    left, per_task = _left(seen), seen.wall / max(seen.tasks, 1)
+    stay = left * per_task
+    waits = seen.cpu < WAITING_SHARE * seen.wall
+    work = stay if waits else left * max(seen.cpu / max(seen.tasks, 1), per_task)
+    send = left * TASK_SECONDS
+    if backend == "processes":
+        send += left * MEGABYTE_SECONDS * (seen.megabytes or 0.0)
+    start = WARM_SECONDS if seen.warm or backend == "threads" else COLD_SECONDS
+    rest = work * (1.0 - min(1.0, start / stay)) if stay else 0.0
     return start + max((rest + 2 * send) / workers, send)
+
+
+def _is_unsure(seen: Measured) -> bool:
+    """Another short task will tell what matters: what moving its bytes is worth, or whether threads would do."""
+    if seen.wall >= SURE_SECONDS:
+        return False
+    return (seen.tasks == 1 and (seen.megabytes or 0.0) > BIG_MEGABYTES) or (seen.threads and seen.gap is None)
+
+
+def _left(seen: Measured) -> int:
+    return seen.tasks if seen.left is None else seen.left  # what was is the best guess of what comes
 
 
 def _for_waiting(seen: Measured) -> int:

@@ -26,6 +26,7 @@ from manyhands._engine.results import Batch, Piece
 from manyhands._engine.stream import IteratorFeed, SequenceFeed
 from manyhands._engine.tally import Stats, Tally
 from manyhands.errors import ManyhandsError
+from manyhands.showing import MISSING
 
 SLICE_SECONDS = 0.001  # of tiny tasks that are run between two looks around
 GROWTH = 8  # of a slice over the one before
@@ -34,6 +35,7 @@ READ_SECONDS = 0.002  # for these
 PATIENCE = 0.005  # the watcher steps in when the caller was in one slice for so long
 READY_LOOK = 0.001  # its looks whether a worker is ready
 START_PATIENCE = 5.0  # then the rest is handed over though no worker is ready: whoever has it will say why
+TICKS = 3  # at least
 TICK = 0.0005  # it sleeps so long to see how long the interpreter is kept from it
 CALLER = -1  # the caller's number among the workers of a report
 
@@ -50,7 +52,7 @@ class Elsewhere(Protocol):
         """What was prepared is there."""
 
     def megabytes(self, item: Any, result: Any) -> float:
-        """What these two weigh on their way."""
+        """What these two weigh on their way; without a result (MISSING), a guess."""
 
     def prepare(self, choice: Choice) -> None:
         """Have the workers started. Raises NotSendable."""
@@ -82,9 +84,12 @@ class HeadStart:
         self._context = _CallerContext(seed)
         self._lock = threading.Lock()  # of all that the watcher may do
         self._size = 1
+        self._slices = 0
         self._megabytes: float | None = None
+        self._guessed: float | None = None  # before any task has ended
         self._gap: float | None = None
         self._last: tuple[Any, Any] | None = None  # an input and its result
+        self._running: Any = None  # an input
         self._began: tuple[float, float] | None = None  # the slice that is being run: when, on either clock
         self._lazy = lazy
         self._prepared: float | None = None  # when
@@ -127,8 +132,11 @@ class HeadStart:
         # The input is read without the lock: that may take as long as it likes.
         items = self._feed.draw(self.tasks, self._size)
         self.tasks += len(items)
+        if not items:
+            return None
+        self._running = items[0]
         self._began = time.monotonic(), time.process_time()  # from here on the watcher looks
-        return items or None
+        return items
 
     def _run(self, items: Sequence[Any]) -> Piece:
         start, place = self.tasks - len(items), self._context
@@ -163,12 +171,15 @@ class HeadStart:
 
     def _measure(self, start: int, items: Sequence[Any], seconds: float, cpu: float) -> None:
         count = len(items)
-        seen = self.seen
-        self.seen = seen._replace(tasks=seen.tasks + count, wall=seen.wall + seconds, cpu=seen.cpu + cpu)
+        self._slices, seen = self._slices + 1, self.seen
+        if self._slices <= 2:  # the first call is not like the others: it imports, allocates, fills caches
+            self.seen = seen._replace(tasks=count, wall=seconds, cpu=cpu)
+        else:
+            self.seen = seen._replace(tasks=seen.tasks + count, wall=seen.wall + seconds, cpu=seen.cpu + cpu)
         tally = self._tally
         if tally.first_chunk is None:
             tally.first_chunk = tally.began
-        tally.add(CALLER, Stats(seconds, seconds, seconds / count, 0))
+        tally.add(CALLER, Stats(seconds, cpu, seconds, seconds / count, 0))
         if tally.is_slow(start, seconds / count):
             tally.arguments[start] = items[0]
         self._size = max(1, min(GROWTH * count, int(SLICE_SECONDS * count / max(seconds, 1e-9))))
@@ -180,9 +191,8 @@ class HeadStart:
         if self._prepared is None:
             seen = self._as_seen_now(running)
             self.choice = decide(seen)
-            if self.choice.goes and self._last is not None and self._megabytes is None:
-                self._megabytes = self._elsewhere.megabytes(*self._last)
-                seen = seen._replace(megabytes=self._megabytes)
+            if self.choice.backend == "processes":
+                seen = seen._replace(megabytes=self._weigh())
                 self.choice = decide(seen)
             self.judged = seen
             if self.choice.goes:
@@ -193,6 +203,14 @@ class HeadStart:
             if self._elsewhere.ready or not patient:
                 self._elsewhere.take(self.tasks, self.seen.wall)
                 self._over.set()
+
+    def _weigh(self) -> float:
+        """What a task's input and result weigh: of the first one that has ended; until then, of one that runs."""
+        if self._megabytes is None and self._last is not None:
+            self._megabytes = self._elsewhere.megabytes(*self._last)
+        if self._megabytes is None and self._guessed is None:
+            self._guessed = self._elsewhere.megabytes(self._running, MISSING)
+        return (self._guessed or 0.0) if self._megabytes is None else self._megabytes
 
     def _as_seen_now(self, running: float) -> Measured:
         feed, seen = self._feed, self.seen
@@ -229,11 +247,12 @@ class HeadStart:
 
     def _measure_gap(self) -> None:
         """How long the tasks keep the interpreter from this thread: those that let go of it can run in threads."""
-        began, ticks = time.monotonic(), 0
-        while time.monotonic() - began < PATIENCE:
+        gaps: list[float] = []
+        end = time.monotonic() + PATIENCE
+        while (began := time.monotonic()) < end or len(gaps) < TICKS:
             time.sleep(TICK)
-            ticks += 1
-        self._gap = (time.monotonic() - began) / ticks
+            gaps.append(time.monotonic() - began)
+        self._gap = sorted(gaps)[len(gaps) // 2]
 
 
 class _CallerContext(context.WorkerContext):

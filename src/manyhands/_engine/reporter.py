@@ -44,7 +44,7 @@ class Reporter:
         with self._lock:
             self._outcome = None
             packed = time.monotonic()
-            stats = (outcome.busy, packed - began + self._owed, outcome.slowest, outcome.slowest_offset)
+            stats = (outcome.busy, outcome.cpu, packed - began + self._owed, outcome.slowest, outcome.slowest_offset)
             self._flush(outcome, len(outcome.values), stats)
             self._owed = time.monotonic() - packed
 

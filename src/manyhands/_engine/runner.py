@@ -30,12 +30,13 @@ class Work(NamedTuple):
 class Outcome:
     """What running has produced so far; appended to by the runner, read by whoever sends results."""
 
-    __slots__ = ("busy", "errors", "slowest", "slowest_offset", "values")
+    __slots__ = ("busy", "cpu", "errors", "slowest", "slowest_offset", "values")
 
     def __init__(self) -> None:
         self.values: list[Any] = []
         self.errors: list[tuple[int, Any, bool]] = []  # (offset, described error, may be retried)
         self.busy = 0.0
+        self.cpu = 0.0  # of that, on a processor
         self.slowest = 0.0
         self.slowest_offset = 0
 
@@ -62,7 +63,9 @@ def run(
     base = board.base_tag(work.serial)
     context.seed, context.first_tag, context.first_task = work.seed, base, work.first_task
     runner = _Runner(work, context.slot, outcome, seal, describe, passing)
-    began = time.monotonic_ns()
+    # In a process of its own a task may use threads; a thread's own time is all that can be told from the others'.
+    clock = time.thread_time if seal is None else time.process_time
+    began, used = time.monotonic_ns(), clock()
     try:
         if in_slices(len(work.items), timed=work.timed):
             runner.run_slices(began)
@@ -70,7 +73,7 @@ def run(
             runner.run_each(began)
     finally:
         context.slot[board.CURRENT] = board.IDLE
-    outcome.busy = (time.monotonic_ns() - began) / 1e9
+    outcome.busy, outcome.cpu = (time.monotonic_ns() - began) / 1e9, clock() - used
 
 
 class _Runner(NamedTuple):

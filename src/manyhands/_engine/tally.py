@@ -9,9 +9,10 @@ SLOWEST = 5
 
 
 class Stats(NamedTuple):
-    """Of one chunk, in seconds: in the function; altogether in the worker; the slowest task and its offset."""
+    """Of one chunk, in seconds: in the function, of that on a processor; altogether; the slowest task, its offset."""
 
     busy: float
+    cpu: float
     seconds: float
     slowest: float
     slowest_offset: int
@@ -24,6 +25,7 @@ class Tally:
         self.began = time.monotonic()
         self.first_chunk: float | None = None  # when the first worker was at work
         self.busy: dict[int, float] = {}  # per worker, in the user's function
+        self.cpu = 0.0  # of that, on a processor
         self.transfer = 0.0  # in workers: unpacking, packing, sending
         self.chunks = 0
         self.retried: dict[int, int] = {}  # task: further attempts
@@ -34,6 +36,7 @@ class Tally:
         """Count one chunk."""
         self.chunks += 1
         self.busy[worker] = self.busy.get(worker, 0.0) + stats.busy
+        self.cpu += stats.cpu
         self.transfer += max(0.0, stats.seconds - stats.busy)
 
     def add_lost(self, worker: int, seconds: float) -> None:

@@ -37,7 +37,7 @@ def results(worker: int, serial: int, outcome: runner.Outcome, first: int, secon
     batch = Batch(upto - first, values=values, errors=[(offset - first, error) for offset, error, _ in errors])
     stats = None
     if seconds is not None:
-        stats = Stats(outcome.busy, seconds, outcome.slowest, outcome.slowest_offset)
+        stats = Stats(outcome.busy, outcome.cpu, seconds, outcome.slowest, outcome.slowest_offset)
     return ChunkResults(worker, serial, first, batch, tuple((o - first, r) for o, _, r in errors), stats)
 
 

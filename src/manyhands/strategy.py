@@ -1,0 +1,126 @@
+"""What ``backend="auto"`` chose and why, in plain words with the figures; and what would have been faster."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from manyhands import report
+from manyhands._core.strategy import MOST_WAITING, WAITING_SHARE, Choice, Measured, forecast
+from manyhands.types import Strategy
+
+LONG_SECONDS = 0.1  # of a call; for shorter ones no advice is worth the reading
+MANY_CORES = 1.3  # processor time over time, from which a task uses several cores by itself
+SLOWER = 1.2  # than the loop
+
+
+class Ran(NamedTuple):
+    """What a call has come to."""
+
+    tasks: int
+    busy: float  # seconds in the function
+    cpu: float  # of that, on a processor
+    wall: float
+
+    @property
+    def processor(self) -> float:
+        """The share of the function's time that it was not waiting."""
+        return self.cpu / self.busy if self.busy else 1.0
+
+
+def explain() -> str:
+    """What ran the last call's tasks and why, in plain words with the figures; and what would have been faster.
+
+    >>> import manyhands as mh
+    >>> _ = mh.map(abs, range(1000))
+    >>> print(mh.explain())
+    All 1000 tasks ran in this program, as in a loop: ... a task...
+
+    Returns:
+        One or two sentences; that there was no call yet, if so. The same as
+        ``mh.last_report().strategy``, as text.
+    """
+    last = report.last_report()
+    return "There was no call of map, starmap, imap or imap_unordered yet." if last is None else str(last.strategy)
+
+
+def of_workers(place: tuple[str, int], asked: str, ran: Ran) -> Strategy:
+    """Of a call whose tasks all ran in workers, since something ``asked`` for them."""
+    backend, workers = place
+    reason = f"All {ran.tasks} tasks ran {_where(backend, workers)}, since {asked}."
+    return _made(place, 0, None, ran, reason)
+
+
+def of_caller(choice: Choice | None, seen: Measured, ran: Ran) -> Strategy:
+    """Of a call whose tasks all ran in the caller."""
+    each = _seconds(seen.wall / max(seen.tasks, 1))
+    tasks = ran.tasks
+    if tasks == 0:
+        reason = "There was nothing to do."
+    elif tasks == 1 or (seen.workers or seen.cores) == 1:
+        what = "the only task" if tasks == 1 else f"all {tasks} tasks"
+        reason = f"{what[0].upper()}{what[1:]} ran in this program: there was nobody to share them with."
+    else:
+        workers = min(tasks, seen.workers or seen.cores)
+        away = forecast(seen._replace(left=tasks), "processes", workers)
+        moved = f", most of it to move {seen.megabytes:.3g} MB a task" if choice and choice.why == "bytes" else ""
+        reason = (
+            f"All {tasks} tasks ran in this program, as in a loop: {each} a task, {_seconds(ran.busy)} together; "
+            f"{workers} worker processes would have needed about {_seconds(away)}{moved}."
+        )
+    return _made(("serial", 1), ran.tasks, seen.megabytes, ran, reason)
+
+
+def of_both(place: tuple[str, int], seen: Measured, here: int, ran: Ran) -> Strategy:
+    """Of a call that the caller began and workers ended."""
+    backend, workers = place
+    rest = ran.tasks - here
+    each = seen.wall / max(seen.tasks, 1)
+    reason = (
+        f"This program ran the first {here} of {ran.tasks} tasks itself, {_seconds(each)} each; "
+        f"the other {rest} ran {_where(backend, workers)}, since {_seconds(rest * each)} of work were left."
+    )
+    return _made(place, here, seen.megabytes, ran, reason)
+
+
+def _made(place: tuple[str, int], here: int, megabytes: float | None, ran: Ran, reason: str) -> Strategy:
+    backend, workers = place
+    return Strategy(
+        backend=backend,
+        workers=workers,
+        tasks_here=here,
+        seconds_per_task=ran.busy / max(ran.tasks, 1),
+        processor=ran.processor,
+        megabytes_per_task=megabytes,
+        reason=reason,
+        advice=_advice(backend, workers, ran) if ran.wall > LONG_SECONDS else "",
+    )
+
+
+def _advice(backend: str, workers: int, ran: Ran) -> str:
+    crowd = min(ran.tasks, MOST_WAITING)
+    if backend != "threads" and ran.processor < WAITING_SHARE and workers < crowd:  # a thread may wait for the others
+        part = f"1/{crowd / workers:.0f}" if crowd >= 2 * workers else "a part"
+        return (
+            f"{1 - ran.processor:.0%} of the time in the function was waiting: backend='threads', workers={crowd} "
+            f"would take about {part} of the time."
+        )
+    if backend != "serial" and ran.tasks > 1 and ran.wall > SLOWER * ran.busy:
+        return f"A plain loop would take about {_seconds(ran.busy)} instead of {_seconds(ran.wall)}."
+    if ran.processor > MANY_CORES:
+        return f"Each task used {ran.processor:.1f} cores by itself."
+    return ""
+
+
+def _where(backend: str, workers: int) -> str:
+    if backend == "serial":
+        return "in this program"
+    kind = {"processes": "worker process", "threads": "thread"}.get(backend, f"worker of {backend}")
+    plural = "" if workers == 1 else "es" if kind.endswith("s") else "s"
+    return f"on {workers} {kind}{plural}"
+
+
+def _seconds(value: float) -> str:
+    for unit, size in ("s", 1.0), ("ms", 1e-3), ("us", 1e-6):
+        if value >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value / 1e-6:.2g} us"
