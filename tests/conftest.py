@@ -39,10 +39,12 @@ def start_method(request: pytest.FixtureRequest) -> str:
 
 
 def _options(kind: str) -> dict[str, Any]:
-    return {"backend": kind} if kind in {"serial", "threads"} else {"backend": "processes", "start_method": kind}
+    return (
+        {"backend": kind} if kind in {"auto", "serial", "threads"} else {"backend": "processes", "start_method": kind}
+    )
 
 
-@pytest.fixture(params=["serial", "threads", *START_METHODS])
+@pytest.fixture(params=["auto", "serial", "threads", *START_METHODS])
 def any_backend(request: pytest.FixtureRequest) -> dict[str, Any]:
     """Options for a call on each kind of worker."""
     return _options(request.param)

@@ -14,6 +14,6 @@ def _over(fixture: str, *kinds: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(fixture, [*kinds, _spawned], indirect=True)
 
 
-any_backend = _over("any_backend", "serial", "threads", "zygote", "fork")
+any_backend = _over("any_backend", "auto", "serial", "threads", "zygote", "fork")
 parallel_backend = _over("parallel_backend", "threads", "zygote", "fork")
 process_backend = _over("process_backend", "zygote", "fork")

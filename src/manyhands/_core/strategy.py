@@ -15,6 +15,7 @@ import math
 from typing import NamedTuple
 
 COLD_SECONDS = 0.12  # until the first of new worker processes is at work
+WORKER_SECONDS = 0.004  # more for each of them
 WARM_SECONDS = 0.002  # until one that is there is, or a thread
 TASK_SECONDS = 1e-6  # to hand a tiny task over and take its result
 MEGABYTE_SECONDS = 0.0005  # to bring a megabyte to another process or back
@@ -28,12 +29,12 @@ BOUND_GAP = 0.003  # seconds that another thread waits for the interpreter, if t
 
 
 class Measured(NamedTuple):
-    """What is known when it is decided. Times in seconds, over all tasks that were run."""
+    """What is known when it is decided: of the last tasks, most of all, since those to come will be like them."""
 
-    tasks: int  # that the caller has run, or has been running for so long
-    wall: float
+    tasks: float  # that the caller has run, or has been running for so long; older ones count less
+    wall: float  # seconds
     cpu: float  # of the whole process: a task may use several cores
-    left: int | None  # None: not known
+    left: int  # a guess where the input does not tell
     cores: int
     workers: int | None = None  # asked for
     warm: bool = False  # worker processes are there
@@ -61,11 +62,11 @@ def decide(seen: Measured) -> Choice:
         return Choice("serial", 1, "short")
     waits = seen.cpu < WAITING_SHARE * seen.wall
     workers = seen.workers or (_for_waiting(seen) if waits else seen.cores)
-    workers = workers if seen.left is None else min(seen.left, workers)
+    workers = min(seen.left, workers)
     if workers <= 1:
         return Choice("serial", 1, "alone")
     backend = "threads" if _threads_do(seen, waits=waits) else "processes"
-    stay = _left(seen) * seen.wall / seen.tasks
+    stay = seen.left * seen.wall / seen.tasks
     if forecast(seen, backend, workers) > GAIN * stay:
         light = forecast(seen._replace(megabytes=0.0), backend, workers) <= GAIN * stay
         return Choice("serial", 1, "bytes" if light else "short")
@@ -74,14 +75,14 @@ def decide(seen: Measured) -> Choice:
 
 def forecast(seen: Measured, backend: str, workers: int) -> float:
     """Seconds until the rest is done by workers; the caller goes on while they start."""
-    left, per_task = _left(seen), seen.wall / max(seen.tasks, 1)
+    left, per_task = seen.left, seen.wall / max(seen.tasks, 1)
     stay = left * per_task
     waits = seen.cpu < WAITING_SHARE * seen.wall
     work = stay if waits else left * max(seen.cpu / max(seen.tasks, 1), per_task)
     send = left * TASK_SECONDS
     if backend == "processes":
         send += left * MEGABYTE_SECONDS * (seen.megabytes or 0.0)
-    start = WARM_SECONDS if seen.warm or backend == "threads" else COLD_SECONDS
+    start = WARM_SECONDS if seen.warm or backend == "threads" else COLD_SECONDS + workers * WORKER_SECONDS
     rest = work * (1.0 - min(1.0, start / stay)) if stay else 0.0
     return start + max((rest + 2 * send) / workers, send)
 
@@ -91,10 +92,6 @@ def _is_unsure(seen: Measured) -> bool:
     if seen.wall >= SURE_SECONDS:
         return False
     return (seen.tasks == 1 and (seen.megabytes or 0.0) > BIG_MEGABYTES) or (seen.threads and seen.gap is None)
-
-
-def _left(seen: Measured) -> int:
-    return seen.tasks if seen.left is None else seen.left  # what was is the best guess of what comes
 
 
 def _for_waiting(seen: Measured) -> int:

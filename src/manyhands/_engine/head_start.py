@@ -29,7 +29,9 @@ from manyhands.errors import ManyhandsError
 from manyhands.showing import MISSING
 
 SLICE_SECONDS = 0.001  # of tiny tasks that are run between two looks around
+MEMORY = 0.7  # weight of what was seen before, after a slice
 GROWTH = 8  # of a slice over the one before
+GUESS = 10  # tasks, at least, that are left in an input of unknown length
 READ_AHEAD = 4  # inputs, before the first task
 READ_SECONDS = 0.002  # for these
 PATIENCE = 0.005  # the watcher steps in when the caller was in one slice for so long
@@ -90,7 +92,7 @@ class HeadStart:
         self._gap: float | None = None
         self._last: tuple[Any, Any] | None = None  # an input and its result
         self._running: Any = None  # an input
-        self._began: tuple[float, float] | None = None  # the slice that is being run: when, on either clock
+        self._slice: _Slice | None = None  # that is being run
         self._lazy = lazy
         self._prepared: float | None = None  # when
         self._over = Latch()
@@ -102,7 +104,9 @@ class HeadStart:
             if self._feed.count > 1:
                 threading.Thread(target=self._watch, name="manyhands-watcher", daemon=True).start()
             while (items := self._claim()) is not None:
-                yield self._run(items)
+                piece = self._run(items)
+                if piece is not None:
+                    yield piece
         finally:
             self.stop()
             self._context.close()
@@ -126,40 +130,41 @@ class HeadStart:
         """The inputs of the next slice; None if there is nothing left to do here."""
         with self._lock:
             if self.tasks and not self._over.is_set():
-                self._consider()
+                self._consider(self.seen._replace(left=self._left(self.tasks)))
             if self._over.is_set():
                 return None
-        # The input is read without the lock: that may take as long as it likes.
-        items = self._feed.draw(self.tasks, self._size)
-        self.tasks += len(items)
+        items = self._feed.draw(self.tasks, self._size)  # without the lock: that may take as long as it likes
         if not items:
             return None
+        self.tasks += len(items)
         self._running = items[0]
-        self._began = time.monotonic(), time.process_time()  # from here on the watcher looks
         return items
 
-    def _run(self, items: Sequence[Any]) -> Piece:
-        start, place = self.tasks - len(items), self._context
-        values: list[Any] = []
+    def _run(self, items: Sequence[Any]) -> Piece | None:
+        """Run a slice, or what the watcher leaves of it; None if that is nothing."""
+        running = self._slice = _Slice(self.tasks - len(items), items)  # from here on the watcher looks
+        start, values, place = running.start, running.values, self._context
         errors: list[tuple[int, BaseException]] = []
         place.values, place.first_task = values, start
         before, began, cpu = context.enter(place), time.monotonic(), time.process_time()
         try:
-            self._run_all(items, values, errors)
+            self._run_all(running.rest, values, errors)
         finally:
             context.leave(before)
-            self._began = None
-        self._measure(start, items, time.monotonic() - began, time.process_time() - cpu)
+            self._slice = None
+        if not values:
+            return None
+        self._measure(start, items[0], len(values), time.monotonic() - began, time.process_time() - cpu)
         if not errors:
-            self._last = items[-1], values[-1]
+            self._last = items[len(values) - 1], values[-1]
         self._arguments.update({start + offset: items[offset] for offset, _ in errors})
-        return Piece(start, self.tasks, Batch(len(items), values=values, errors=errors), 0)
+        return Piece(start, start + len(values), Batch(len(values), values=values, errors=errors), 0)
 
-    def _run_all(self, items: Sequence[Any], values: list[Any], errors: list[tuple[int, BaseException]]) -> None:
-        call, append, left = self._call, values.append, iter(items)
+    def _run_all(self, items: Iterator[Any], values: list[Any], errors: list[tuple[int, BaseException]]) -> None:
+        call, append = self._call, values.append
         while True:
             try:
-                for item in left:
+                for item in items:
                     append(call(item))
             except KeyboardInterrupt:  # nobody can tell whose it is: it stops the call
                 raise
@@ -169,40 +174,51 @@ class HeadStart:
             else:
                 return
 
-    def _measure(self, start: int, items: Sequence[Any], seconds: float, cpu: float) -> None:
-        count = len(items)
+    def _measure(self, start: int, item: Any, count: int, seconds: float, cpu: float) -> None:
         self._slices, seen = self._slices + 1, self.seen
         if self._slices <= 2:  # the first call is not like the others: it imports, allocates, fills caches
             self.seen = seen._replace(tasks=count, wall=seconds, cpu=cpu)
         else:
-            self.seen = seen._replace(tasks=seen.tasks + count, wall=seen.wall + seconds, cpu=seen.cpu + cpu)
+            old = MEMORY ** min(1.0, seconds / SLICE_SECONDS)
+            self.seen = seen._replace(
+                tasks=old * seen.tasks + count, wall=old * seen.wall + seconds, cpu=old * seen.cpu + cpu
+            )
         tally = self._tally
         if tally.first_chunk is None:
             tally.first_chunk = tally.began
         tally.add(CALLER, Stats(seconds, cpu, seconds, seconds / count, 0))
         if tally.is_slow(start, seconds / count):
-            tally.arguments[start] = items[0]
+            tally.arguments[start] = item
         self._size = max(1, min(GROWTH * count, int(SLICE_SECONDS * count / max(seconds, 1e-9))))
 
     # --- in either thread, with the lock ------------------------------------------------------------------------
 
-    def _consider(self, running: float = 0.0) -> None:
-        """Have workers started if that is worth it; when they are there, hand over. ``running``: for so long."""
+    def _consider(self, seen: Measured, running: _Slice | None = None) -> None:
+        """Have workers started if that is worth it; when they are there, hand over."""
         if self._prepared is None:
-            seen = self._as_seen_now(running)
-            self.choice = decide(seen)
-            if self.choice.backend == "processes":
-                seen = seen._replace(megabytes=self._weigh())
-                self.choice = decide(seen)
-            self.judged = seen
-            if self.choice.goes:
-                self._elsewhere.prepare(self.choice)
-                self._prepared = time.monotonic()
-        if self._prepared is not None:
-            patient = time.monotonic() - self._prepared < START_PATIENCE
-            if self._elsewhere.ready or not patient:
-                self._elsewhere.take(self.tasks, self.seen.wall)
-                self._over.set()
+            self._decide(seen._replace(warm=self._elsewhere.warm, megabytes=self._megabytes, gap=self._gap))
+        if self._prepared is None:
+            return
+        if self._elsewhere.ready or time.monotonic() - self._prepared > START_PATIENCE:
+            if running is not None:
+                self._take_back(running)
+            self._elsewhere.take(self.tasks, self.seen.wall)
+            self._over.set()
+
+    def _decide(self, seen: Measured) -> None:
+        self.choice, self.judged = decide(seen), seen
+        if self.choice.backend == "processes":
+            self.judged = seen._replace(megabytes=self._weigh())
+            self.choice = decide(self.judged)
+        if self.choice.goes:
+            self._elsewhere.prepare(self.choice)
+            self._prepared = time.monotonic()
+
+    def _take_back(self, running: _Slice) -> None:
+        """What the caller has claimed and not begun; it goes on with its task, and finds nothing after that."""
+        rest = list(running.rest)  # in one step: a thread takes the next item before that, or not at all
+        self.tasks -= len(rest)
+        self._feed.put_back(self.tasks, rest)
 
     def _weigh(self) -> float:
         """What a task's input and result weigh: of the first one that has ended; until then, of one that runs."""
@@ -212,16 +228,13 @@ class HeadStart:
             self._guessed = self._elsewhere.megabytes(self._running, MISSING)
         return (self._guessed or 0.0) if self._megabytes is None else self._megabytes
 
-    def _as_seen_now(self, running: float) -> Measured:
-        feed, seen = self._feed, self.seen
+    def _left(self, done: int) -> int:
+        feed = self._feed
         if isinstance(feed, SequenceFeed):
-            seen = seen._replace(left=feed.total - self.tasks)
-        elif feed.ended:
-            seen = seen._replace(left=feed.count - self.tasks)
-        if self._began is not None and running * max(1, seen.tasks) > seen.wall:  # longer than those before: it counts
-            cpu = time.process_time() - self._began[1]
-            seen = seen._replace(tasks=1, wall=running, cpu=cpu)
-        return seen._replace(warm=self._elsewhere.warm, megabytes=self._megabytes, gap=self._gap)
+            return feed.total - done
+        if feed.ended:
+            return feed.count - done
+        return max(done, GUESS)  # as many as there were
 
     # --- in the watcher's thread --------------------------------------------------------------------------------
 
@@ -231,19 +244,22 @@ class HeadStart:
             self._measure_gap()
         while not self._over.wait(PATIENCE if self._prepared is None else READY_LOOK):
             with self._lock:
-                if self._over.is_set():
-                    return
-                if self._began is None:
-                    if self._lazy:
-                        return  # the reader is busy with something else, for hours maybe
+                running = self._slice
+                if self._over.is_set() or (running is None and self._lazy):
+                    return  # the reader is busy with something else, for hours maybe
+                if running is None:
                     continue
-                running = time.monotonic() - self._began[0]
-                if running < PATIENCE and self._prepared is None:
+                ended, seconds, cpu = running.lately()
+                if seconds < PATIENCE and self._prepared is None:
                     continue
+                left = self._left(running.start + len(running.values) + 1)
+                lately = self.seen._replace(tasks=max(1, ended), wall=seconds, cpu=cpu, left=left)
                 try:
-                    self._consider(running)
+                    self._consider(lately, running)
                 except ManyhandsError:
                     return  # the caller will come to the same, and raise it
+                if ended:
+                    running.mark()
 
     def _measure_gap(self) -> None:
         """How long the tasks keep the interpreter from this thread: those that let go of it can run in threads."""
@@ -253,6 +269,25 @@ class HeadStart:
             time.sleep(TICK)
             gaps.append(time.monotonic() - began)
         self._gap = sorted(gaps)[len(gaps) // 2]
+
+
+class _Slice:
+    """Tasks that the caller is at."""
+
+    def __init__(self, start: int, items: Sequence[Any]) -> None:
+        self.start = start
+        self.rest = iter(items)
+        self.values: list[Any] = []  # results so far
+        self.mark()
+
+    def mark(self) -> None:
+        """From here on counts what happens lately."""
+        self._since = len(self.values), time.monotonic(), time.process_time()
+
+    def lately(self) -> tuple[int, float, float]:
+        """Tasks that have ended since, and the seconds by the clock and on a processor."""
+        count, began, cpu = self._since
+        return len(self.values) - count, time.monotonic() - began, time.process_time() - cpu
 
 
 class _CallerContext(context.WorkerContext):

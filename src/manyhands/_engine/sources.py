@@ -32,6 +32,10 @@ class GrowingSource:
         self._items.update(zip(range(self.count, self.count + len(items)), items, strict=True))
         self.count += len(items)
 
+    def keep(self, start: int, items: Sequence[Any]) -> None:
+        """These are inputs from task ``start`` on, which had gone elsewhere."""
+        self._items.update(zip(range(start, start + len(items)), items, strict=True))
+
     def skip(self, count: int) -> None:
         """So many inputs go elsewhere."""
         self.count += count

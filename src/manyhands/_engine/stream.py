@@ -51,6 +51,9 @@ class SequenceFeed:
         self.pull(start + len(items) - self.count)
         return items
 
+    def put_back(self, start: int, items: Sequence[Any]) -> None:
+        """The caller has not begun with them after all."""
+
 
 class IteratorFeed:
     """Inputs are read from an iterator. What that raises ends the input, and is kept in ``error``."""
@@ -98,6 +101,10 @@ class IteratorFeed:
             batch += self._read(step)
         self.source.skip(len(batch))
         return batch
+
+    def put_back(self, start: int, items: Sequence[Any]) -> None:
+        """The caller has not begun with them after all: they are kept again."""
+        self.source.keep(start, items)
 
 
 class _End:

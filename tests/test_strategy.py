@@ -1,0 +1,300 @@
+"""backend="auto": who runs the tasks, that it makes no difference to what comes out, and what is said about it."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import pytest
+from watching import eventually
+
+import manyhands as mh
+from manyhands._core.strategy import Choice, Measured, decide
+
+pytestmark = pytest.mark.timeout(60)
+
+HOME = os.getpid()
+PATIENCE = 20.0
+
+
+# --- the decision, pure -------------------------------------------------------------------------------------
+
+SECOND, MS, US = 1.0, 1e-3, 1e-6
+
+
+def seen(tasks, each, left, *, waiting=0.0, cores=2, **more):
+    wall = tasks * each
+    return Measured(tasks, wall, wall * (1 - waiting), left, cores, **more)
+
+
+CASES = {
+    "a hundred thousand trivial tasks": (seen(10_000, 0.06 * US, 90_000), "serial", "short"),
+    "they stay with warm workers, too": (seen(10_000, 0.06 * US, 90_000, warm=True), "serial", "short"),
+    "a million of them": (seen(100_000, 0.06 * US, 900_000), "serial", "short"),
+    "too little was seen": (seen(1, 100 * US, 1_000_000), "serial", "short"),
+    "a tenth of a second is left, and no worker is there": (seen(10, 1 * MS, 90), "serial", "short"),
+    "the same, and they are there": (seen(10, 1 * MS, 90, warm=True), "processes", "computes"),
+    "seconds are left": (seen(10, 1 * MS, 2000), "processes", "computes"),
+    "one long task and nine more": (seen(1, 1 * SECOND, 9), "processes", "computes"),
+    "one task more": (seen(1, 1 * SECOND, 1), "serial", "alone"),
+    "one core": (seen(10, 1 * SECOND, 10, cores=1), "serial", "alone"),
+    "arrays that take longer to move than to sum": (seen(4, 1 * MS, 400, megabytes=8.0), "serial", "bytes"),
+    "the same with warm workers": (seen(4, 1 * MS, 400, megabytes=8.0, warm=True), "serial", "bytes"),
+    "arrays that are worked on for long": (seen(4, 50 * MS, 400, megabytes=8.0), "processes", "computes"),
+    "waiting": (seen(2, 50 * MS, 400, waiting=0.99), "processes", "waits"),
+    "waiting, in threads": (seen(2, 50 * MS, 400, waiting=0.99, threads=True), "threads", "waits"),
+    "letting go of the interpreter": (seen(5, 10 * MS, 400, threads=True, gap=0.6 * MS), "threads", "computes"),
+    "keeping the interpreter": (seen(5, 10 * MS, 400, threads=True, gap=6 * MS), "processes", "computes"),
+    "not known yet whether": (seen(1, 10 * MS, 400, threads=True), "serial", "short"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_decisions(case):
+    measured, backend, why = CASES[case]
+    assert decide(measured)[::2] == (backend, why)
+
+
+@pytest.mark.parametrize(
+    ("measured", "workers"),
+    [
+        (seen(1, 1 * SECOND, 9, cores=8), 8),
+        (seen(1, 1 * SECOND, 3, cores=8), 3),
+        (seen(1, 1 * SECOND, 9, cores=8, workers=2), 2),
+        (seen(2, 50 * MS, 400, waiting=0.99), 32),
+        (seen(2, 50 * MS, 400, waiting=0.75), 8),
+        (seen(2, 50 * MS, 400, waiting=0.99, workers=4), 4),
+        (seen(2, 50 * MS, 400, waiting=0.99, cores=64), 64),
+    ],
+)
+def test_numbers_of_workers(measured, workers):
+    assert decide(measured).workers == workers
+
+
+def test_a_task_that_uses_all_cores_by_itself_stays():
+    busy = Measured(tasks=5, wall=0.5, cpu=1.0, left=100, cores=2)
+    assert decide(busy) == Choice("serial", 1, "short")
+
+
+# --- who runs what ------------------------------------------------------------------------------------------
+
+
+def where(_):
+    return os.getpid()
+
+
+def long_task(_):
+    time.sleep(0.05)
+    return os.getpid()
+
+
+def test_little_work_stays_here():
+    assert set(mh.map(where, range(1000))) == {HOME}
+    report = mh.last_report()
+    assert (report.backend, report.workers, report.tasks) == ("serial", 1, 1000)
+    assert report.strategy.tasks_here == 1000
+    assert "1000 tasks ran in this program" in mh.explain()
+
+
+def test_long_work_leaves():
+    pids = mh.map(long_task, range(100), workers=2)
+    assert len(set(pids) - {HOME}) == 2
+    report = mh.last_report()
+    assert (report.backend, report.workers) == ("processes", 2)
+    assert report.strategy.tasks_here == pids.count(HOME)
+    assert report.busy.keys() - {-1}
+    assert sum(report.busy.values()) >= 100 * 0.05
+    assert "2 worker processes" in mh.explain()
+
+
+@pytest.mark.parametrize("make", [list, iter], ids=["list", "iterator"])
+def test_a_long_first_task_holds_up_no_other(make, tmp_path):
+    """It waits for what the others do: in a loop, or if they waited for it, it would wait for ever."""
+
+    def task(number):
+        if number == 0:
+            assert eventually(lambda: len(list(tmp_path.iterdir())) == 2)
+        else:
+            (tmp_path / str(number)).touch()
+        return number, os.getpid()
+
+    results = mh.map(task, make(range(3)), workers=2)
+    assert [number for number, _ in results] == [0, 1, 2]
+    assert results[0][1] == HOME
+    assert HOME not in {pid for _, pid in results[1:]}
+
+
+@pytest.mark.parametrize(
+    "options", [{"timeout": 60}, {"retry": 2}, {"on_error": "collect"}, {"on_error": "skip"}, {"backend": "processes"}]
+)
+def test_who_asks_for_isolation_gets_it(options):
+    assert HOME not in mh.map(where, range(10), **options)
+    assert f"{next(iter(options))}=" in mh.explain()
+
+
+def test_what_is_made_once_per_worker_is_not_made_here():
+    @mh.per_worker
+    def made():
+        return os.getpid()
+
+    assert HOME not in mh.map(lambda _: made(), range(10))
+    assert HOME not in mh.map(functools.partial(lambda get, _: get(), made), range(10))
+
+
+def test_a_function_declared_thread_safe_waits_in_threads():
+    running, most, lock = [], [], threading.Lock()
+
+    @mh.thread_safe
+    def wait(number):
+        with lock:
+            running.append(number)
+            most.append(len(running))
+        time.sleep(0.02)
+        with lock:
+            running.remove(number)
+        return os.getpid()
+
+    assert set(mh.map(wait, range(200))) == {HOME}
+    assert mh.last_report().backend == "threads"
+    assert max(most) > mh.cpu_count()
+
+
+def test_what_cannot_be_sent_may_stay():
+    lock = threading.Lock()
+
+    def guarded(x):
+        with lock:
+            return x
+
+    assert mh.map(guarded, range(100)) == list(range(100))
+    with pytest.raises(mh.NotSendable, match="lock"):
+        mh.map(lambda x: (time.sleep(0.1), guarded(x)), range(50))
+
+
+# --- it makes no difference ---------------------------------------------------------------------------------
+
+
+def uneven(number):
+    """Nothing at first, then more and more: the change of place comes in the middle."""
+    if number > 3000:
+        time.sleep(0.002)
+    return number
+
+
+@pytest.mark.parametrize("run", [mh.map, mh.imap, mh.imap_unordered, mh.starmap])
+@pytest.mark.parametrize("make", [list, iter], ids=["list", "iterator"])
+def test_results_are_those_of_the_loop_wherever_they_come_from(run, make):
+    inputs = make(list(zip(range(3300))) if run is mh.starmap else range(3300))
+    results = list(run(uneven, inputs, workers=2))
+    assert (sorted(results) if run is mh.imap_unordered else results) == list(range(3300))
+    assert mh.last_report().tasks == 3300
+    assert mh.last_report().backend == "processes"
+
+
+def test_seeds_mean_the_same_everywhere():
+    def draw(_):
+        return mh.task_rng().integers(1 << 40), mh.task_rng().integers(1 << 40)
+
+    here = mh.map(draw, range(600), seed=7)
+    assert mh.last_report().strategy.tasks_here > 0
+    assert here == mh.map(draw, range(600), seed=7, backend="processes")
+    slow = mh.map(lambda x: (time.sleep(0.002), draw(x))[1], range(600), seed=7, workers=2)
+    assert mh.last_report().backend == "processes"
+    assert slow == here
+
+
+@pytest.mark.parametrize("bad", [0, 1, 77, 999])
+def test_a_failure_here_is_told_as_one_elsewhere(bad):
+    def fail(number):
+        return 1 // (number - bad)
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        mh.map(fail, range(1000))
+    assert caught.value.__notes__ == [f"manyhands: this was task {bad}, argument {bad}"]
+    with pytest.raises(ZeroDivisionError), mh.imap(fail, iter(range(1000))) as results:
+        taken = [next(results) for _ in range(bad)]
+        next(results)
+    assert taken == [1 // (number - bad) for number in range(bad)]
+
+
+def test_an_input_that_raises_does_so_after_the_results():
+    def inputs():
+        yield from range(10)
+        raise LookupError("no more")
+
+    results = mh.imap(abs, inputs())
+    assert [next(results) for _ in range(10)] == list(range(10))
+    with pytest.raises(LookupError, match="no more"):
+        next(results)
+
+
+def test_a_call_in_a_task_in_a_call():
+    assert mh.map(lambda n: sum(mh.map(abs, range(-n, 0))), range(20)) == [n * (n + 1) // 2 for n in range(20)]
+
+
+def test_endless_inputs_and_an_early_end():
+    with mh.imap(lambda x: x * x, itertools.count()) as results:
+        assert list(itertools.islice(results, 5000)) == [x * x for x in range(5000)]
+    with pytest.raises(StopIteration):
+        next(results)
+    for _ in range(20):  # dropped in every state
+        unread = mh.imap(long_task, itertools.count(), workers=2)
+        next(unread)
+        del unread
+
+
+def test_no_watcher_is_left_of_a_reader_who_takes_a_break():
+    results = mh.imap(abs, itertools.count())
+    assert next(results) == 0
+    assert eventually(lambda: all(thread.name != "manyhands-watcher" for thread in threading.enumerate()))
+    assert next(results) == 1
+    results.close()
+
+
+@pytest.mark.parametrize("seconds", ["60", "0.05"])
+def test_ctrl_c_ends_a_call_that_runs_here(seconds):
+    """Row 38: in its first task, and while others run the rest."""
+    script = f"""
+        import os, signal, sys, threading, time
+        import manyhands as mh
+
+        def task(x):
+            print("begun", flush=True)
+            time.sleep({seconds})
+
+        mh.map(task, range(1000), workers=2)
+        """
+    program = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    for _ in range(3):
+        assert program.stdout.readline() == "begun\n"
+    os.killpg(program.pid, signal.SIGINT)
+    _, errors = program.communicate(timeout=PATIENCE)
+    assert program.returncode == -signal.SIGINT
+    assert errors.count("Traceback") == 1
+    assert "KeyboardInterrupt" in errors
+
+
+# --- what is said -------------------------------------------------------------------------------------------
+
+
+def test_who_waits_with_few_workers_is_told_what_more_would_bring():
+    mh.map(long_task, range(40), backend="processes", workers=2)
+    assert "of the time in the function was waiting: backend='threads', workers=32 would" in mh.explain()
+    assert mh.last_report().strategy.processor < 0.3
+    assert mh.explain() in str(mh.last_report())
+
+
+def test_the_last_call_is_explained_and_before_there_is_none():
+    script = "import manyhands as mh; print(mh.explain()); mh.map(abs, []); print(mh.explain())"
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert told == "There was no call of map, starmap, imap or imap_unordered yet.\nThere was nothing to do.\n"
