@@ -31,7 +31,7 @@ SECOND, MS, US = 1.0, 1e-3, 1e-6
 
 def seen(tasks, each, left, *, waiting=0.0, cores=2, **more):
     wall = tasks * each
-    return Measured(tasks, wall, wall * (1 - waiting), left, cores, **more)
+    return Measured(tasks, wall, wall * (1 - waiting), wall, left, cores, **more)
 
 
 CASES = {
@@ -79,7 +79,7 @@ def test_numbers_of_workers(measured, workers):
 
 
 def test_a_task_that_uses_all_cores_by_itself_stays():
-    busy = Measured(tasks=5, wall=0.5, cpu=1.0, left=100, cores=2)
+    busy = Measured(tasks=5, wall=0.5, cpu=1.0, spent=0.5, left=100, cores=2)
     assert decide(busy) == Choice("serial", 1, "short")
 
 

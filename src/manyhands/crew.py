@@ -62,7 +62,7 @@ class Crew:
     def head_start(self, *, lazy: bool) -> HeadStart:
         """The caller's share, which ends by giving us ours. ``lazy``: somebody takes result after result."""
         func, options = self._func, self._options
-        limits = Measured(0, 0.0, 0.0, 0, cpu_count(), options.workers, threads=is_thread_safe(func))
+        limits = Measured(0, 0.0, 0.0, 0.0, 0, cpu_count(), options.workers, threads=is_thread_safe(func))
         call = caller(func, self._style)
         feed, arguments = self._stream.feed, self._stream.arguments
         return HeadStart(feed, call, self, limits, self._tally, arguments, options.seed, lazy=lazy)

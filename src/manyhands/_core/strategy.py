@@ -3,9 +3,9 @@
 The caller runs the first tasks itself and measures them. As long as what remains would take longer to hand out than
 to run, it goes on; the first time that the workers would be done clearly sooner, they get the rest, and keep it.
 
->>> decide(Measured(tasks=10_000, wall=0.001, cpu=0.001, left=90_000, cores=8)).goes
+>>> decide(Measured(tasks=10_000, wall=0.001, cpu=0.001, spent=0.001, left=90_000, cores=8)).goes
 False
->>> decide(Measured(tasks=1, wall=0.5, cpu=0.5, left=99, cores=8))
+>>> decide(Measured(tasks=1, wall=0.5, cpu=0.5, spent=0.5, left=99, cores=8))
 Choice(backend='processes', workers=8, why='computes')
 """
 
@@ -34,6 +34,7 @@ class Measured(NamedTuple):
     tasks: float  # that the caller has run, or has been running for so long; older ones count less
     wall: float  # seconds
     cpu: float  # of the whole process: a task may use several cores
+    spent: float  # seconds in all of them, so far
     left: int  # a guess where the input does not tell
     cores: int
     workers: int | None = None  # asked for
@@ -89,7 +90,7 @@ def forecast(seen: Measured, backend: str, workers: int) -> float:
 
 def _is_unsure(seen: Measured) -> bool:
     """Another short task will tell what matters: what moving its bytes is worth, or whether threads would do."""
-    if seen.wall >= SURE_SECONDS:
+    if seen.spent >= SURE_SECONDS:
         return False
     return (seen.tasks == 1 and (seen.megabytes or 0.0) > BIG_MEGABYTES) or (seen.threads and seen.gap is None)
 

@@ -176,12 +176,13 @@ class HeadStart:
 
     def _measure(self, start: int, item: Any, count: int, seconds: float, cpu: float) -> None:
         self._slices, seen = self._slices + 1, self.seen
+        spent = seen.spent + seconds
         if self._slices <= 2:  # the first call is not like the others: it imports, allocates, fills caches
-            self.seen = seen._replace(tasks=count, wall=seconds, cpu=cpu)
+            self.seen = seen._replace(tasks=count, wall=seconds, cpu=cpu, spent=spent)
         else:
             old = MEMORY ** min(1.0, seconds / SLICE_SECONDS)
             self.seen = seen._replace(
-                tasks=old * seen.tasks + count, wall=old * seen.wall + seconds, cpu=old * seen.cpu + cpu
+                tasks=old * seen.tasks + count, wall=old * seen.wall + seconds, cpu=old * seen.cpu + cpu, spent=spent
             )
         tally = self._tally
         if tally.first_chunk is None:
@@ -202,7 +203,7 @@ class HeadStart:
         if self._elsewhere.ready or time.monotonic() - self._prepared > START_PATIENCE:
             if running is not None:
                 self._take_back(running)
-            self._elsewhere.take(self.tasks, self.seen.wall)
+            self._elsewhere.take(self.tasks, self.seen.spent)
             self._over.set()
 
     def _decide(self, seen: Measured) -> None:
@@ -253,7 +254,8 @@ class HeadStart:
                 if seconds < PATIENCE and self._prepared is None:
                     continue
                 left = self._left(running.start + len(running.values) + 1)
-                lately = self.seen._replace(tasks=max(1, ended), wall=seconds, cpu=cpu, left=left)
+                spent = self.seen.spent + seconds
+                lately = self.seen._replace(tasks=max(1, ended), wall=seconds, cpu=cpu, spent=spent, left=left)
                 try:
                     self._consider(lately, running)
                 except ManyhandsError:
