@@ -122,15 +122,17 @@ class _Call(Generic[R]):
 
     def collect(self) -> list[R] | _Raise:
         """All results; or, as soon as one is known wherever it stands, the failure that is to be raised."""
-        found: dict[int, tuple[list[Any], int]] = {}
+        results: list[R] = []
+        early: dict[int, tuple[list[Any], int]] = {}  # before their turn
+        turn = 0
         for start, values, failed in self._batches():
             if failed and self._options.on_error == "raise":
                 return next(value for value in self._treat(start, values) if type(value) is _Raise)
-            found[start] = values, failed
-        results: list[R] = []
-        for start in sorted(found):
-            values, failed = found.pop(start)
-            results.extend(self._treat(start, values) if failed else values)
+            early[start] = values, failed
+            while turn in early:
+                due, failures = early.pop(turn)
+                results.extend(self._treat(turn, due) if failures else due)
+                turn += len(due)
         return results
 
     def _batches(self) -> Iterator[tuple[int, list[Any], int]]:

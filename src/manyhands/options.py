@@ -47,7 +47,8 @@ class Options:
 
     Args:
         workers: how many; None for one per core that this process may use.
-        backend: ``"auto"``, ``"serial"``, ``"threads"`` or ``"processes"``.
+        backend: ``"serial"``, ``"threads"``, ``"processes"``, or ``"auto"``: the caller runs the first tasks itself and
+            hands over the rest if that is quicker.
         start_method: of processes: ``"zygote"`` (Linux), ``"spawn"`` or ``"fork"``; None for the system's best.
         progress: None shows a bar on a terminal or in a notebook for work over a second; True always, False
             never; a function is called with a Progress.

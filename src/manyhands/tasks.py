@@ -93,7 +93,7 @@ def _needed_arguments(func: Callable[..., Any]) -> list[str]:
 def thread_safe(func: F) -> F:
     """Declare that a function may run in several threads at once.
 
-    For now ``backend="auto"`` means processes for every function; this will let it choose threads.
+    ``backend="auto"`` chooses threads for it when they are quicker: when it waits, or lets go of the interpreter.
 
     >>> import manyhands as mh
     >>> @mh.thread_safe

@@ -136,6 +136,15 @@ def test_a_report_is_printed_on_demand(manyhands):
     assert len(with_report.err.splitlines()) > 1
 
 
+def test_an_explanation_is_printed_on_demand(manyhands):
+    ran = manyhands("run", "tasks:double", "--range", "0:9", "-j", "2", "--explain")
+    assert ran.err.splitlines()[1:] == [
+        "All 9 tasks ran on 2 worker processes, since on_error='collect' asks that nothing but a task is lost with it."
+    ]
+    ran = manyhands("run", "tasks:double", "--range", "0:9", "--backend", "serial", "--explain")
+    assert "All 9 tasks ran in this program, since backend='serial' was asked for." in ran.err
+
+
 def test_a_dry_run_says_what_would_run_and_runs_nothing(manyhands, folder):
     (folder / "refuses.py").write_text("def f(item): open('ran', 'w')\n")
     ran = manyhands(

@@ -14,6 +14,7 @@ up the second.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +30,8 @@ from manyhands.errors import ManyhandsError
 from manyhands.showing import MISSING
 
 SLICE_SECONDS = 0.001  # of tiny tasks that are run between two looks around
+TIMED = 64  # tasks; in a larger slice it is not seen how long each of them takes
+LAZY_SLICE = 512  # tasks, if results are taken one by one: so many inputs and results are held
 MEMORY = 0.7  # weight of what was seen before, after a slice
 GROWTH = 8  # of a slice over the one before
 GUESS = 10  # tasks, at least, that are left in an input of unknown length
@@ -134,49 +137,56 @@ class HeadStart:
             if self._over.is_set():
                 return None
         items = self._feed.draw(self.tasks, self._size)  # without the lock: that may take as long as it likes
-        if not items:
+        if not items or self._over.is_set():  # the input may have closed the call
             return None
         self.tasks += len(items)
         self._running = items[0]
         return items
 
     def _run(self, items: Sequence[Any]) -> Piece | None:
-        """Run a slice, or what the watcher leaves of it; None if that is nothing."""
+        """Run a slice, or what the watcher leaves of it, or up to a failure; None if that is nothing."""
         running = self._slice = _Slice(self.tasks - len(items), items)  # from here on the watcher looks
         start, values, place = running.start, running.values, self._context
-        errors: list[tuple[int, BaseException]] = []
         place.values, place.first_task = values, start
+        errors = []
         before, began, cpu = context.enter(place), time.monotonic(), time.process_time()
         try:
-            self._run_all(running.rest, values, errors)
+            (self._run_each if len(items) <= TIMED else self._run_all)(running)
+        except KeyboardInterrupt:  # nobody can tell whose it is: it stops the call
+            raise
+        except BaseException as error:  # noqa: BLE001 - SystemExit and the like are the task's own
+            errors.append((len(values), faults.wrap_stop_iteration(error)))
+            self._arguments[start + len(values)] = items[len(values)]
+            values.append(None)
         finally:
             context.leave(before)
             self._slice = None
         if not values:
             return None
-        self._measure(start, items[0], len(values), time.monotonic() - began, time.process_time() - cpu)
+        self._measure(running, items, time.monotonic() - began, time.process_time() - cpu)
         if not errors:
             self._last = items[len(values) - 1], values[-1]
-        self._arguments.update({start + offset: items[offset] for offset, _ in errors})
         return Piece(start, start + len(values), Batch(len(values), values=values, errors=errors), 0)
 
-    def _run_all(self, items: Iterator[Any], values: list[Any], errors: list[tuple[int, BaseException]]) -> None:
-        call, append = self._call, values.append
-        while True:
-            try:
-                for item in items:
-                    append(call(item))
-            except KeyboardInterrupt:  # nobody can tell whose it is: it stops the call
-                raise
-            except BaseException as error:  # noqa: BLE001 - SystemExit and the like are the task's own
-                errors.append((len(values), faults.wrap_stop_iteration(error)))
-                append(None)
-            else:
-                return
+    def _run_all(self, running: _Slice) -> None:
+        call, append = self._call, running.values.append
+        for item in running.rest:
+            append(call(item))
 
-    def _measure(self, start: int, item: Any, count: int, seconds: float, cpu: float) -> None:
-        self._slices, seen = self._slices + 1, self.seen
-        spent = seen.spent + seconds
+    def _run_each(self, running: _Slice) -> None:
+        """Few enough to see how long each of them takes."""
+        call, values, clock = self._call, running.values, time.monotonic
+        began = clock()
+        for item in running.rest:
+            values.append(call(item))
+            now = clock()
+            if now - began > running.slowest:
+                running.slowest, running.slowest_offset = now - began, len(values) - 1
+            began = now
+
+    def _measure(self, ran: _Slice, items: Sequence[Any], seconds: float, cpu: float) -> None:
+        count, seen, spent = len(ran.values), self.seen, self.seen.spent + seconds
+        self._slices += 1
         if self._slices <= 2:  # the first call is not like the others: it imports, allocates, fills caches
             self.seen = seen._replace(tasks=count, wall=seconds, cpu=cpu, spent=spent)
         else:
@@ -184,13 +194,14 @@ class HeadStart:
             self.seen = seen._replace(
                 tasks=old * seen.tasks + count, wall=old * seen.wall + seconds, cpu=old * seen.cpu + cpu, spent=spent
             )
+        most = LAZY_SLICE if self._lazy else sys.maxsize
+        self._size = max(1, min(GROWTH * count, most, int(SLICE_SECONDS * count / max(seconds, 1e-9))))
+        slowest, task = ran.slowest or seconds / count, ran.start + ran.slowest_offset
         tally = self._tally
-        if tally.first_chunk is None:
-            tally.first_chunk = tally.began
-        tally.add(CALLER, Stats(seconds, cpu, seconds, seconds / count, 0))
-        if tally.is_slow(start, seconds / count):
-            tally.arguments[start] = item
-        self._size = max(1, min(GROWTH * count, int(SLICE_SECONDS * count / max(seconds, 1e-9))))
+        tally.first_chunk = tally.first_chunk or tally.began
+        tally.add(CALLER, Stats(seconds, cpu, seconds, slowest, ran.slowest_offset))
+        if tally.is_slow(task, slowest):
+            tally.arguments[task] = items[ran.slowest_offset]
 
     # --- in either thread, with the lock ------------------------------------------------------------------------
 
@@ -280,6 +291,7 @@ class _Slice:
         self.start = start
         self.rest = iter(items)
         self.values: list[Any] = []  # results so far
+        self.slowest, self.slowest_offset = 0.0, 0
         self.mark()
 
     def mark(self) -> None:

@@ -110,6 +110,7 @@ def _run(
     plain: parameters.Plain = False,
     progress: parameters.Progress = ProgressKind.AUTO,
     report: parameters.Report = False,
+    explain: parameters.Explain = False,
     dry_run: parameters.DryRun = False,
 ) -> Action:
     """Call a function on many inputs, in parallel.
@@ -140,6 +141,7 @@ def _run(
         plain=plain,
         progress=progress,
         report=report,
+        explain=explain,
     )
     if dry_run:
         from manyhands.cli.preview import preview

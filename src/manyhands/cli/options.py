@@ -43,3 +43,4 @@ class Options:
     plain: bool = False
     progress: ProgressKind = ProgressKind.AUTO
     report: bool = False
+    explain: bool = False

@@ -62,5 +62,6 @@ Out = Annotated[
 ]
 Plain = Annotated[bool, _output("--plain", help="Only the result of each item: text as it is, anything else as JSON.")]
 Progress = Annotated[ProgressKind, _output(help="On stderr: a bar on a terminal, lines, JSON lines, or none.")]
+Explain = Annotated[bool, _output("--explain", help="Tell at the end what ran the tasks, and why.")]
 Report = Annotated[bool, _output("--report", help="Tell at the end where the time went.")]
 DryRun = Annotated[bool, _output("--dry-run", help="Say what would run, and run nothing.")]

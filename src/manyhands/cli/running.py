@@ -131,7 +131,9 @@ class Run:
             say(f"first failure: {self.tally.first_failure}")
         say(summary(self.options.progress, self.tally, seconds, ending))
         if self.options.report and self.report is not None:
-            say(str(self.report))
+            say(str(self.report))  # with the explanation
+        elif self.options.explain and self.report is not None:
+            say(str(self.report.strategy))
 
 
 class _Remembered:
