@@ -26,8 +26,8 @@ check: .venv/.ready ## style, layout, types and the direction of imports
 stress: .venv/.ready ## the long and rough tests
 	$(PY) -m pytest -m stress -n 0 --timeout 900
 
-bench: .venv/.ready ## the benchmarks
-	$(PY) -m benchmarks.quick
+bench: .venv-bench/.ready ## compare with other libraries, about a quarter of an hour; CASE=tiny: one case
+	.venv-bench/bin/python -m benchmarks $(CASE)
 
 docs: .venv/.ready ## the documentation, into site/; a broken link is an error
 	$(BIN)/properdocs build --strict
@@ -41,7 +41,7 @@ test-3.%: .venv-3.%/.ready
 	.venv-3.$*/bin/python -m pytest
 
 clean: ## remove everything that make made
-	rm -rf .venv .venv-3.* .demo site build dist
+	rm -rf .venv .venv-3.* .venv-bench .demo site build dist
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
@@ -49,6 +49,11 @@ clean: ## remove everything that make made
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo \
 	  "manyhands needs Python 3.11 or newer; '$(PYTHON)' is older or does not run. Name another: make PYTHON=..."; exit 1; }
 	$(call install,$(PYTHON),.venv)
+
+.venv-bench/.ready: pyproject.toml benchmarks/peers.txt
+	$(call install,$(PYTHON),.venv-bench)
+	@.venv-bench/bin/python -m pip install --quiet --quiet --disable-pip-version-check -r benchmarks/peers.txt
+	@touch $@
 
 .venv-3.%/.ready: pyproject.toml
 	$(call install,"$$($(call find_python,$*))",.venv-3.$*)

@@ -1,0 +1,90 @@
+"""``make bench``: every contender on every case, in turns, each in a process of its own; written to docs/benchmarks.*.
+
+``make bench CASE=tiny`` runs one case and only prints. ``BENCH_ROUNDS`` sets how often each has its turn.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from typing import Any
+
+from benchmarks import page, starts
+from benchmarks.cases import CASES, Case
+
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
+PATIENCE = 120.0  # seconds for one contender
+
+
+def measure(name: str, contender: str) -> dict[str, Any] | None:
+    """One run; None if it failed or took too long."""
+    command = [sys.executable, "-m", "benchmarks.one", name, contender]
+    try:
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True)
+        found: dict[str, Any] = json.loads(ran.stderr.splitlines()[-1])
+    except (subprocess.SubprocessError, ValueError, IndexError) as error:
+        print(f"  {contender} failed: {str(error)[:200]}", file=sys.stderr)
+        return None
+    return found
+
+
+def run(name: str, case: Case) -> dict[str, Any]:
+    """All rounds of one case. A contender that gives other results than the loop is left out, and that is said."""
+    times: dict[str, list[float]] = {contender: [] for contender in ("loop", *case.contenders)}
+    expected: str | None = None
+    wrong: set[str] = set()
+    for _ in range(ROUNDS):
+        order = random.sample(list(times), len(times))
+        if expected is None:
+            order.sort(key=lambda contender: contender != "loop")
+        for contender in order:
+            found = measure(name, contender)
+            if found is None:
+                wrong.add(contender)
+                continue
+            expected = expected or found["digest"]
+            if found["digest"] != expected:
+                wrong.add(contender)
+            times[contender].append(found["seconds"])
+    kept = {contender: all_times for contender, all_times in times.items() if all_times and contender not in wrong}
+    return {"title": case.title, "times": kept, "left_out": sorted(wrong)}
+
+
+def others() -> dict[str, dict[str, Any]]:
+    """Single calls and starts."""
+    return {
+        "single-call": {"title": "One warm `submit(f, x).result()`", "times": starts.single_calls(3 * ROUNDS)},
+        "cold": {
+            "title": "A program's first result: from its start to its end",
+            "times": starts.programs(starts.COLD, 3 * ROUNDS),
+        },
+        "import": {"title": "`import manyhands`", "times": starts.programs(starts.IMPORT, 5 * ROUNDS)},
+    }
+
+
+def main() -> None:
+    """Run what was asked for."""
+    wanted = sys.argv[1:]
+    unknown = set(wanted) - CASES.keys() - {"single-call", "cold", "import"}
+    if unknown:
+        sys.exit(
+            f"There is no case {', '.join(sorted(unknown))}; there are {', '.join(CASES)}, single-call, cold, import."
+        )
+    found: dict[str, dict[str, Any]] = {}
+    for name, case in CASES.items():
+        if not wanted or name in wanted:
+            print(f"{name} ...", file=sys.stderr, flush=True)
+            found[name] = run(name, case)
+    if not wanted or set(wanted) - CASES.keys():
+        print("single calls and starts ...", file=sys.stderr, flush=True)
+        found |= {name: result for name, result in others().items() if not wanted or name in wanted}
+    judged = page.judge(found)
+    print(page.markdown(judged))
+    if not wanted:
+        page.write(judged)
+
+
+main()

@@ -1,0 +1,161 @@
+"""The work that is compared: functions, their inputs, and the goal of each case.
+
+Work is a fixed amount of computing, never a wait for the clock, except where waiting is the case.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+MILLISECOND = 12_000  # steps of ``compute``, roughly
+PICTURES = Path(".demo/pictures")
+THUMBNAILS = Path(".demo/bench")
+
+
+def plus_one(x: int) -> int:
+    return x + 1
+
+
+def compute(steps: int) -> int:
+    total = 0
+    for step in range(steps):
+        total += step * step
+    return total
+
+
+def total_of(array: Any) -> float:
+    return float(array.sum())
+
+
+def doubled(array: Any) -> Any:
+    return array * 2
+
+
+def nap(seconds: float) -> float:
+    time.sleep(seconds)
+    return seconds
+
+
+def thumbnail(path: str) -> bool:
+    import cv2
+
+    cv2.setNumThreads(1)
+    small = cv2.resize(cv2.imread(path), (200, 200), interpolation=cv2.INTER_AREA)
+    return bool(cv2.imwrite(str(THUMBNAILS / Path(path).with_suffix(".jpg").name), small))
+
+
+def heavy_tail() -> list[int]:
+    """400 tasks of very different length, the longest last: where schedulers show what they are worth."""
+    draw = random.Random(7).paretovariate
+    return sorted(int(MILLISECOND * min(60.0, draw(1.1))) for _ in range(400))
+
+
+def arrays() -> list[Any]:
+    import numpy as np
+
+    return [np.full(1_000_000, float(n)) for n in range(16)]
+
+
+def pictures() -> list[str]:
+    THUMBNAILS.mkdir(parents=True, exist_ok=True)
+    found = sorted(map(str, PICTURES.glob("*.png")))
+    if not found:
+        raise SystemExit("make demo makes the pictures: run it first")
+    return found
+
+
+PROCESSES = (
+    "Pool.map", "Pool.imap", "PPE", "PPE, chunks", "process_map", "loky", "joblib", "mpire", "pebble", "pathos",
+    "mmengine",
+)  # fmt: skip
+QUICK = tuple(name for name in PROCESSES if name not in {"Pool.imap", "PPE", "mmengine"})  # at a hundred thousand tasks
+OURS = ("manyhands", "manyhands, processes")
+
+
+@dataclass(frozen=True)
+class Goal:
+    """``ours`` takes at most ``factor`` times what the quickest of ``theirs``, or the limit, takes."""
+
+    ours: str
+    factor: float
+    theirs: Sequence[str]  # names of contenders, "loop", or "limit"
+
+    def __str__(self) -> str:
+        theirs = self.theirs[0] if len(self.theirs) == 1 else "the best process peer"
+        return f"{self.ours} ≤ {self.factor:g} × {theirs}"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One comparison."""
+
+    title: str
+    func: Callable[[Any], Any]
+    items: Callable[[], Sequence[Any]]
+    contenders: Sequence[str]
+    goals: Sequence[Goal]
+    warm: bool = False  # the workers have served a call before
+    workers: int = 2
+    limit: Callable[[float, int, Sequence[Any]], float] | None = field(default=None)  # of loop seconds, cores, items
+
+
+def shared(loop: float, cores: int, _items: Sequence[Any]) -> float:
+    return loop / cores
+
+
+def longest(loop: float, cores: int, items: Sequence[Any]) -> float:
+    return max(loop / cores, loop * max(items) / sum(items))
+
+
+CASES = {
+    "tiny": Case(
+        "100,000 × `x + 1`, all defaults", plus_one, lambda: range(100_000), (*OURS, "threads", *QUICK),
+        [Goal("manyhands", 1.5, ["loop"])],
+    ),
+    "tiny-warm": Case(
+        "1,000,000 × `x + 1`, warm workers", plus_one, lambda: range(1_000_000),
+        (*OURS, "Pool.map", "PPE, chunks", "loky", "pebble", "pathos"),
+        [Goal("manyhands, processes", 1.0, ["Pool.map"])], warm=True,
+    ),
+    "one-by-one": Case(
+        "20,000 × `x + 1`, each sent by itself, warm", plus_one, lambda: range(20_000),
+        ("manyhands, one by one", "Pool.imap", "PPE"), [Goal("manyhands, one by one", 0.5, ["Pool.imap"])], warm=True,
+    ),
+    "millisecond": Case(
+        "2,000 × about 1 ms of computing", compute, lambda: [MILLISECOND] * 2000, (*OURS, *PROCESSES),
+        [Goal("manyhands", 1 / 0.97, ["limit"]), Goal("manyhands", 1.0, PROCESSES)], limit=shared,
+    ),
+    "heavy-tail": Case(
+        "400 tasks of very different length, the longest last", compute, heavy_tail, (*OURS, *PROCESSES),
+        [Goal("manyhands", 1.05, ["limit"]), Goal("manyhands", 1.0, PROCESSES)], limit=longest,
+    ),
+    "arrays-in": Case(
+        "16 arrays of 8 MB, each summed, warm", total_of, arrays,
+        (*OURS, "threads", "Pool.map", "Pool.map, forked", "PPE", "loky", "joblib", "mpire", "pebble", "pathos"),
+        [Goal("manyhands, processes", 0.25, ["Pool.map", "PPE", "loky", "joblib", "mpire", "pebble", "pathos"]),
+         Goal("manyhands", 1.1, ["loop", "threads"])], warm=True,
+    ),
+    "arrays-in-out": Case(
+        "16 arrays of 8 MB, each doubled and returned, warm", doubled, arrays,
+        (*OURS, "threads", "Pool.map", "PPE", "loky", "joblib", "mpire", "pebble", "pathos"),
+        [Goal("manyhands, processes", 0.3, ["Pool.map", "PPE", "loky", "joblib", "mpire", "pebble", "pathos"])],
+        warm=True,
+    ),
+    "sleep": Case(
+        "400 × 50 ms of waiting, 20 workers", nap, lambda: [0.05] * 400,
+        (*OURS, "manyhands, threads", "threads", *PROCESSES),
+        [Goal("manyhands, processes", 1.1, ["limit"]), Goal("manyhands, threads", 1.1, ["limit"])], workers=20,
+        limit=lambda _loop, _cores, items: sum(items) / 20,
+    ),
+    "pictures": Case(
+        "600 PNGs of 800×600 → JPEGs of 200×200, OpenCV", thumbnail, pictures,
+        (*OURS, "threads", "Pool.map", "joblib", "mpire", "mmengine"),
+        [Goal("manyhands", 1 / 0.95, ["limit"]), Goal("manyhands", 1.0, ["Pool.map", "joblib", "mpire", "mmengine"])],
+        limit=shared,
+    ),
+}  # fmt: skip

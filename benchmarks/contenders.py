@@ -1,0 +1,175 @@
+"""Every library in its best known form: each makes its workers, and gives what runs the work once.
+
+Nothing is imported before it is needed, so that each runs in a process that knows only itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
+from typing import Any
+
+Run = Callable[[], list[Any]]
+_work: dict[str, Any] = {}  # inherited by workers that are forked
+
+
+class Work:
+    """What is to be run."""
+
+    def __init__(self, func: Callable[[Any], Any], items: Sequence[Any], workers: int) -> None:
+        self.func, self.items, self.workers = func, items, workers
+        self.chunksize = max(1, len(items) // (4 * workers))  # multiprocessing's own rule, given to those without one
+
+
+def _by_index(index: int) -> Any:
+    return _work["func"](_work["items"][index])
+
+
+@contextlib.contextmanager
+def loop(work: Work) -> Iterator[Run]:
+    yield lambda: [work.func(item) for item in work.items]
+
+
+def ours(**options: Any) -> Any:
+    @contextlib.contextmanager
+    def contender(work: Work) -> Iterator[Run]:
+        import manyhands as mh
+
+        workers = work.workers if work.workers > 2 or options.get("backend") else None
+        yield lambda: mh.map(work.func, work.items, workers=workers, progress=False, **options)
+
+    return contender
+
+
+@contextlib.contextmanager
+def pool_map(work: Work) -> Iterator[Run]:
+    from multiprocessing import Pool
+
+    with Pool(work.workers) as pool:
+        yield lambda: pool.map(work.func, work.items)
+
+
+@contextlib.contextmanager
+def pool_map_forked(work: Work) -> Iterator[Run]:
+    """The inputs are inherited, not sent."""
+    from multiprocessing import get_context
+
+    _work.update(func=work.func, items=work.items)
+    with get_context("fork").Pool(work.workers) as pool:
+        yield lambda: pool.map(_by_index, range(len(work.items)))
+
+
+@contextlib.contextmanager
+def pool_imap(work: Work) -> Iterator[Run]:
+    from multiprocessing import Pool
+
+    with Pool(work.workers) as pool:
+        yield lambda: list(pool.imap(work.func, work.items))
+
+
+def futures(kind: str, *, chunks: bool) -> Any:
+    @contextlib.contextmanager
+    def contender(work: Work) -> Iterator[Run]:
+        import concurrent.futures
+
+        size = work.chunksize if chunks else 1
+        with getattr(concurrent.futures, kind)(work.workers) as executor:
+            yield lambda: list(executor.map(work.func, work.items, chunksize=size))
+
+    return contender
+
+
+@contextlib.contextmanager
+def process_map(work: Work) -> Iterator[Run]:
+    from tqdm.contrib.concurrent import process_map
+
+    options = {"max_workers": work.workers, "chunksize": work.chunksize, "disable": True}
+    yield lambda: process_map(work.func, work.items, **options)
+
+
+@contextlib.contextmanager
+def loky(work: Work) -> Iterator[Run]:
+    from loky import get_reusable_executor
+
+    executor = get_reusable_executor(work.workers)
+    yield lambda: list(executor.map(work.func, work.items, chunksize=work.chunksize))
+    executor.shutdown()
+
+
+@contextlib.contextmanager
+def joblib(work: Work) -> Iterator[Run]:
+    from joblib import Parallel, delayed
+
+    with Parallel(n_jobs=work.workers) as parallel:
+        yield lambda: parallel(delayed(work.func)(item) for item in work.items)
+
+
+@contextlib.contextmanager
+def mpire(work: Work) -> Iterator[Run]:
+    from mpire import WorkerPool
+
+    wrapped = [(item,) for item in work.items]  # it takes arrays apart otherwise
+    with WorkerPool(work.workers, keep_alive=True) as pool:
+        yield lambda: pool.map(work.func, wrapped)
+
+
+@contextlib.contextmanager
+def pebble(work: Work) -> Iterator[Run]:
+    from pebble import ProcessPool
+
+    with ProcessPool(work.workers) as pool:
+        yield lambda: list(pool.map(work.func, work.items, chunksize=work.chunksize).result())
+
+
+@contextlib.contextmanager
+def pathos(work: Work) -> Iterator[Run]:
+    from pathos.multiprocessing import ProcessPool
+
+    pool = ProcessPool(work.workers)
+    yield lambda: pool.map(work.func, work.items)
+    pool.close()
+    pool.join()
+
+
+@contextlib.contextmanager
+def mmengine(work: Work) -> Iterator[Run]:
+    from mmengine.utils import track_parallel_progress
+
+    def run() -> list[Any]:
+        found: list[Any] = track_parallel_progress(
+            work.func, list(work.items), nproc=work.workers, chunksize=work.chunksize, file=io.StringIO()
+        )
+        return found
+
+    yield run
+
+
+CONTENDERS: dict[str, tuple[str, Any]] = {  # name: what is imported before the clock starts; the contender
+    "loop": ("sys", loop),
+    "manyhands": ("manyhands.mapping", ours()),
+    "manyhands, processes": ("manyhands.mapping", ours(backend="processes")),
+    "manyhands, threads": ("manyhands.mapping", ours(backend="threads")),
+    "manyhands, one by one": ("manyhands.mapping", ours(backend="processes", chunksize=1)),
+    "threads": ("concurrent.futures.thread", futures("ThreadPoolExecutor", chunks=False)),
+    "Pool.map": ("multiprocessing.pool", pool_map),
+    "Pool.map, forked": ("multiprocessing.pool", pool_map_forked),
+    "Pool.imap": ("multiprocessing.pool", pool_imap),
+    "PPE": ("concurrent.futures.process", futures("ProcessPoolExecutor", chunks=False)),
+    "PPE, chunks": ("concurrent.futures.process", futures("ProcessPoolExecutor", chunks=True)),
+    "process_map": ("tqdm.contrib.concurrent", process_map),
+    "loky": ("loky", loky),
+    "joblib": ("joblib", joblib),
+    "mpire": ("mpire", mpire),
+    "pebble": ("pebble", pebble),
+    "pathos": ("pathos.multiprocessing", pathos),
+    "mmengine": ("mmengine.utils", mmengine),
+}
+
+
+def load(name: str) -> Any:
+    """The contender, with its library imported."""
+    module, contender = CONTENDERS[name]
+    import_module(module)
+    return contender

@@ -1,0 +1,124 @@
+"""What was measured as a page: tables, goals met and missed, the data, and a chart."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cases import CASES, Goal
+
+DOCS = Path("docs")
+LIBRARIES = ("manyhands", "joblib", "loky", "mpire", "Pebble", "pathos", "tqdm", "mmengine", "numpy")
+CORES = len(os.sched_getaffinity(0))
+MORE_GOALS = {
+    "single-call": [Goal("manyhands", 0.4, ["PPE"]), Goal("manyhands", 0.5, ["Pool.apply"])],
+    "cold": [Goal("manyhands, processes", 0.5, ["loky", "joblib"])],
+}
+
+
+def judge(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Medians, spreads, the limit, and how each goal came out."""
+    cases = {}
+    for name, result in found.items():
+        medians = {who: statistics.median(times) for who, times in result["times"].items()}
+        case = CASES.get(name)
+        if case is not None and case.limit is not None and "loop" in medians:
+            medians["limit"] = case.limit(medians["loop"], CORES, case.items())
+        goals = []
+        for goal in MORE_GOALS.get(name, []) if case is None else case.goals:
+            theirs = [medians[who] for who in goal.theirs if who in medians]
+            if goal.ours in medians and theirs:
+                ratio = medians[goal.ours] / min(theirs)
+                goals.append({"goal": str(goal), "ratio": ratio, "met": ratio <= goal.factor})
+        cases[name] = result | {"medians": medians, "goals": goals}
+    if "import" in cases:
+        ours, bare = (cases["import"]["medians"][who] for who in ("import manyhands", "bare interpreter"))
+        cases["import"]["goals"] = [
+            {"goal": "≤ 20 ms over the bare interpreter", "ratio": (ours - bare) / 0.020, "met": ours - bare <= 0.020}
+        ]
+    machine = f"{CORES} cores, {platform.system()} {platform.release()}, CPython {platform.python_version()}"
+    versions = {library: version(library) for library in LIBRARIES}
+    return {"date": datetime.now(UTC).date().isoformat(), "machine": machine, "versions": versions, "cases": cases}
+
+
+def markdown(judged: dict[str, Any]) -> str:
+    """The page."""
+    versions = ", ".join(f"{name} {number}" for name, number in judged["versions"].items())
+    lines = [
+        "# Benchmarks",
+        "",
+        "Made by `make bench`; do not edit. Seconds, median of the rounds, least and most in brackets. Each run is a",
+        "process of its own, contenders take turns in random order, and whoever gives other results than the loop is",
+        "left out. Imports do not count; making and ending the workers does, except where it says *warm*. *limit*:",
+        "what the loop's time and the cores allow. Read them as ratios, within one table.",
+        "",
+        f"{judged['date']}; {judged['machine']}; {versions}.",
+        "",
+        "![Time of each contender as a multiple of the quickest](benchmarks.png)",
+    ]
+    for case in judged["cases"].values():
+        lines += ["", f"## {case['title']}", "", "| | seconds | × the quickest |", "|---|---|---|"]
+        quickest = min(median for who, median in case["medians"].items() if who != "limit")
+        for who, median in sorted(case["medians"].items(), key=lambda item: item[1]):
+            times = case["times"].get(who)
+            spread = f" ({_number(min(times))} to {_number(max(times))})" if times else ""
+            shown = f"**{who}**" if who.startswith("manyhands") else f"*{who}*" if who in {"loop", "limit"} else who
+            lines.append(f"| {shown} | {_number(median)}{spread} | {median / quickest:.2f} |")
+        lines.append("")
+        lines += [
+            f"- {goal['goal']}: **{'met' if goal['met'] else 'missed'}**, {goal['ratio']:.2f}" for goal in case["goals"]
+        ]
+        if case.get("left_out"):
+            lines.append(f"- Failed, or gave other results than the loop: {', '.join(case['left_out'])}")
+    return "\n".join(lines) + "\n"
+
+
+def _number(seconds: float) -> str:
+    return f"{seconds:.3g}" if seconds < 10 else f"{seconds:.1f}"
+
+
+def _colour(who: str) -> str:
+    if who.startswith("manyhands"):
+        return "#d9480f"
+    return "#868e96" if who in {"loop", "limit"} else "#a5d8ff"
+
+
+def write(judged: dict[str, Any]) -> None:
+    """The page, the data and the chart."""
+    (DOCS / "benchmarks.md").write_text(markdown(judged))
+    (DOCS / "benchmarks.json").write_text(json.dumps(judged, indent=1) + "\n")
+    draw(judged, DOCS / "benchmarks.png")
+
+
+def draw(judged: dict[str, Any], path: Path) -> None:
+    """One row of bars a case, as multiples of the quickest, on a logarithmic scale."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    cases = {name: case for name, case in judged["cases"].items() if name in CASES}
+    figure, axes = plt.subplots(3, 3, figsize=(16, 13), layout="constrained")
+    for axis, (name, case) in zip(axes.flat, cases.items(), strict=False):
+        medians = sorted(case["medians"].items(), key=lambda item: -item[1])
+        quickest = medians[-1][1]
+        names, ratios = [who for who, _ in medians], [median / quickest for _, median in medians]
+        colours = [
+            "#d9480f" if who.startswith("manyhands") else "#868e96" if who in {"loop", "limit"} else "#a5d8ff"
+            for who in names
+        ]
+        bars = axis.barh(names, ratios, color=colours)
+        axis.bar_label(bars, [f" {_number(median)} s" for _, median in medians], fontsize=8)
+        axis.set_xscale("log")
+        axis.set_xlim(0.9, max(ratios) * 3)
+        axis.set_title(CASES[name].title.replace("`", ""), fontsize=10)
+        axis.tick_params(labelsize=8)
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.supxlabel("time as a multiple of the quickest (logarithmic); seconds beside the bars")
+    figure.savefig(path, dpi=80)
