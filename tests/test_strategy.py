@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import itertools
 import os
 import signal
@@ -17,6 +18,7 @@ from watching import eventually
 
 import manyhands as mh
 from manyhands._core.strategy import Choice, Measured, decide
+from manyhands._engine.head_start import HeadStart
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -44,6 +46,10 @@ CASES = {
     "seconds are left": (seen(10, 1 * MS, 2000), "processes", "computes"),
     "one long task and nine more": (seen(1, 1 * SECOND, 9), "processes", "computes"),
     "one task more": (seen(1, 1 * SECOND, 1), "serial", "alone"),
+    "one task more, while one runs for long": (seen(1, 1 * SECOND, 1, busy=True), "processes", "computes"),
+    "one task more, while one runs for a moment": (seen(1, 5 * MS, 1, busy=True), "serial", "short"),
+    "none more, while one runs for long": (seen(1, 1 * SECOND, 0, busy=True), "serial", "alone"),
+    "one worker is asked for, while one task runs": (seen(1, 1 * SECOND, 9, busy=True, workers=1), "serial", "alone"),
     "one core": (seen(10, 1 * SECOND, 10, cores=1), "serial", "alone"),
     "arrays that take longer to move than to sum": (seen(4, 1 * MS, 400, megabytes=8.0), "serial", "bytes"),
     "the same with warm workers": (seen(4, 1 * MS, 400, megabytes=8.0, warm=True), "serial", "bytes"),
@@ -115,18 +121,19 @@ def test_long_work_leaves():
 
 
 @pytest.mark.parametrize("make", [list, iter], ids=["list", "iterator"])
-def test_a_long_first_task_holds_up_no_other(make, tmp_path):
+@pytest.mark.parametrize("others", [1, 2])
+def test_a_long_first_task_holds_up_no_other(make, others, tmp_path):
     """It waits for what the others do: in a loop, or if they waited for it, it would wait for ever."""
 
     def task(number):
         if number == 0:
-            assert eventually(lambda: len(list(tmp_path.iterdir())) == 2)
+            assert eventually(lambda: len(list(tmp_path.iterdir())) == others)
         else:
             (tmp_path / str(number)).touch()
         return number, os.getpid()
 
-    results = mh.map(task, make(range(3)), workers=2)
-    assert [number for number, _ in results] == [0, 1, 2]
+    results = mh.map(task, make(range(1 + others)), workers=2)
+    assert [number for number, _ in results] == list(range(1 + others))
     assert results[0][1] == HOME
     assert HOME not in {pid for _, pid in results[1:]}
 
@@ -250,12 +257,40 @@ def test_endless_inputs_and_an_early_end():
         del unread
 
 
-def test_no_watcher_is_left_of_a_reader_who_takes_a_break():
-    results = mh.imap(abs, itertools.count())
+def watchers():
+    return [thread for thread in threading.enumerate() if thread.name == "manyhands-watcher"]
+
+
+@pytest.mark.parametrize("end", ["closed", "dropped", "read"])
+def test_no_watcher_outlives_its_call(end):
+    results = mh.imap(abs, range(100))
     assert next(results) == 0
-    assert eventually(lambda: all(thread.name != "manyhands-watcher" for thread in threading.enumerate()))
-    assert next(results) == 1
-    results.close()
+    if end == "closed":
+        results.close()
+    elif end == "read":
+        assert list(results) == list(range(1, 100))
+    del results
+    assert eventually(lambda: not watchers())
+
+
+def test_a_watcher_does_nothing_while_nobody_asks_for_results_and_is_there_again_when_somebody_does(tmp_path):
+    """A long task in the middle, when the watcher has gone to sleep: it waits for the one after it."""
+
+    def task(number):
+        if number == 2:
+            assert eventually((tmp_path / "3").exists)
+        elif number == 3:
+            (tmp_path / "3").touch()
+        return number
+
+    with mh.imap(task, range(4), workers=2) as results:
+        assert next(results) == 0
+        assert eventually(lambda: heads() and all(head._unwatched for head in heads()))
+        assert list(results) == [1, 2, 3]
+
+
+def heads():
+    return [thing for thing in gc.get_objects() if type(thing) is HeadStart]
 
 
 @pytest.mark.parametrize("seconds", ["60", "0.05"])

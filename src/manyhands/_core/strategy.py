@@ -38,6 +38,7 @@ class Measured(NamedTuple):
     left: int  # a guess where the input does not tell
     cores: int
     workers: int | None = None  # asked for
+    busy: bool = False  # the caller is in the midst of a task, which is not among those left
     warm: bool = False  # worker processes are there
     megabytes: float | None = None  # of a task's input and result, as they would travel; None: not looked at
     threads: bool = False  # it may run in threads
@@ -63,11 +64,11 @@ def decide(seen: Measured) -> Choice:
         return Choice("serial", 1, "short")
     waits = seen.cpu < WAITING_SHARE * seen.wall
     workers = seen.workers or (_for_waiting(seen) if waits else seen.cores)
-    workers = min(seen.left, workers)
-    if workers <= 1:
+    if workers == 1 or seen.left + seen.busy <= 1:
         return Choice("serial", 1, "alone")
+    workers = min(seen.left, workers)
     backend = "threads" if _threads_do(seen, waits=waits) else "processes"
-    stay = seen.left * seen.wall / seen.tasks
+    stay = (seen.left + seen.busy) * seen.wall / seen.tasks
     if forecast(seen, backend, workers) > GAIN * stay:
         light = forecast(seen._replace(megabytes=0.0), backend, workers) <= GAIN * stay
         return Choice("serial", 1, "bytes" if light else "short")
@@ -75,7 +76,10 @@ def decide(seen: Measured) -> Choice:
 
 
 def forecast(seen: Measured, backend: str, workers: int) -> float:
-    """Seconds until the rest is done by workers; the caller goes on while they start."""
+    """Seconds until the rest is done by workers; the caller goes on while they start.
+
+    If it is in the midst of a task, that one will take as long again as it has taken: the best guess there is.
+    """
     left, per_task = seen.left, seen.wall / max(seen.tasks, 1)
     stay = left * per_task
     waits = seen.cpu < WAITING_SHARE * seen.wall
@@ -84,6 +88,8 @@ def forecast(seen: Measured, backend: str, workers: int) -> float:
     if backend == "processes":
         send += left * MEGABYTE_SECONDS * (seen.megabytes or 0.0)
     start = WARM_SECONDS if seen.warm or backend == "threads" else COLD_SECONDS + workers * WORKER_SECONDS
+    if seen.busy:
+        return max(per_task, start + max((work + 2 * send) / workers, send))
     rest = work * (1.0 - min(1.0, start / stay)) if stay else 0.0
     return start + max((rest + 2 * send) / workers, send)
 

@@ -14,6 +14,8 @@ up the second.
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import sys
 import threading
 import time
@@ -26,7 +28,6 @@ from manyhands._engine.latch import Latch
 from manyhands._engine.results import Batch, Piece
 from manyhands._engine.stream import IteratorFeed, SequenceFeed
 from manyhands._engine.tally import Stats, Tally
-from manyhands.errors import ManyhandsError
 from manyhands.showing import MISSING
 
 SLICE_SECONDS = 0.001  # of tiny tasks that are run between two looks around
@@ -87,7 +88,9 @@ class HeadStart:
         self._feed, self._call, self._elsewhere = feed, call, elsewhere
         self._tally, self._arguments = tally, arguments  # of failed tasks
         self._context = _CallerContext(seed)
-        self._lock = threading.Lock()  # of all that the watcher may do
+        self._lock = threading.RLock()  # of all that the watcher may do; a signal handler may stop us while it is held
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()  # wakes the watcher
+        self._unwatched = False  # it sleeps, since nothing was being run
         self._size = 1
         self._slices = 0
         self._megabytes: float | None = None
@@ -105,7 +108,8 @@ class HeadStart:
         try:
             self._read_ahead()
             if self._feed.count > 1:
-                threading.Thread(target=self._watch, name="manyhands-watcher", daemon=True).start()
+                with contextlib.suppress(RuntimeError):  # no more threads, or the program is ending: then without it
+                    threading.Thread(target=self._watch, name="manyhands-watcher", daemon=True).start()
             while (items := self._claim()) is not None:
                 piece = self._run(items)
                 if piece is not None:
@@ -113,11 +117,13 @@ class HeadStart:
         finally:
             self.stop()
             self._context.close()
+            self._last = self._running = None
 
     def stop(self) -> None:
         """Run no more, and hand nothing over."""
         with self._lock:
             self._over.set()
+        self._bell.put(None)
 
     # --- in the caller's thread ---------------------------------------------------------------------------------
 
@@ -149,6 +155,8 @@ class HeadStart:
         start, values, place = running.start, running.values, self._context
         place.values, place.first_task = values, start
         errors = []
+        if self._unwatched:
+            self._bell.put(None)
         before, began, cpu = context.enter(place), time.monotonic(), time.process_time()
         try:
             (self._run_each if len(items) <= TIMED else self._run_all)(running)
@@ -255,10 +263,13 @@ class HeadStart:
         if self.seen.threads:
             self._measure_gap()
         while not self._over.wait(PATIENCE if self._prepared is None else READY_LOOK):
+            if self._lazy and self._slice is None:
+                self._sleep()
+                continue
             with self._lock:
                 running = self._slice
-                if self._over.is_set() or (running is None and self._lazy):
-                    return  # the reader is busy with something else, for hours maybe
+                if self._over.is_set():
+                    return
                 if running is None:
                     continue
                 ended, seconds, cpu = running.lately()
@@ -266,13 +277,21 @@ class HeadStart:
                     continue
                 left = self._left(running.start + len(running.values) + 1)
                 spent = self.seen.spent + seconds
-                lately = self.seen._replace(tasks=max(1, ended), wall=seconds, cpu=cpu, spent=spent, left=left)
+                measured = self.seen._replace(tasks=max(1, ended), wall=seconds, cpu=cpu, spent=spent)
+                lately = measured._replace(left=left, busy=True)
                 try:
                     self._consider(lately, running)
-                except ManyhandsError:
+                except Exception:  # noqa: BLE001 - it cannot be sent, or there are no more threads
                     return  # the caller will come to the same, and raise it
                 if ended:
                     running.mark()
+
+    def _sleep(self) -> None:
+        """The reader is busy with something else, for hours maybe: until it asks for more, or the call is over."""
+        self._unwatched = True
+        if self._slice is None and not self._over.is_set():
+            self._bell.get()
+        self._unwatched = False
 
     def _measure_gap(self) -> None:
         """How long the tasks keep the interpreter from this thread: those that let go of it can run in threads."""
