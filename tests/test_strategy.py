@@ -13,11 +13,13 @@ import textwrap
 import threading
 import time
 
+import programs
 import pytest
 from watching import eventually
 
 import manyhands as mh
 from manyhands._core.strategy import Choice, Measured, decide
+from manyhands._engine import shared
 from manyhands._engine.head_start import HeadStart
 
 pytestmark = pytest.mark.timeout(60)
@@ -72,7 +74,7 @@ def test_decisions(case):
     ("measured", "workers"),
     [
         (seen(1, 1 * SECOND, 9, cores=8), 8),
-        (seen(1, 1 * SECOND, 3, cores=8), 3),
+        (seen(1, 1 * SECOND, 3, cores=8), 8),  # no more than three are started
         (seen(1, 1 * SECOND, 9, cores=8, workers=2), 2),
         (seen(2, 50 * MS, 400, waiting=0.99), 32),
         (seen(2, 50 * MS, 400, waiting=0.75), 8),
@@ -257,6 +259,34 @@ def test_endless_inputs_and_an_early_end():
         del unread
 
 
+@pytest.mark.parametrize("seconds", [0.0, 0.3])
+def test_a_child_that_comes_back_from_a_fork_in_a_task_ends(seconds, tmp_path):
+    """Row 46: as the child of a loop would; or it is told that the results are its parent's."""
+    script = f"""
+        import os, sys, time
+        import manyhands as mh
+
+        home, children = os.getpid(), []
+
+        def task(number):
+            if number == 0:
+                time.sleep({seconds})
+                if pid := os.fork():
+                    children.append(pid)
+            time.sleep(0.01)
+            return number
+
+        try:
+            assert mh.map(task, range(20)) == list(range(20))
+        except mh.WorkersUnavailable as error:
+            assert os.getpid() != home and "forked" in str(error)
+        if os.getpid() == home:
+            assert os.waitpid(children[0], 0)[1] == 0
+            print("both")
+        """
+    assert programs.run_source(script, cwd=tmp_path).stdout == "both\n"
+
+
 def watchers():
     return [thread for thread in threading.enumerate() if thread.name == "manyhands-watcher"]
 
@@ -333,3 +363,164 @@ def test_the_last_call_is_explained_and_before_there_is_none():
     script = "import manyhands as mh; print(mh.explain()); mh.map(abs, []); print(mh.explain())"
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert told == "There was no call of map, starmap, imap or imap_unordered yet.\nThere was nothing to do.\n"
+
+
+# --- found by people who tried to break it ------------------------------------------------------------------
+
+
+def test_results_that_only_the_collector_can_free_hold_up_nobody():
+    """Row 33: it may run on a watcher's own thread, while that starts workers."""
+
+    def task(x):
+        time.sleep(0.006)
+        return x
+
+    for _ in range(60):
+        results = mh.imap(task, range(10**6), workers=2)
+        next(results)
+        circle = [results]
+        circle.append(circle)
+        del results, circle
+        gc.collect(0)
+    assert mh.map(task, range(5), workers=2) == list(range(5))
+    gc.collect()
+    assert eventually(lambda: not watchers())
+
+
+class ClosesWhenPacked:
+    def __init__(self, number):
+        self.number = number
+
+    def __reduce__(self):
+        RESULTS[0].close()
+        return ClosesWhenPacked, (self.number,)
+
+
+RESULTS = []
+
+
+def test_results_may_be_closed_by_what_is_weighed():
+    RESULTS[:] = [mh.imap(long_task, [ClosesWhenPacked(number) for number in range(100)], workers=2)]
+    assert len(list(RESULTS[0])) < 100
+
+
+def test_results_may_be_closed_by_a_signal_handler_while_the_function_is_packed():
+    """Row 39."""
+
+    class Big:
+        def __reduce__(self):
+            os.kill(HOME, signal.SIGUSR1)
+            time.sleep(0.01)
+            return int, ()
+
+    big = Big()
+
+    def task(x):
+        time.sleep(0.003)
+        return x, big
+
+    before = signal.signal(signal.SIGUSR1, lambda *_: results.close())
+    try:
+        results = mh.imap(task, range(100_000), workers=2)
+        assert sum(1 for _ in results) < 100_000
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.parametrize("moment", ["__del__", "atexit"])
+def test_a_call_at_the_end_of_the_program(moment, tmp_path):
+    script = {
+        "__del__": """
+            import manyhands as mh
+            mh.map(abs, [1])
+            class D:
+                def __del__(self): print(mh.map(abs, range(-3, 0)), flush=True)
+            d = D()
+            """,
+        "atexit": """
+            import atexit
+            import manyhands as mh
+            atexit.register(lambda: print(mh.map(abs, range(-3, 0)), flush=True))
+            """,
+    }[moment]
+    assert programs.run_source(script, cwd=tmp_path).stdout == "[3, 2, 1]\n"
+
+
+def suddenly_slow(number):
+    if number > 20_000:
+        time.sleep(0.01)
+    if number == 20_100:
+        raise LookupError(number)
+    return number
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_slice_that_turns_slow_is_cut(workers):
+    """Thousands of tasks were thought to be a matter of a moment; each now takes long, and one of them fails."""
+    began = time.monotonic()
+    with pytest.raises(LookupError):
+        mh.map(suddenly_slow, range(30_000), workers=workers)
+    assert mh.last_report().wall < 20
+    with mh.imap(suddenly_slow, iter(range(30_000)), workers=workers) as results:
+        assert list(itertools.islice(results, 20_050)) == list(range(20_050))
+    assert time.monotonic() - began < 60  # the slices, run to their ends, would take minutes
+
+
+def test_what_cannot_be_sent_is_told_soon():
+    lock = threading.Lock()
+
+    def task(number):
+        if number > 20_000:
+            with lock:
+                time.sleep(0.1)
+        return number
+
+    with pytest.raises(mh.NotSendable, match="lock"):
+        mh.map(task, range(30_000), workers=2)
+    for entry in shared._warm.values():
+        assert entry.users == 0  # nothing is kept by a call that failed to begin
+
+
+class Alarm(Exception):
+    """What a handler raises."""
+
+
+def test_an_exception_of_a_signal_handler_is_not_the_task_s():
+    def ring(*_):
+        raise Alarm
+
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        for _ in range(50):
+            signal.setitimer(signal.ITIMER_REAL, 0.003, 0.5)  # again, should Python ignore one, as in a __del__
+            with pytest.raises(Alarm) as caught:
+                mh.map(lambda x: sum(range(x)), itertools.repeat(100), workers=1)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            assert not getattr(caught.value, "__notes__", ())
+            assert mh.map(where, range(3)) == [HOME] * 3  # this thread is the caller's again
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_an_input_that_ends_the_program_when_packed_is_its_task_s_trouble():
+    class Exits:
+        def __reduce__(self):
+            sys.exit(5)
+
+    with pytest.raises(mh.NotSendable):
+        mh.map(long_task, [Exits() for _ in range(100)], workers=2)
+
+
+def test_a_slow_first_input_or_a_break_of_the_reader_does_not_cost_the_others(tmp_path):
+    def task(number):
+        if number == 0:
+            assert eventually((tmp_path / str(number + 1)).exists)
+        (tmp_path / str(number)).touch()
+        return number
+
+    def inputs():
+        time.sleep(0.01)
+        yield from range(4)
+
+    assert mh.map(task, inputs(), workers=2) == list(range(4))

@@ -13,7 +13,7 @@ from typing import Any
 
 from manyhands import calls, strategy
 from manyhands._core.strategy import Choice, Measured
-from manyhands._engine import shared
+from manyhands._engine import shared, signals
 from manyhands._engine.cpus import cpu_count
 from manyhands._engine.dispatcher import Dispatcher, is_here
 from manyhands._engine.head_start import HeadStart
@@ -46,7 +46,7 @@ class Crew:
         self._stream, self._tally = stream, tally
         self._background = waits  # the input may keep its reader waiting
         self._dispatcher: Dispatcher | None = None
-        self._release: Callable[[], object] = lambda: None
+        self._releases: list[Callable[[], object]] = []  # at most one: whoever pops it calls it
         self._job: Job
 
     def strategy(self, head: HeadStart | None, tasks: int) -> Strategy:
@@ -74,11 +74,12 @@ class Crew:
 
     def release(self) -> None:
         """The call is over."""
-        self._release()
+        with contextlib.suppress(IndexError):
+            self._releases.pop()()
 
     def give_up(self) -> None:
         """The call is over before its end. May run in the garbage collector, anywhere: left to the dispatcher."""
-        stream, release = self._stream, self._release
+        stream, release = self._stream, self.release
 
         def give_back() -> None:
             stream.cancel(grace=0.0)
@@ -109,18 +110,25 @@ class Crew:
         there = _weight(item)
         return (there + (there if result is MISSING else _weight(result))) / 1e6
 
-    def prepare(self, choice: Choice) -> None:
-        """Have the workers started that were chosen."""
+    def prepare(self, choice: Choice, tasks: int) -> None:
+        """Have the workers started that were chosen, as many as so many tasks can use."""
         self._options = replace(self._options, backend=choice.backend, workers=choice.workers)
         self._prepare()
         assert self._dispatcher is not None  # noqa: S101 - just made
-        self._dispatcher.want_workers(choice.workers)
+        self._dispatcher.want_workers(min(choice.workers, tasks))
 
     def _prepare(self) -> None:
         options = self._options
-        self._dispatcher, self._release = calls.dispatcher_for(options, self._func)
+        dispatcher, release = calls.dispatcher_for(options, self._func)
+        try:
+            shipment = dispatcher.backend.ship(self._func)
+        except BaseException:
+            release()
+            raise
+        self._dispatcher = dispatcher
+        self._releases.append(release)
         self._job = Job(
-            shipment=self._dispatcher.backend.ship(self._func),
+            shipment=shipment,
             style=self._style,
             source=self._stream.feed.source,
             sink=self._stream,
@@ -183,5 +191,7 @@ def _weight(value: Any) -> int:
     try:
         data = pickle.dumps(value, 5, buffer_callback=buffers.append)
         return len(data) + sum(buffer.raw().nbytes for buffer in buffers)
-    except Exception:  # noqa: BLE001 - user code; whoever sends it will say what is wrong
+    except BaseException as error:  # user code, and sys.exit() in it; whoever sends it will say what is wrong
+        if signals.raised(error):
+            raise
         return 0

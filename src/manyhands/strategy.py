@@ -77,7 +77,7 @@ def of_both(place: tuple[str, int], seen: Measured, here: int, ran: Ran) -> Stra
     each = seen.wall / max(seen.tasks, 1)
     reason = (
         f"This program ran the first {here} of {ran.tasks} tasks itself, {_seconds(each)} each; "
-        f"the other {rest} ran {_where(backend, workers)}, since {_seconds(rest * each)} of work were left."
+        f"the other {rest} ran {_where(backend, min(workers, rest))}, since {_seconds(rest * each)} of work were left."
     )
     return _made(place, here, seen.megabytes, ran, reason)
 

@@ -66,7 +66,6 @@ def decide(seen: Measured) -> Choice:
     workers = seen.workers or (_for_waiting(seen) if waits else seen.cores)
     if workers == 1 or seen.left + seen.busy <= 1:
         return Choice("serial", 1, "alone")
-    workers = min(seen.left, workers)
     backend = "threads" if _threads_do(seen, waits=waits) else "processes"
     stay = (seen.left + seen.busy) * seen.wall / seen.tasks
     if forecast(seen, backend, workers) > GAIN * stay:
@@ -80,6 +79,7 @@ def forecast(seen: Measured, backend: str, workers: int) -> float:
 
     If it is in the midst of a task, that one will take as long again as it has taken: the best guess there is.
     """
+    workers = max(1, min(workers, seen.left))
     left, per_task = seen.left, seen.wall / max(seen.tasks, 1)
     stay = left * per_task
     waits = seen.cpu < WAITING_SHARE * seen.wall
@@ -104,7 +104,8 @@ def _is_unsure(seen: Measured) -> bool:
 def _for_waiting(seen: Measured) -> int:
     """So many that together they keep the cores busy, within reason."""
     busy = max(seen.cpu / max(seen.wall, 1e-9), 1e-3)
-    return max(seen.cores, min(MOST_WAITING, math.ceil(seen.cores / busy)))
+    wanted = int(2 ** math.ceil(math.log2(seen.cores / busy)))  # few different numbers: warm workers are kept for each
+    return max(seen.cores, min(MOST_WAITING, wanted))
 
 
 def _threads_do(seen: Measured, *, waits: bool) -> bool:

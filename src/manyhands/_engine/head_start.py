@@ -15,6 +15,7 @@ up the second.
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import sys
 import threading
@@ -23,11 +24,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from manyhands._core.strategy import Choice, Measured, decide
-from manyhands._engine import context, faults
+from manyhands._engine import context, faults, signals
 from manyhands._engine.latch import Latch
 from manyhands._engine.results import Batch, Piece
 from manyhands._engine.stream import IteratorFeed, SequenceFeed
 from manyhands._engine.tally import Stats, Tally
+from manyhands.errors import WorkersUnavailable
 from manyhands.showing import MISSING
 
 SLICE_SECONDS = 0.001  # of tiny tasks that are run between two looks around
@@ -60,11 +62,14 @@ class Elsewhere(Protocol):
     def megabytes(self, item: Any, result: Any) -> float:
         """What these two weigh on their way; without a result (MISSING), a guess."""
 
-    def prepare(self, choice: Choice) -> None:
-        """Have the workers started. Raises NotSendable."""
+    def prepare(self, choice: Choice, tasks: int) -> None:
+        """Have the workers started, as many as so many tasks can use. Raises NotSendable."""
 
     def take(self, start: int, seconds: float) -> None:
         """Run the tasks from this one on; those before took so long."""
+
+    def give_up(self) -> None:
+        """The call is over."""
 
 
 class HeadStart:
@@ -88,7 +93,9 @@ class HeadStart:
         self._feed, self._call, self._elsewhere = feed, call, elsewhere
         self._tally, self._arguments = tally, arguments  # of failed tasks
         self._context = _CallerContext(seed)
-        self._lock = threading.RLock()  # of all that the watcher may do; a signal handler may stop us while it is held
+        self._lock = (
+            threading.RLock()
+        )  # of who considers: the caller between slices, or the watcher in the midst of one
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()  # wakes the watcher
         self._unwatched = False  # it sleeps, since nothing was being run
         self._size = 1
@@ -97,17 +104,19 @@ class HeadStart:
         self._guessed: float | None = None  # before any task has ended
         self._gap: float | None = None
         self._last: tuple[Any, Any] | None = None  # an input and its result
-        self._running: Any = None  # an input
         self._slice: _Slice | None = None  # that is being run
         self._lazy = lazy
         self._prepared: float | None = None  # when
         self._over = Latch()
+        self._stopped = False
+        self._pid, self._forked = os.getpid(), False
 
     def pieces(self) -> Iterator[Piece]:
         """Results, until all is done or handed over."""
+        before = context.worker()
         try:
             self._read_ahead()
-            if self._feed.count > 1:
+            if not (self._feed.ended and self._feed.count <= 1) and not sys.is_finalizing():
                 with contextlib.suppress(RuntimeError):  # no more threads, or the program is ending: then without it
                     threading.Thread(target=self._watch, name="manyhands-watcher", daemon=True).start()
             while (items := self._claim()) is not None:
@@ -116,21 +125,25 @@ class HeadStart:
                     yield piece
         finally:
             self.stop()
+            context.drop(self._context, before)  # an interrupt may have kept the slice from that
             self._context.close()
-            self._last = self._running = None
+            self._last = None
 
     def stop(self) -> None:
-        """Run no more, and hand nothing over."""
-        with self._lock:
-            self._over.set()
+        """Begin no more tasks, and hand none over. From any thread, a signal handler or finalizer: waits for nobody."""
+        self._stopped = True
+        self._over.set()
+        if (running := self._slice) is not None:
+            list(running.rest)
         self._bell.put(None)
 
     # --- in the caller's thread ---------------------------------------------------------------------------------
 
     def _read_ahead(self) -> None:
         """The first task may be long: others should have something to do meanwhile. No more than comes quickly."""
+        self._feed.pull(1)
         until = time.monotonic() + READ_SECONDS
-        for _ in range(READ_AHEAD):
+        for _ in range(READ_AHEAD - 1):
             self._feed.pull(1)
             if self._feed.ended or time.monotonic() > until:
                 return
@@ -140,14 +153,21 @@ class HeadStart:
         with self._lock:
             if self.tasks and not self._over.is_set():
                 self._consider(self.seen._replace(left=self._left(self.tasks)))
+            if self._over.is_set() and self._forked:
+                raise WorkersUnavailable("this process was forked by a task, and the results come to its parent")
             if self._over.is_set():
                 return None
         items = self._feed.draw(self.tasks, self._size)  # without the lock: that may take as long as it likes
         if not items or self._over.is_set():  # the input may have closed the call
             return None
         self.tasks += len(items)
-        self._running = items[0]
         return items
+
+    def _go_on_alone(self) -> None:
+        """A task has forked, and this is the child, which came back from it: workers and watcher are its parent's."""
+        self._pid, self._forked = os.getpid(), True
+        self._lock = threading.RLock()  # the parent's watcher may have held it
+        self._prepared, self.seen = None, self.seen._replace(workers=1)
 
     def _run(self, items: Sequence[Any]) -> Piece | None:
         """Run a slice, or what the watcher leaves of it, or up to a failure; None if that is nothing."""
@@ -160,15 +180,17 @@ class HeadStart:
         before, began, cpu = context.enter(place), time.monotonic(), time.process_time()
         try:
             (self._run_each if len(items) <= TIMED else self._run_all)(running)
-        except KeyboardInterrupt:  # nobody can tell whose it is: it stops the call
-            raise
-        except BaseException as error:  # noqa: BLE001 - SystemExit and the like are the task's own
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt) or signals.raised(error) or len(values) >= len(items):
+                raise  # not the task's own: it stops the call
             errors.append((len(values), faults.wrap_stop_iteration(error)))
             self._arguments[start + len(values)] = items[len(values)]
             values.append(None)
         finally:
             context.leave(before)
             self._slice = None
+            if os.getpid() != self._pid:
+                self._go_on_alone()
         if not values:
             return None
         self._measure(running, items, time.monotonic() - began, time.process_time() - cpu)
@@ -213,17 +235,17 @@ class HeadStart:
 
     # --- in either thread, with the lock ------------------------------------------------------------------------
 
-    def _consider(self, seen: Measured, running: _Slice | None = None) -> None:
+    def _consider(self, seen: Measured) -> None:
         """Have workers started if that is worth it; when they are there, hand over."""
         if self._prepared is None:
             self._decide(seen._replace(warm=self._elsewhere.warm, megabytes=self._megabytes, gap=self._gap))
         if self._prepared is None:
             return
         if self._elsewhere.ready or time.monotonic() - self._prepared > START_PATIENCE:
-            if running is not None:
-                self._take_back(running)
             self._elsewhere.take(self.tasks, self.seen.spent)
             self._over.set()
+        if self._stopped:  # meanwhile, by somebody who did not wait for us
+            self._elsewhere.give_up()
 
     def _decide(self, seen: Measured) -> None:
         self.choice, self.judged = decide(seen), seen
@@ -231,21 +253,22 @@ class HeadStart:
             self.judged = seen._replace(megabytes=self._weigh())
             self.choice = decide(self.judged)
         if self.choice.goes:
-            self._elsewhere.prepare(self.choice)
+            self._elsewhere.prepare(self.choice, seen.left)
             self._prepared = time.monotonic()
 
     def _take_back(self, running: _Slice) -> None:
-        """What the caller has claimed and not begun; it goes on with its task, and finds nothing after that."""
+        """What the caller has claimed and not begun: it took that for a matter of a moment, and may claim it again."""
         rest = list(running.rest)  # in one step: a thread takes the next item before that, or not at all
         self.tasks -= len(rest)
         self._feed.put_back(self.tasks, rest)
 
     def _weigh(self) -> float:
-        """What a task's input and result weigh: of the first one that has ended; until then, of one that runs."""
+        """What a task's input and result weigh: of one that has ended; until then, guessed from the next input."""
         if self._megabytes is None and self._last is not None:
             self._megabytes = self._elsewhere.megabytes(*self._last)
         if self._megabytes is None and self._guessed is None:
-            self._guessed = self._elsewhere.megabytes(self._running, MISSING)
+            following = self._feed.source.items(self.tasks, self.tasks + 1)  # not one that a task is at work on
+            self._guessed = self._elsewhere.megabytes(following[0], MISSING) if following else 0.0
         return (self._guessed or 0.0) if self._megabytes is None else self._megabytes
 
     def _left(self, done: int) -> int:
@@ -275,13 +298,14 @@ class HeadStart:
                 ended, seconds, cpu = running.lately()
                 if seconds < PATIENCE and self._prepared is None:
                     continue
-                left = self._left(running.start + len(running.values) + 1)
+                self._take_back(running)
+                left = self._left(self.tasks)
                 spent = self.seen.spent + seconds
                 measured = self.seen._replace(tasks=max(1, ended), wall=seconds, cpu=cpu, spent=spent)
                 lately = measured._replace(left=left, busy=True)
                 try:
-                    self._consider(lately, running)
-                except Exception:  # noqa: BLE001 - it cannot be sent, or there are no more threads
+                    self._consider(lately)
+                except BaseException:  # noqa: BLE001 - it cannot be sent, or there are no more threads
                     return  # the caller will come to the same, and raise it
                 if ended:
                     running.mark()
