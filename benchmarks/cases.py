@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-MILLISECOND = 12_000  # steps of ``compute``, roughly
+MILLISECOND = 30_000  # steps of ``compute``, roughly
 PICTURES = Path(".demo/pictures")
 THUMBNAILS = Path(".demo/bench")
 
