@@ -86,7 +86,7 @@ class Goal:
     theirs: Sequence[str]  # names of contenders, "loop", or "limit"
 
     def __str__(self) -> str:
-        theirs = self.theirs[0] if len(self.theirs) == 1 else "the best process peer"
+        theirs = "the best process peer" if len(self.theirs) > 2 else " or ".join(self.theirs)
         return f"{self.ours} ≤ {self.factor:g} × {theirs}"
 
 
