@@ -62,7 +62,7 @@ class Crew:
     def head_start(self, *, lazy: bool) -> HeadStart:
         """The caller's share, which ends by giving us ours. ``lazy``: somebody takes result after result."""
         func, options = self._func, self._options
-        limits = Measured(0, 0.0, 0.0, 0.0, 0, cpu_count(), options.workers, threads=is_thread_safe(func))
+        limits = Measured(0, 0.0, 0.0, 0.0, 0, cpu_count(), options.workers, threads=_is_thread_safe(func))
         call = caller(func, self._style)
         feed, arguments = self._stream.feed, self._stream.arguments
         return HeadStart(feed, call, self, limits, self._tally, arguments, options.seed, lazy=lazy)
@@ -165,7 +165,7 @@ def _asked_for(options: Options, func: Callable[..., Any], *, waits: bool) -> st
     return "the function uses what is made once per worker" if uses else ""
 
 
-def is_thread_safe(func: Any) -> bool:
+def _is_thread_safe(func: Any) -> bool:
     """It was declared so, itself or inside of partials."""
     while isinstance(func, partial):
         func = func.func

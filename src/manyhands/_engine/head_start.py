@@ -93,9 +93,7 @@ class HeadStart:
         self._feed, self._call, self._elsewhere = feed, call, elsewhere
         self._tally, self._arguments = tally, arguments  # of failed tasks
         self._context = _CallerContext(seed)
-        self._lock = (
-            threading.RLock()
-        )  # of who considers: the caller between slices, or the watcher in the midst of one
+        self._lock = threading.RLock()  # of who considers: the caller between slices, or the watcher in one
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()  # wakes the watcher
         self._unwatched = False  # it sleeps, since nothing was being run
         self._size = 1
@@ -237,15 +235,17 @@ class HeadStart:
 
     def _consider(self, seen: Measured) -> None:
         """Have workers started if that is worth it; when they are there, hand over."""
-        if self._prepared is None:
-            self._decide(seen._replace(warm=self._elsewhere.warm, megabytes=self._megabytes, gap=self._gap))
-        if self._prepared is None:
-            return
-        if self._elsewhere.ready or time.monotonic() - self._prepared > START_PATIENCE:
-            self._elsewhere.take(self.tasks, self.seen.spent)
-            self._over.set()
-        if self._stopped:  # meanwhile, by somebody who did not wait for us
-            self._elsewhere.give_up()
+        try:
+            if self._prepared is None:
+                self._decide(seen._replace(warm=self._elsewhere.warm, megabytes=self._megabytes, gap=self._gap))
+            if self._prepared is None:
+                return
+            if self._elsewhere.ready or time.monotonic() - self._prepared > START_PATIENCE:
+                self._elsewhere.take(self.tasks, self.seen.spent)
+                self._over.set()
+        finally:
+            if self._stopped:  # meanwhile, by somebody who did not wait for us
+                self._elsewhere.give_up()
 
     def _decide(self, seen: Measured) -> None:
         self.choice, self.judged = decide(seen), seen
