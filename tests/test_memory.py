@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import operator
 import os
+import platform
 import weakref
 from pathlib import Path
 
@@ -226,3 +227,34 @@ def test_large_arguments_and_results_are_let_go(process_backend):
     for _ in range(3):
         round_of_calls()
     assert resident() - before < 40 * MEGABYTE  # what went to and fro is 400 MB
+
+
+glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries keep memory as they do")
+PIECE = 20 * MEGABYTE
+
+
+def allocate_and_forget(_):
+    """Pages that this task was given, this process, and its size after the task has freed everything."""
+    import resource
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    pieces = [b"x" * PIECE, b"y" * PIECE]
+    del pieces
+    pages = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    return pages, os.getpid(), resident()
+
+
+@glibc
+def test_a_task_uses_the_memory_that_the_one_before_has_freed(process_backend):
+    (first, *_), *later = mh.map(allocate_and_forget, range(4), workers=1, **process_backend)
+    assert first * os.sysconf("SC_PAGE_SIZE") > PIECE
+    assert all(pages < 100 for pages, *_ in later), later
+
+
+@glibc
+def test_an_idle_worker_gives_freed_memory_back_each_time(process_backend):
+    with mh.Executor(1, **process_backend) as executor:
+        for _ in range(2):
+            _, pid, size = executor.submit(allocate_and_forget, None).result()
+            assert size > 2 * PIECE
+            assert eventually(lambda pid=pid, size=size: resident(pid) < size - 2 * PIECE + MEGABYTE)

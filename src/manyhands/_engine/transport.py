@@ -11,11 +11,13 @@ several threads; receiving belongs to one.
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import socket
 import struct
 import threading
 from collections import deque
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -44,6 +46,9 @@ class Channel:
         self._parser = FrameParser()
         self._frames: deque[Frame] = deque()
         self._vigil = Vigil(sock)
+        self._idle = False
+        self._patience = 0  # seconds; 0 is for ever
+        self._action: Callable[[], None] = lambda: None
 
     def fileno(self) -> int:
         """The descriptor to wait on; -1 once closed."""
@@ -101,10 +106,27 @@ class Channel:
         while not self._frames:
             if soon:
                 self._vigil.keep()
-            if not self._parser.read(self.socket):
-                return None
+            try:
+                if not self._parser.read(self.socket):
+                    return None
+            except BlockingIOError:  # see when_idle
+                self._be_idle()
+                continue
+            if self._idle:
+                self._idle = False
+                _receive_within(self.socket, self._patience)
             self._frames.extend(self._parser.frames())
         return self._frames.popleft()
+
+    def when_idle(self, seconds: int, action: Callable[[], None]) -> None:
+        """Whenever nothing has come for so long, call this, once. For the blocking end."""
+        self._patience, self._action = seconds, action
+        _receive_within(self.socket, seconds)
+
+    def _be_idle(self) -> None:
+        self._idle = True
+        _receive_within(self.socket, 0)
+        self._action()
 
     def arrived(self) -> tuple[list[Frame], bool]:
         """All frames that are here now, and whether the other end is gone. For the end that never blocks."""
@@ -129,6 +151,12 @@ class Channel:
         Without the lock: whoever is in the midst of sending may have been interrupted by a signal handler.
         """
         self.socket.close()
+
+
+def _receive_within(sock: socket.socket, seconds: int) -> None:
+    """Have the system end a recv that has waited for so long: unlike a timeout of Python's, it costs no call more."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", seconds, 0))
 
 
 class FrameParser:

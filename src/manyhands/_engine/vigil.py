@@ -10,6 +10,7 @@ from typing import Any
 
 AWAKE_SECONDS = 0.0002  # a reader stays awake so long for what may come next
 YIELDED_SECONDS = 0.0002  # giving way takes longer only if somebody else wanted the processor
+LONGEST_MILLISECONDS = 100  # then the reader may as well wait in reading
 MOST_NAPS = 8  # then it is tried again: what took long may have been the hypervisor
 
 
@@ -27,7 +28,7 @@ class Vigil:
         self._backoff = 1
 
     def keep(self) -> None:
-        """Return when something is there; at once on systems that have no poll."""
+        """Return when something is there, or will not be for long; at once on systems that have no poll."""
         if self._poll is None:
             return
         began = time.monotonic()
@@ -35,7 +36,7 @@ class Vigil:
             self._naps -= 1
         elif self._was_quick:
             self._stay_awake(began)
-        self._poll.poll()
+        self._poll.poll(LONGEST_MILLISECONDS)
         self._was_quick = time.monotonic() - began < AWAKE_SECONDS
 
     def _stay_awake(self, began: float) -> None:

@@ -18,7 +18,7 @@ import types
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from manyhands._engine import board, context, faults, lifeline, payload, runner, surroundings, words
+from manyhands._engine import board, context, faults, heap, lifeline, payload, runner, surroundings, words
 from manyhands._engine.board import Board
 from manyhands._engine.context import WorkerContext
 from manyhands._engine.faults import Fault
@@ -53,6 +53,7 @@ def begin(  # noqa: PLR0917 - each start method has its own way to come by these
         _redirect_files(outputs)
         lifeline.hold(lifeline_fd, by_kernel=os.environ.get("MANYHANDS_LIFELINE") != "thread")
         _hide_main()
+        heap.keep_freed()
         Worker(Channel(sock, blocking=True), Board(board_fd).slot(slot), inherited or {}).live()
     except (BrokenPipeError, ConnectionResetError):
         os._exit(0)  # the caller does not listen any more
@@ -122,6 +123,7 @@ class Worker:
         context.enter(self._context, whole_process=True)
         words.redirect(self._send)
         surroundings.reseed()
+        self._channel.when_idle(heap.IDLE_SECONDS, heap.give_back)
         self._send((Kind.HERE,))
         single = False  # a call of its own, that somebody waits for: often the next one follows at once
         while (frame := self._channel.receive(soon=single)) is not None:

@@ -20,7 +20,7 @@ import signal
 import socket
 import struct
 
-from manyhands._engine import lifeline, worker
+from manyhands._engine import heap, lifeline, worker
 from manyhands._engine.launch import signal_group
 
 FORK, SIGNAL, FORKED, REFUSED, EXITED = range(5)
@@ -31,6 +31,7 @@ def main(control_fd: int, board_fd: int, lifeline_fd: int) -> None:
     """Serve until the caller closes the control socket or is gone."""
     import cloudpickle  # noqa: F401 - once, and not in every worker: functions of a script need it
 
+    heap.keep_freed()
     Zygote(socket.socket(fileno=control_fd), board_fd, lifeline_fd).serve()
 
 
