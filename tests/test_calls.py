@@ -12,6 +12,7 @@ from collections import deque
 
 import everyday
 import pytest
+from watching import PATIENCE
 
 import manyhands as mh
 
@@ -69,8 +70,20 @@ def test_results_are_in_the_order_of_the_inputs_whoever_ends_first(parallel_back
 
 @everyday.parallel_backend
 def test_unordered_results_come_as_they_end(parallel_backend, tmp_path):
-    task = waits_for_the_next(tmp_path / "ended")
-    found = list(mh.imap_unordered(task, range(20), workers=2, chunksize=1, **parallel_backend))
+    """Task 0 ends only when the reader has the result of task 1."""
+    read = str(tmp_path / "read")
+
+    def task(n):
+        end = time.monotonic() + PATIENCE
+        while n == 0 and not os.path.exists(read) and time.monotonic() < end:
+            time.sleep(0.005)
+        return n
+
+    found = []
+    for n in mh.imap_unordered(task, range(20), workers=2, chunksize=1, **parallel_backend):
+        found.append(n)
+        if n == 1:
+            open(read, "w").close()
     assert found.index(1) < found.index(0)
     assert sorted(found) == list(range(20))
 
