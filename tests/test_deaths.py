@@ -299,9 +299,9 @@ def test_death_while_a_large_argument_is_being_written_to_the_worker(process_bac
 
     with mh.Executor(1, **process_backend) as executor:
         doomed = executor.submit(die_when_fed)
-        size = executor.submit(len, bytes(64 * MEGABYTE))
+        size = executor.submit(len, bytes(160 * MEGABYTE))  # more than shared memory takes
         assert isinstance(doomed.exception(PROMPT), WorkerDied)
-        assert size.result(PROMPT) == 64 * MEGABYTE
+        assert size.result(PROMPT) == 160 * MEGABYTE
 
 
 # --- the process is left where one does not leave -----------------------------------------------------------------

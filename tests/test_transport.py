@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import threading
+import unittest.mock
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from hypothesis import strategies as st
 from programs import environment
 from watching import PATIENCE, eventually
 
+from manyhands._engine import memory
 from manyhands._engine.cpus import cgroup_quota, cpu_count
 from manyhands._engine.transport import Channel
 
@@ -53,8 +55,8 @@ def plain(frame):
 
 
 def on_the_wire(*frames):
-    """What is written for these frames."""
-    with connection() as (ours, theirs):
+    """What is written for these frames when all of it takes the socket."""
+    with unittest.mock.patch.object(memory, "_choice", "none"), connection() as (ours, theirs):
         written = bytearray()
         reader = threading.Thread(target=lambda: written.extend(_read_all(ours.socket)))
         ours.socket.setblocking(True)
@@ -95,8 +97,10 @@ def read_in(channel, frames):
     return found
 
 
-@pytest.fixture
-def ends():
+@pytest.fixture(params=["memfd", "file", "none"])
+def ends(request, monkeypatch):
+    """Both ends, with each kind of shared memory beside the socket."""
+    monkeypatch.setattr(memory, "_choice", request.param)
     with connection() as (ours, theirs):
         yield ours, theirs
 
@@ -312,12 +316,12 @@ def test_channels_that_are_read_in_turns_do_not_mix():
 def test_sending_never_blocks_however_much_nobody_reads(ends):
     ours, theirs = ends
     data = noise(3 << 20)
-    for number in range(20):
+    for number in range(60):  # more than shared memory takes
         ours.send((number,), (data,))
     assert ours.backlog
     writer = threading.Thread(target=write_out, args=(ours,))
     writer.start()
-    for number in range(20):
+    for number in range(60):
         assert plain(theirs.receive()) == ((number,), [data])
     writer.join(PATIENCE)
     assert not ours.backlog
@@ -325,7 +329,7 @@ def test_sending_never_blocks_however_much_nobody_reads(ends):
 
 def test_what_is_sent_behind_a_backlog_keeps_its_place(ends):
     ours, theirs = ends
-    ours.send((0,), (noise(1 << 20),))
+    ours.send((0,), (noise(60_000),) * 20)
     for number in range(1, 600):
         ours.send((number,), (b"%d" % number,))
     writer = threading.Thread(target=write_out, args=(ours,))

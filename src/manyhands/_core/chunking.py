@@ -3,7 +3,7 @@
 Too small, and sending costs more than running; too large, and at the end one worker toils while the others
 idle. So: aim at some hundredths of a second, grow from what was tried step by step (twice, or up to 64 times while
 a chunk is next to nothing), and never give a worker more than its share of what remains, unless that is next to
-nothing.
+nothing. Tasks with megabytes travel alone: then the next one is on its way while one is run.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ MAX_DEPTH = 16
 DEPTH_SECONDS = 0.002  # work at hand in a worker, so that it never waits for a message
 GROWTH = 2  # of the next chunk over the largest so far
 QUICK_GROWTH = 64  # while even that would take less than half the target; what is too much is taken back
+CHUNK_BYTES = 4 << 20  # with more, unless one task has that, sending and running would not go on side by side
+DEPTH_BYTES = 16 << 20  # at hand in a worker, unless two chunks have that
 FLOOR_SECONDS = 0.0002  # a smaller part of the rest is not worth its way
 _MEMORY = 0.5  # weight of the newest chunk in the running mean; a guess
 
@@ -35,6 +37,7 @@ class Chunker:
     def __init__(self, fixed: int | None = None) -> None:
         self.fixed = fixed
         self.per_task: float | None = None
+        self._weight = 1.0  # bytes of a task's input or result, of the heaviest that was seen
         self._proven = 0  # the largest chunk that was tried
         self._growth = GROWTH
 
@@ -47,7 +50,11 @@ class Chunker:
         wanted = TARGET_SECONDS / max(self.per_task, 1e-9)
         share = remaining / (workers if more_to_come else 2 * workers)
         share = max(share, min(FLOOR_SECONDS / max(self.per_task, 1e-9), remaining / workers))
-        return max(1, int(min(wanted, share, self._growth * self._proven, MAX_CHUNK)))
+        return max(1, int(min(wanted, share, self._growth * self._proven, MAX_CHUNK, CHUNK_BYTES / self._weight)))
+
+    def weigh(self, tasks: int, size: int) -> None:
+        """Take in that inputs or results of so many tasks have so many bytes."""
+        self._weight = max(self._weight, size / tasks)
 
     def learn(self, tasks: int, seconds: float) -> None:
         """Take in that a chunk of so many tasks took so long."""
@@ -69,7 +76,8 @@ class Chunker:
         if self.per_task is None:
             return MIN_DEPTH
         seconds = max(self.per_task * size, 1e-6)
-        return min(MAX_DEPTH, max(MIN_DEPTH, math.ceil(DEPTH_SECONDS / seconds) + 1))
+        most = min(MAX_DEPTH, int(DEPTH_BYTES / (self._weight * size)))
+        return max(MIN_DEPTH, min(most, math.ceil(DEPTH_SECONDS / seconds) + 1))
 
     def lookahead(self, workers: int) -> int:
         """Tasks that should be at hand, sent or not, when the input is read lazily."""

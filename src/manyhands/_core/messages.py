@@ -72,6 +72,14 @@ class TasksAdded(NamedTuple):
     closed: bool = False
 
 
+class TasksWeighed(NamedTuple):
+    """The inputs, or the results, of so many tasks of this job have so many bytes: told if they are many."""
+
+    job: int
+    tasks: int
+    size: int
+
+
 class JobCancelled(NamedTuple):
     """Nobody wants this job any more. Running tasks are stopped after ``grace`` (None: left to finish)."""
 
@@ -156,6 +164,7 @@ class ShutdownAsked:
 Event = (
     JobAdded
     | TasksAdded
+    | TasksWeighed
     | WorkersWanted
     | JobCancelled
     | WorkerStarted

@@ -61,6 +61,7 @@ from manyhands._core.messages import (
     StartFailed,
     StartWorker,
     TasksAdded,
+    TasksWeighed,
     Tick,
     WorkerDied,
     WorkerStarted,
@@ -175,6 +176,7 @@ class Scheduler:
         self._handlers: dict[type, Callable[[Any, float], Iterable[Command]]] = {
             JobAdded: self._job_added,
             TasksAdded: self._tasks_added,
+            TasksWeighed: self._tasks_weighed,
             WorkersWanted: self._workers_wanted,
             JobCancelled: self._job_cancelled,
             WorkerStarted: self._worker_started,
@@ -273,6 +275,11 @@ class Scheduler:
         if job.waiting():
             self._make_ready(number, job, is_new=is_new)
         return self._maybe_finish(number, job)
+
+    def _tasks_weighed(self, event: TasksWeighed, _now: float) -> Iterable[Command]:
+        if event.job in self._jobs:
+            self._jobs[event.job].chunker.weigh(event.tasks, event.size)
+        return ()
 
     def _workers_wanted(self, event: WorkersWanted, _now: float) -> Iterable[Command]:
         return () if self._closing else self._start_workers(event.workers)

@@ -13,6 +13,8 @@ import mmap
 import os
 from typing import Any, NamedTuple
 
+from manyhands._engine import memory
+
 CURRENT, SINCE, LIMIT = 0, 1, 2  # places in a slot
 IDLE = -1  # CURRENT: nothing of the user's is running
 NO_LIMIT = (1 << 63) - 1
@@ -57,7 +59,7 @@ class Board:
     """An anonymous shared page: nothing to name, so nothing to leak."""
 
     def __init__(self, fd: int | None = None) -> None:
-        self.fd = _anonymous_file() if fd is None else fd
+        self.fd = memory.anonymous_file(_BYTES) if fd is None else fd
         self._map = mmap.mmap(self.fd, _BYTES)
         self._words = memoryview(self._map).cast("q")
         self._free = list(range(SLOTS - 1, -1, -1))
@@ -81,15 +83,3 @@ class Board:
     def close(self) -> None:
         """Give the descriptor back; the page goes with its last user."""
         os.close(self.fd)
-
-
-def _anonymous_file() -> int:
-    try:
-        fd = os.memfd_create("manyhands", os.MFD_CLOEXEC)
-    except (AttributeError, OSError):  # not Linux, or forbidden
-        import tempfile
-
-        with tempfile.TemporaryFile() as file:
-            fd = os.dup(file.fileno())
-    os.truncate(fd, _BYTES)
-    return fd

@@ -41,6 +41,7 @@ from manyhands._engine.interface import (
     Refused,
     Said,
     Sink,
+    Weighed,
 )
 from manyhands._engine.latch import Latch
 from manyhands._engine.payload import send_by_value
@@ -397,6 +398,10 @@ class Dispatcher:
     def _take(self, notice: Notice) -> None:
         if isinstance(notice, Said):
             courier.say(notice)
+            return
+        if isinstance(notice, Weighed):
+            if (chunk := self._scheduler.chunk(notice.worker, notice.serial)) is not None:
+                self._handle(m.TasksWeighed(chunk.job, notice.tasks, notice.size))
             return
         if isinstance(notice, ChunkResults):
             if not self._requests and self._short_way.settle(notice, self):

@@ -149,7 +149,16 @@ class Said(NamedTuple):
     words: Any
 
 
-Notice = Ready | NotStarted | Gone | ChunkResults | Refused | Said
+class Weighed(NamedTuple):
+    """So many tasks of a chunk have inputs, or results, of so many bytes. Told of many bytes, and not of single calls."""
+
+    worker: int
+    serial: int
+    tasks: int
+    size: int
+
+
+Notice = Ready | NotStarted | Gone | ChunkResults | Refused | Said | Weighed
 
 
 class Backend(Protocol):

@@ -24,8 +24,8 @@ from typing import Any, NamedTuple
 from weakref import WeakSet
 
 from manyhands._engine import signals
+from manyhands._engine.transport import BIG_BUFFER
 
-BIG_BUFFER = 1 << 16
 _MAIN = b"__main__"
 # Types whose unpickling runs no code but the interpreter's own: these may share one pickle.
 SIMPLE: frozenset[type] = frozenset({type(None), bool, int, float, complex, str, bytes})

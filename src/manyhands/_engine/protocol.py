@@ -19,6 +19,7 @@ To the caller::
     TEXT     stream, bytes                  what was printed
     RECORD   -                              + a packed log record
     WARNING  -                              + a packed warning
+    IDLE     -                              nothing has come for a while
 
 ``sizes``: None when the values share one pickle; else for each value how many buffers are its own, and for
 an input that could not be packed, the Fault that says so.
@@ -51,6 +52,7 @@ class Kind(IntEnum):
     RECORD = 12
     WARNING = 13
     HERE = 14
+    IDLE = 15
 
 
 class Style(IntEnum):

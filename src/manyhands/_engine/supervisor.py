@@ -40,6 +40,7 @@ from manyhands._engine.interface import (
     Refused,
     Said,
     Shipment,
+    Weighed,
 )
 from manyhands._engine.lifeline import Lifeline
 from manyhands._engine.parcels import Parcel
@@ -47,7 +48,7 @@ from manyhands._engine.payload import Packed
 from manyhands._engine.protocol import Kind
 from manyhands._engine.results import Batch
 from manyhands._engine.tally import Stats
-from manyhands._engine.transport import Channel, Frame
+from manyhands._engine.transport import BIG_BUFFER, Channel, Frame
 from manyhands._engine.words import Lines
 from manyhands._engine.worker import INITIALIZER
 from manyhands.errors import InitializerError, NotSendable, WorkerStartError
@@ -236,6 +237,14 @@ class Supervisor:
             parcel.retry_on, job.policy.timeout is not None, parcel.sizes,
         )  # fmt: skip
         self._write(worker, record, message, parcel.buffers)
+        if not job.single:
+            self._weigh(worker, chunk.serial, chunk.stop - chunk.start, parcel.buffers)
+
+    def _weigh(self, worker: int, serial: int, tasks: int, buffers: tuple[Any, ...]) -> None:
+        """Tell if it is much."""
+        size = sum([memoryview(buffer).nbytes for buffer in buffers])
+        if size >= BIG_BUFFER:
+            self._notices.append(Weighed(worker, serial, tasks, size))
 
     def _send_function(self, worker: int, record: _Worker, job: Job) -> None:
         key, classes = job.shipment.key, job.shipment.classes
@@ -425,6 +434,7 @@ class Supervisor:
         kind, heard = frame.message[0], self._notices
         if kind == _RESULTS:
             results = _results(worker, frame)
+            self._weigh(worker, results.serial, max(1, results.batch.count), frame.buffers)
             if results.stats is not None:
                 for stream, lines in record.lines.items():
                     heard += _said(stream, lines.rest())
@@ -437,11 +447,19 @@ class Supervisor:
             heard += _said(stream, record.lines[stream].put(data))
         elif kind in (Kind.RECORD, Kind.WARNING):
             heard.append(Said("record" if kind == Kind.RECORD else "warning", bytes(frame.buffers[0])))
+        else:
+            self._hear_of(worker, record, frame)
+
+    def _hear_of(self, worker: int, record: _Worker, frame: Frame) -> None:
+        """How the worker itself is."""
+        kind, heard = frame.message[0], self._notices
+        if kind == Kind.HERE:
+            record.here = True
         elif kind == Kind.READY:
             record.ready = True
             heard.append(Ready(worker))
-        elif kind == Kind.HERE:
-            record.here = True
+        elif kind == Kind.IDLE:
+            record.channel.rest()
         elif kind == Kind.UNFIT:
             record.unfit = True
             cause = faults.revive(Fault(*_with_packed(frame.message[1])))

@@ -123,7 +123,7 @@ class Worker:
         context.enter(self._context, whole_process=True)
         words.redirect(self._send)
         surroundings.reseed()
-        self._channel.when_idle(heap.IDLE_SECONDS, heap.give_back)
+        self._channel.when_idle(heap.IDLE_SECONDS, self._rest)
         self._send((Kind.HERE,))
         single = False  # a call of its own, that somebody waits for: often the next one follows at once
         while (frame := self._channel.receive(soon=single)) is not None:
@@ -144,6 +144,13 @@ class Worker:
             elif kind == Kind.STOP:
                 self._leave()
                 return
+
+    def _rest(self) -> None:
+        """Nothing to do: keep no memory that others could use."""
+        heap.give_back()
+        self._channel.rest()
+        if self._channel.has_lane:
+            self._send((Kind.IDLE,))
 
     def _greet(self, frame: Frame) -> None:
         self._threads = self._context.share = frame.message[1]
