@@ -150,7 +150,7 @@ class Said(NamedTuple):
 
 
 class Weighed(NamedTuple):
-    """So many tasks of a chunk have inputs, or results, of so many bytes. Told of many bytes, and not of single calls."""
+    """So many tasks of a chunk have inputs, or results, of so many bytes. Told of many bytes; not of single calls."""
 
     worker: int
     serial: int
