@@ -15,7 +15,7 @@ import pytest
 from watching import PATIENCE, eventually
 
 import manyhands
-from manyhands._engine import courier, shared
+from manyhands._engine import courier, locks, shared
 
 START_METHODS = ("zygote", "spawn", "fork")
 
@@ -83,6 +83,7 @@ def garbage_of_a_module() -> Iterator[None]:
 def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     """After each test: no process, thread or descriptor more than before."""
     gc.freeze()  # only what the test itself makes is looked through at its end
+    locks.file()  # a program has one, and keeps it
     end_shared_workers()
     processes = {p.pid for p in psutil.Process().children(recursive=True)}
     descriptors = _descriptors()

@@ -359,6 +359,20 @@ def test_who_waits_with_few_workers_is_told_what_more_would_bring():
     assert mh.explain() in str(mh.last_report())
 
 
+def test_who_asks_for_safety_is_not_advised_to_give_it_up():
+    mh.map(long_task, range(40), on_error="collect", workers=2)
+    assert "was waiting: workers=32 would" in mh.explain()
+
+
+def test_a_task_that_computes_until_its_time_is_over_does_not_count_as_waiting():
+    def hangs_once(n):
+        while n == 3:
+            pass
+
+    mh.map(hangs_once, range(6), timeout=0.3, on_error="collect", workers=2)
+    assert "waiting" not in mh.explain()
+
+
 def test_the_last_call_is_explained_and_before_there_is_none():
     script = "import manyhands as mh; print(mh.explain()); mh.map(abs, []); print(mh.explain())"
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout

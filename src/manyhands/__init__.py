@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from manyhands._core.retry import Retry as Retry
     from manyhands._engine.cpus import cpu_count as cpu_count
+    from manyhands.arrays import SharedArray as SharedArray
+    from manyhands.arrays import empty_shared as empty_shared
+    from manyhands.arrays import share as share
     from manyhands.errors import ExecutorClosed as ExecutorClosed
     from manyhands.errors import InitializerError as InitializerError
     from manyhands.errors import ManyhandsError as ManyhandsError
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from manyhands.pool import ThreadPool as ThreadPool
     from manyhands.report import last_report as last_report
     from manyhands.strategy import explain as explain
+    from manyhands.tasks import lock as lock
     from manyhands.tasks import per_worker as per_worker
     from manyhands.tasks import task_rng as task_rng
     from manyhands.tasks import thread_safe as thread_safe
@@ -52,6 +56,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "_core.retry": ("Retry",),
     "_engine.cpus": ("cpu_count",),
+    "arrays": ("SharedArray", "empty_shared", "share"),
     "errors": (
         "ExecutorClosed",
         "InitializerError",
@@ -72,7 +77,7 @@ _HOMES = {
     "pool": ("Pool", "ThreadPool"),
     "report": ("last_report",),
     "strategy": ("explain",),
-    "tasks": ("per_worker", "task_rng", "thread_safe"),
+    "tasks": ("lock", "per_worker", "task_rng", "thread_safe"),
     "types": ("Failure", "Progress", "Report", "Strategy"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import pickle
 import time
 import types
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from typing import Any
 
 from manyhands import calls, strategy
 from manyhands._core.strategy import Choice, Measured
-from manyhands._engine import shared, signals
+from manyhands._engine import payload, shared, signals
 from manyhands._engine.cpus import cpu_count
 from manyhands._engine.dispatcher import Dispatcher, is_here
 from manyhands._engine.head_start import HeadStart
@@ -52,7 +51,8 @@ class Crew:
     def strategy(self, head: HeadStart | None, tasks: int) -> Strategy:
         """Who has run the tasks, and why."""
         place, tally = self._options.place(), self._tally
-        ran = strategy.Ran(tasks, sum(tally.busy.values()), tally.cpu, time.monotonic() - tally.began)
+        wall, isolated = time.monotonic() - tally.began, self._options.backend == "auto" and place[0] == "processes"
+        ran = strategy.Ran(tasks, sum(tally.busy.values()), tally.cpu, wall, tally.lost, isolated)
         if head is None:
             return strategy.of_workers(place, self.asked_for, ran)
         if not self.at_work or head.tasks >= tasks:
@@ -186,11 +186,9 @@ def _parts(func: Any) -> Iterator[Any]:
 
 
 def _weight(value: Any) -> int:
-    """Bytes of a pickle, big buffers included, which are not copied for that."""
-    buffers: list[pickle.PickleBuffer] = []
+    """Bytes that would travel."""
     try:
-        data = pickle.dumps(value, 5, buffer_callback=buffers.append)
-        return len(data) + sum(buffer.raw().nbytes for buffer in buffers)
+        return payload.weight(value)
     except BaseException as error:  # user code, and sys.exit() in it; whoever sends it will say what is wrong
         if signals.raised(error):
             raise

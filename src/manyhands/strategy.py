@@ -20,11 +20,14 @@ class Ran(NamedTuple):
     busy: float  # seconds in the function
     cpu: float  # of that, on a processor
     wall: float
+    lost: float = 0.0  # of the busy ones, in tasks that were ended: what they did then is not known
+    isolated: bool = False  # workers were asked for by something that threads cannot give
 
     @property
     def processor(self) -> float:
         """The share of the function's time that it was not waiting."""
-        return self.cpu / self.busy if self.busy else 1.0
+        known = self.busy - self.lost
+        return self.cpu / known if known > 0 else 1.0
 
 
 def explain() -> str:
@@ -74,10 +77,11 @@ def of_both(place: tuple[str, int], seen: Measured, here: int, ran: Ran) -> Stra
     """Of a call that the caller began and workers ended."""
     backend, workers = place
     rest = ran.tasks - here
-    each = seen.wall / max(seen.tasks, 1)
+    crowd = workers > seen.cores and seen.workers is None
     reason = (
-        f"This program ran the first {here} of {ran.tasks} tasks itself, {_seconds(each)} each; "
-        f"the other {rest} ran {_where(backend, min(workers, rest))}, since {_seconds(rest * each)} of work were left."
+        f"This program began with {here} of {ran.tasks} tasks; the other {rest} ran "
+        f"{_where(backend, min(workers, rest))}, since all of them take {_seconds(ran.busy)}, "
+        f"{_seconds(ran.busy / ran.tasks)} each{', and mostly wait' if crowd else ''}."
     )
     return _made(place, here, seen.megabytes, ran, reason)
 
@@ -100,10 +104,8 @@ def _advice(backend: str, workers: int, ran: Ran) -> str:
     crowd = min(ran.tasks, MOST_WAITING)
     if backend != "threads" and ran.processor < WAITING_SHARE and workers < crowd:  # a thread may wait for the others
         part = f"1/{crowd / workers:.0f}" if crowd >= 2 * workers else "a part"
-        return (
-            f"{1 - ran.processor:.0%} of the time in the function was waiting: backend='threads', workers={crowd} "
-            f"would take about {part} of the time."
-        )
+        how = f"workers={crowd}" if ran.isolated else f"backend='threads', workers={crowd}"
+        return f"{1 - ran.processor:.0%} of the time in the function was waiting: {how} would take about {part} of it."
     if backend != "serial" and ran.tasks > 1 and ran.wall > SLOWER * ran.busy:
         return f"A plain loop would take about {_seconds(ran.busy)} instead of {_seconds(ran.wall)}."
     if ran.processor > MANY_CORES:

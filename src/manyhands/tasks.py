@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import uuid
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from manyhands._engine import context
+from manyhands._engine import context, locks
 from manyhands.errors import OptionError
 
 if TYPE_CHECKING:
@@ -31,6 +32,34 @@ def task_rng() -> np.random.Generator:
         that is seeded by the system.
     """
     return context.here().rng()  # type: ignore[no-any-return]
+
+
+def lock(name: str = "") -> contextlib.AbstractContextManager[None]:
+    """The lock of this name, which one task of the program has at a time, whatever worker it runs in.
+
+    >>> import manyhands as mh
+    >>> total = mh.empty_shared(1, dtype=int)
+    >>> def add(n):
+    ...     with mh.lock():
+    ...         total[0] += n
+    >>> _ = mh.map(add, range(100), workers=2)
+    >>> int(total[0])
+    4950
+
+    The program itself can hold it, too. It is given back when its owner ends, also if that is killed; what that was in
+    the midst of writing is then half written. Who has it may take it again.
+
+    Args:
+        name: locks of different names have nothing to do with each other.
+
+    Returns:
+        What a ``with`` statement takes the lock by, and gives it back.
+
+    Raises:
+        OSError: On ``with``: two processes would wait for each other for ever, each with a lock that the other wants;
+            or there is no shared memory on this machine.
+    """
+    return locks.Lock(name)
 
 
 class per_worker(Generic[T]):  # noqa: N801 - used as a decorator

@@ -8,8 +8,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
+from weakref import WeakValueDictionary
 
 from manyhands._engine import payload, signals, unchanged
+from manyhands._engine.memory import segment_of
 from manyhands._engine.modules import is_initializing
 from manyhands._engine.payload import Packed
 from manyhands.errors import NotSendable
@@ -17,16 +19,19 @@ from manyhands.errors import NotSendable
 _NAMED = {FunctionType, BuiltinFunctionType}
 SMALL = 1 << 16  # bytes; larger ones are not kept here
 SENT = 64  # functions that are known to be unchanged without packing them again
+_PART = 1 << 20  # bytes
+_large: WeakValueDictionary[tuple[bytes, tuple[int, ...]], _Large] = WeakValueDictionary()
 _sent: OrderedDict[Callable[..., Any], tuple[ByContent, list[unchanged.Check]]] = OrderedDict()
 
 
 class ByContent:
     """Packed when made, so that it is sent as it is now; equal content has the same key."""
 
-    def __init__(self, func: Callable[..., Any]) -> None:
+    def __init__(self, func: Callable[..., Any], packed: Packed, keep: object = None) -> None:
         self.func = func
-        self._packed = pack_function(func)
-        self.key = _digest(self._packed)
+        self.keep = keep
+        self._packed = packed
+        self.key = _digest(packed)
 
     @property
     def classes(self) -> frozenset[str]:
@@ -46,6 +51,8 @@ class ByContent:
 class ByReference:
     """A function that workers have, or can import: its key is enough, and it is packed only if one lacks it."""
 
+    keep = None
+
     def __init__(self, func: Callable[..., Any], key: bytes) -> None:
         self.func = func
         self.key = key
@@ -59,7 +66,7 @@ class ByReference:
     def packed(self) -> Packed:
         """As bytes."""
         if self._packed is None:
-            self._packed = pack_function(self.func)
+            self._packed = payload.share_buffers(pack_function(self.func))
         return self._packed
 
     def repack(self) -> None:
@@ -81,13 +88,39 @@ def ship(func: Callable[..., Any]) -> ByReference | ByContent:
         known = _sent.get(func)
         if known is not None and unchanged.holds(known[1]):
             return known[0]
-        shipment, checks = ByContent(func), unchanged.snapshot(func)
+        shipment, checks = _by_content(func), unchanged.snapshot(func)
         if checks is not None and shipment.packed().size() < SMALL:
             _sent[func] = shipment, checks
             if len(_sent) > SENT:
                 _sent.popitem(last=False)
         return shipment
-    return ByContent(func)
+    return _by_content(func)
+
+
+def _by_content(func: Callable[..., Any]) -> ByContent:
+    """If it brings large arrays, their bytes are compared with those that workers have: quicker than sending."""
+    packed = pack_function(func)
+    if not any(buffer.nbytes >= payload.SEGMENT_BYTES for buffer in packed.buffers):
+        return ByContent(func, packed)
+    form = packed.data, tuple(buffer.nbytes for buffer in packed.buffers)
+    known = _large.get(form)
+    if known is None or not all(map(_same, packed.buffers, known.packed.buffers)):
+        _large[form] = known = _Large(payload.share_buffers(packed))
+    return ByContent(func, known.packed, known)
+
+
+class _Large:
+    """A packed function with large arrays, for as long as some worker knows it."""
+
+    def __init__(self, packed: Packed) -> None:
+        self.packed = packed
+
+
+def _same(one: memoryview, other: memoryview) -> bool:
+    """Equal bytes. Some at a time: comparing bytearrays is ten times as quick as comparing views."""
+    if segment_of(one) is not None:
+        return segment_of(one) is segment_of(other)
+    return all(bytearray(one[at : at + _PART]) == other[at : at + _PART] for at in range(0, one.nbytes, _PART))
 
 
 def pack_function(func: Callable[..., Any]) -> Packed:
@@ -135,5 +168,6 @@ def _is_full(cell: Any) -> bool:
 def _digest(packed: Packed) -> bytes:
     state = blake2b(packed.data, digest_size=16)
     for buffer in packed.buffers:
-        state.update(buffer)
+        segment = segment_of(buffer)
+        state.update(buffer if segment is None else repr((segment.identity(), id(segment))).encode())
     return state.digest()

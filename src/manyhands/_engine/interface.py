@@ -55,6 +55,10 @@ class Shipment(Protocol):
     func: Callable[..., Any]
 
     @property
+    def keep(self) -> object:
+        """What must live as long as a worker knows the function."""
+
+    @property
     def classes(self) -> frozenset[str]:
         """Those that it brings with it by value, as far as it is packed."""
 

@@ -11,8 +11,11 @@ import errno
 import mmap
 import os
 import weakref
+from collections.abc import Callable
+from pathlib import Path
 
 PAGE = mmap.PAGESIZE
+BIG_BUFFER = 1 << 16  # bytes; smaller ones travel inside their message. No segment is smaller
 _choice = os.environ.get("MANYHANDS_SHARED_MEMORY", "memfd")
 
 
@@ -62,12 +65,23 @@ class Segment(mmap.mmap):
     private: bool
 
     @classmethod
-    def new(cls, size: int, *, private: bool = False) -> Segment:
-        """Zeros, at least one byte of them. Raises OSError if there is no memory for them."""
+    def new(cls, size: int) -> Segment:
+        """So many zeros, for all who have it. Raises OSError if there is no memory for them."""
+        return cls._made(size, lambda fd: reserve(fd, 0, max(1, size)), private=False)
+
+    @classmethod
+    def copy_of(cls, content: memoryview) -> Segment:
+        """These bytes, once for all, but each who receives them may write and sees its own. Raises OSError."""
+        return cls._made(content.nbytes, lambda fd: _write(fd, content), private=True)
+
+    @classmethod
+    def _made(cls, size: int, fill: Callable[[int], None], *, private: bool) -> Segment:
         check_allowed()
+        _check_available(size)
+        size = max(size, BIG_BUFFER)
         fd = anonymous_file(size)
         try:
-            reserve(fd, 0, size)
+            fill(fd)
             return cls._of(fd, size, private=private, access=mmap.ACCESS_WRITE)
         except BaseException:
             os.close(fd)
@@ -76,16 +90,15 @@ class Segment(mmap.mmap):
     @classmethod
     def received(cls, fd: int, size: int, *, private: bool) -> Segment:
         """What another process has sent; the descriptor belongs to the segment from here on."""
-        key = _key(fd)
-        known = None if private else _known.get(key)
-        if known is not None:
-            os.close(fd)
-            return known
         try:
-            return cls._of(fd, size, private=private, access=mmap.ACCESS_COPY if private else mmap.ACCESS_WRITE)
+            known = None if private else _known.get(_key(fd))
+            if known is None:
+                return cls._of(fd, size, private=private, access=mmap.ACCESS_COPY if private else mmap.ACCESS_WRITE)
         except BaseException:
             os.close(fd)
             raise
+        os.close(fd)
+        return known
 
     @classmethod
     def _of(cls, fd: int, size: int, *, private: bool, access: int) -> Segment:
@@ -95,6 +108,27 @@ class Segment(mmap.mmap):
         if not private:
             _known[_key(fd)] = made
         return made
+
+    def identity(self) -> tuple[int, int]:
+        """What tells it from all others while it lives."""
+        return _key(self.fd)
+
+
+def _check_available(size: int) -> None:
+    """Raise OSError if there is not so much memory now: the system would go on giving it, and then kill somebody."""
+    with contextlib.suppress(FileNotFoundError):
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        table = dict(line.split(":") for line in lines)
+        there = int(table["MemAvailable"].split()[0]) << 10
+        if size > there:
+            told = f"there are {there / 1e9:.3g} GB of memory left, and {size / 1e9:.3g} GB are asked for"
+            raise OSError(errno.ENOMEM, told)
+
+
+def _write(fd: int, content: memoryview) -> None:
+    at = 0
+    while at < content.nbytes:  # the system takes 2 GB at most
+        at += os.pwrite(fd, content[at:], at)
 
 
 _known: weakref.WeakValueDictionary[tuple[int, int], Segment] = weakref.WeakValueDictionary()

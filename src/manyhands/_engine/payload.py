@@ -24,12 +24,15 @@ from typing import Any, NamedTuple
 from weakref import WeakSet
 
 from manyhands._engine import signals
-from manyhands._engine.transport import BIG_BUFFER
+from manyhands._engine.memory import BIG_BUFFER, Segment, segment_of
 
 _MAIN = b"__main__"
 # Types whose unpickling runs no code but the interpreter's own: these may share one pickle.
 SIMPLE: frozenset[type] = frozenset({type(None), bool, int, float, complex, str, bytes})
 
+SEGMENT_BYTES = 1 << 20  # from this size on a function's array is put into memory that all workers share
+
+_here = threading.local()  # .packing: this thread packs something for another process of ours
 _by_value: set[tuple[str, str]] = set()  # (module, name) that some worker could not import
 _received: WeakSet[type] = WeakSet()  # in a worker: classes that came from the caller by value
 
@@ -67,7 +70,14 @@ def pack(
     ``main_by_name``: the receiver was forked from this process and has its ``__main__``.
     ``inline``: keep big buffers in the pickle.
     """
-    by_name = main_by_name or reply
+    before, _here.packing = is_packing(), not inline
+    try:
+        return _pack(value, by_name=main_by_name or reply, reply=reply, inline=inline)
+    finally:
+        _here.packing = before
+
+
+def _pack(value: object, *, by_name: bool, reply: bool, inline: bool) -> Packed:
     buffers: list[Any] = []
 
     def keep_in_band(buffer: pickle.PickleBuffer) -> bool:
@@ -91,6 +101,32 @@ def pack(
     made = pickler(target, keep_in_band, reply=reply)
     made.dump(value)
     return Packed(target.getvalue(), _raw(buffers), frozenset(made.classes))
+
+
+def is_packing() -> bool:
+    """The calling thread is in `pack`: what is pickled goes to a process of ours, with which memory can be shared."""
+    return getattr(_here, "packing", False)
+
+
+def weight(value: object) -> int:
+    """Bytes of its pickle and of its big buffers, which are not copied for that; not of memory that is shared."""
+    packed = pack(value)
+    shared: int = sum(buffer.nbytes for buffer in packed.buffers if segment_of(buffer) is not None)
+    return packed.size() - shared
+
+
+def share_buffers(packed: Packed) -> Packed:
+    """The same, its large buffers copied to where all who receive it can read them. Without the memory, as it is."""
+    try:
+        return packed._replace(buffers=tuple(_shared(buffer) for buffer in packed.buffers))
+    except OSError:
+        return packed
+
+
+def _shared(buffer: memoryview) -> memoryview:
+    if buffer.nbytes < SEGMENT_BYTES or segment_of(buffer) is not None:
+        return buffer
+    return memoryview(Segment.copy_of(buffer))[: buffer.nbytes]
 
 
 def can_pack(value: object) -> bool:

@@ -2,7 +2,7 @@
 
 To the worker::
 
-    HELLO    threads, authkey               + surroundings, + initializer and its arguments (if any)
+    HELLO    threads, authkey               + surroundings, + the locks' file, + initializer and arguments (if any)
     AROUND   -                              + surroundings, when they have changed
     FUNCTION key                            + the packed function
     FORGET   keys                           functions that will not be needed again

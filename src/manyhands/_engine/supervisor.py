@@ -25,7 +25,7 @@ from types import MethodType
 from typing import Any, NamedTuple
 
 from manyhands._core.messages import Chunk
-from manyhands._engine import board, faults, forks, launch, parcels, payload, start_methods, surroundings
+from manyhands._engine import board, faults, forks, launch, locks, parcels, payload, start_methods, surroundings
 from manyhands._engine.board import Board, Stamp
 from manyhands._engine.faults import Fault
 from manyhands._engine.functions import ByReference
@@ -43,12 +43,13 @@ from manyhands._engine.interface import (
     Weighed,
 )
 from manyhands._engine.lifeline import Lifeline
+from manyhands._engine.memory import BIG_BUFFER
 from manyhands._engine.parcels import Parcel
 from manyhands._engine.payload import Packed
 from manyhands._engine.protocol import Kind
 from manyhands._engine.results import Batch
 from manyhands._engine.tally import Stats
-from manyhands._engine.transport import BIG_BUFFER, Channel, Frame
+from manyhands._engine.transport import Channel, Frame
 from manyhands._engine.words import Lines
 from manyhands._engine.worker import INITIALIZER
 from manyhands.errors import InitializerError, NotSendable, WorkerStartError
@@ -79,7 +80,7 @@ class _Worker:
     slot: memoryview
     slot_number: int
     started: float
-    known: OrderedDict[bytes, int] = field(default_factory=OrderedDict)
+    known: OrderedDict[bytes, tuple[object, int]] = field(default_factory=OrderedDict)  # to keep, bytes
     classes: dict[str, bytes] = field(default_factory=dict)  # as they came with the function of this key
     around: Any = None
     here: bool = False
@@ -111,6 +112,7 @@ class Supervisor:
         self._workers: dict[int, _Worker] = {}
         self._notices: list[Notice] = []
         self._inherited: dict[bytes, Callable[..., Any]] = {}  # a plain one is copied in one step
+        self._initializer: Packed | None = None  # and its arguments, as they were when the first worker was started
         self._launcher: launch.Launcher | None = None
         self._wake_in, self._wake_out = socket.socketpair()
         for end in (self._wake_in, self._wake_out):
@@ -147,7 +149,7 @@ class Supervisor:
             theirs.close()
             self._notices.append(NotStarted(worker, _start_error(error)))
             return
-        record.known.update(dict.fromkeys(self._inherited, 0))
+        record.known.update(dict.fromkeys(self._inherited, (None, 0)))
         record.around = around
         self._workers[worker] = record
         self._selector.register(ours, selectors.EVENT_READ, partial(self._receive, worker))
@@ -161,10 +163,10 @@ class Supervisor:
 
     def _greeting(self, around: surroundings.Surroundings) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         settings = self._settings
-        buffers: list[Any] = [payload.pack(around).data]
+        buffers: list[Any] = [payload.pack(around).data, _lock_file()]
         if settings.initializer is not None and not self._forks:
-            packed = _pack_initializer(settings)
-            buffers += [packed.data, *packed.buffers]
+            self._initializer = self._initializer or _pack_initializer(settings)
+            buffers += [self._initializer.data, *self._initializer.buffers]
         process = sys.modules.get("multiprocessing.process")
         authkey = bytes(process.current_process().authkey) if process is not None else None
         return (Kind.HELLO, settings.threads, authkey), tuple(buffers)
@@ -254,9 +256,9 @@ class Supervisor:
         packed = job.shipment.packed()  # also when another function has changed a class that this one uses
         record.classes.update(dict.fromkeys(packed.classes, key))
         self._write(worker, record, (Kind.FUNCTION, key), (packed.data, *packed.buffers))
-        record.known[key] = packed.size()
+        record.known[key] = job.shipment.keep, packed.size()
         while len(record.known) > KNOWN_FUNCTIONS or (
-            len(record.known) > 1 and sum(record.known.values()) > KNOWN_BYTES
+            len(record.known) > 1 and sum(size for _, size in record.known.values()) > KNOWN_BYTES
         ):
             oldest, _ = record.known.popitem(last=False)
             self._write(worker, record, (Kind.FORGET, [oldest]), ())
@@ -529,9 +531,17 @@ def _with_packed(told: tuple[Any, ...]) -> tuple[Any, ...]:
     return (Packed(*packed) if packed is not None else None, *told[1:])
 
 
+def _lock_file() -> memoryview:
+    """Nothing where there is no shared memory: then a lock that is wanted says so."""
+    try:
+        return memoryview(locks.file())
+    except OSError:
+        return memoryview(b"")
+
+
 def _pack_initializer(settings: Settings) -> Packed:
     try:
-        return payload.pack((settings.initializer, settings.initargs))
+        return payload.share_buffers(payload.pack((settings.initializer, settings.initargs)))
     except Exception as error:
         raise NotSendable(
             f"the initializer or its arguments cannot be sent to worker processes: {type(error).__name__}: {error}"

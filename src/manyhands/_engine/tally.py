@@ -26,6 +26,7 @@ class Tally:
         self.first_chunk: float | None = None  # when the first worker was at work
         self.busy: dict[int, float] = {}  # per worker, in the user's function
         self.cpu = 0.0  # of that, on a processor
+        self.lost = 0.0  # of ``busy``, in tasks that were ended: nobody knows what they were doing
         self.transfer = 0.0  # in workers: unpacking, packing, sending
         self.chunks = 0
         self.retried: dict[int, int] = {}  # task: further attempts
@@ -42,6 +43,7 @@ class Tally:
     def add_lost(self, worker: int, seconds: float) -> None:
         """Count a task that was ended, or ended its worker, after so long."""
         self.busy[worker] = self.busy.get(worker, 0.0) + seconds
+        self.lost += seconds
 
     def is_slow(self, task: int, seconds: float) -> bool:
         """Note how long this task took, if it is one of the slowest so far."""

@@ -30,10 +30,9 @@ from itertools import islice, takewhile
 from typing import Any, NamedTuple
 
 from manyhands._engine.lanes import ALIGNMENT, InLane, OutLane
-from manyhands._engine.memory import Segment, segment_of
+from manyhands._engine.memory import BIG_BUFFER, Segment, segment_of
 from manyhands._engine.vigil import Vigil
 
-BIG_BUFFER = 1 << 16  # bytes; smaller ones travel in the frame
 _HEADER = struct.Struct("<II")
 _ODD = 1 << 31  # in the header's first number: not all buffers are in the frame
 _CARRIER = (1 << 32) - 1  # there: this is no frame; so many descriptors came with it as the second number says

@@ -18,10 +18,11 @@ import types
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from manyhands._engine import board, context, faults, heap, lifeline, payload, runner, surroundings, words
+from manyhands._engine import board, context, faults, heap, lifeline, locks, payload, runner, surroundings, words
 from manyhands._engine.board import Board
 from manyhands._engine.context import WorkerContext
 from manyhands._engine.faults import Fault
+from manyhands._engine.memory import segment_of
 from manyhands._engine.payload import Packed
 from manyhands._engine.protocol import Kind, Style, caller, unflatten
 from manyhands._engine.reporter import Reporter
@@ -156,9 +157,11 @@ class Worker:
         self._threads = self._context.share = frame.message[1]
         _share_authkey(frame.message[2])
         self._take_surroundings(frame)
-        if self._initializer is not None or len(frame.buffers) > 1:
+        if (lock_file := segment_of(frame.buffers[1])) is not None:
+            locks.use(lock_file)
+        if self._initializer is not None or len(frame.buffers) > 2:
             try:
-                initializer, initargs = self._initializer or payload.unpack(Packed(frame.buffers[1], frame.buffers[2:]))
+                initializer, initargs = self._initializer or payload.unpack(Packed(frame.buffers[2], frame.buffers[3:]))
                 payload.run_initializer(initializer, initargs)
             except BaseException as error:  # noqa: BLE001 - SystemExit is a failure, too
                 self._send((Kind.UNFIT, tuple(faults.describe(error))))
