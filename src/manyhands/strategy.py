@@ -102,7 +102,8 @@ def _made(place: tuple[str, int], here: int, megabytes: float | None, ran: Ran, 
 
 def _advice(backend: str, workers: int, ran: Ran) -> str:
     crowd = min(ran.tasks, MOST_WAITING)
-    if backend != "threads" and ran.processor < WAITING_SHARE and workers < crowd:  # a thread may wait for the others
+    waits = ran.processor < WAITING_SHARE and ran.busy > LONG_SECONDS
+    if waits and backend != "threads" and workers < crowd:  # a thread may only wait for the others
         part = f"1/{crowd / workers:.0f}" if crowd >= 2 * workers else "a part"
         how = f"workers={crowd}" if ran.isolated else f"backend='threads', workers={crowd}"
         return f"{1 - ran.processor:.0%} of the time in the function was waiting: {how} would take about {part} of it."
