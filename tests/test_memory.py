@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import operator
 import os
+import pickle
 import platform
+import time
 import weakref
 from pathlib import Path
 
@@ -227,6 +229,55 @@ def test_large_arguments_and_results_are_let_go(process_backend):
     for _ in range(3):
         round_of_calls()
     assert resident() - before < 40 * MEGABYTE  # what went to and fro is 400 MB
+
+
+LEAK = 20 * MEGABYTE
+leaked = []
+
+
+def leak(_):
+    leaked.append(b"x" * LEAK)
+    return os.getpid(), len(leaked)
+
+
+def test_a_worker_that_grows_from_task_to_task_is_replaced_in_between(process_backend):
+    """Row 55."""
+    found = mh.map(leak, range(30), workers=2, memory_limit=10 * LEAK, **process_backend)
+    assert len(found) == 30
+    assert max(count for _, count in found) < 10
+    with mh.Executor(1, memory_limit="200MB", **process_backend) as executor:
+        assert len({executor.submit(leak, None).result()[0] for _ in range(30)}) > 2
+
+
+def test_a_task_that_grows_without_end_fails_and_the_others_go_on(process_backend, tmp_path):
+    """Row 55."""
+
+    def grow(n):
+        pieces = []
+        while n == 3:
+            pieces.append(b"x" * MEGABYTE)
+            time.sleep(0.001)
+        return n
+
+    found = mh.map(grow, range(8), workers=2, memory_limit="300 MB", on_error="collect", **process_backend)
+    error = found.pop(3).error
+    assert found == [0, 1, 2, 4, 5, 6, 7]
+    assert isinstance(error, mh.MemoryLimitExceeded)
+    assert isinstance(error, mh.WorkerDied)
+    assert isinstance(error, MemoryError)
+    assert 300e6 < error.memory < 10e9
+    assert "memory_limit" in str(pickle.loads(pickle.dumps(error)))
+
+
+@pytest.mark.parametrize("limit", [0, -5, "much", "2 elephants", True, 1.5])
+def test_a_memory_limit_that_is_none_is_refused(limit):
+    with pytest.raises(mh.OptionError, match="memory_limit"):
+        mh.map(abs, [1], memory_limit=limit)
+
+
+def test_who_has_no_worker_processes_has_no_memory_limit():
+    with pytest.raises(mh.OptionError, match="worker processes"):
+        mh.map(abs, [1], memory_limit="1GB", backend="threads")
 
 
 glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries keep memory as they do")

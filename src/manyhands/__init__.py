@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from manyhands.errors import ExecutorClosed as ExecutorClosed
     from manyhands.errors import InitializerError as InitializerError
     from manyhands.errors import ManyhandsError as ManyhandsError
+    from manyhands.errors import MemoryLimitExceeded as MemoryLimitExceeded
     from manyhands.errors import NotSendable as NotSendable
     from manyhands.errors import OptionError as OptionError
     from manyhands.errors import RemoteError as RemoteError
@@ -61,6 +62,7 @@ _HOMES = {
         "ExecutorClosed",
         "InitializerError",
         "ManyhandsError",
+        "MemoryLimitExceeded",
         "NotSendable",
         "OptionError",
         "RemoteError",

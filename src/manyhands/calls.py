@@ -33,12 +33,13 @@ def make_dispatcher(
     initializer: Callable[..., object] | None = None,
     initargs: tuple[Any, ...] = (),
     limits: Limits | None = None,
+    memory_limit: int | None = None,
     name: str = "",
 ) -> Dispatcher:
     """A dispatcher with a backend of its own."""
     backend, workers = place
     share = max(1, cpu_count() // workers)
-    plan = backends.Plan(workers, share, start_method, initializer, initargs, name)
+    plan = backends.Plan(workers, share, start_method, initializer, initargs, name, memory_limit)
     return Dispatcher(backends.make(backend, plan), limits or Limits(workers), name=f"manyhands-{backend}")
 
 
@@ -49,7 +50,7 @@ def dispatcher_for(options: Options, func: Callable[..., Any]) -> tuple[Dispatch
         backend, workers = place = "serial", 1  # in a __reduce__, on the very thread that it would wait for
     if backend == "serial" or options.start_method == "fork" or context.worker() is not None:
         # A fork shows the memory of its moment, so it is made for the call; serial costs nothing to make.
-        own = make_dispatcher(place, start_method=options.start_method)
+        own = make_dispatcher(place, start_method=options.start_method, memory_limit=options.memory())
         if own.backend.threaded:
             shared.register(own, finish_at_exit=False)
         return own, own.shutdown
@@ -57,7 +58,10 @@ def dispatcher_for(options: Options, func: Callable[..., Any]) -> tuple[Dispatch
         shared.renew()  # the warm workers have imported what is no more
     key = _warm_key(place, options)
     limits = Limits(workers, idle_seconds=IDLE_SECONDS)
-    make = lambda: make_dispatcher(place, start_method=options.start_method, limits=limits)  # noqa: E731
+
+    def make() -> Dispatcher:
+        return make_dispatcher(place, start_method=options.start_method, limits=limits, memory_limit=options.memory())
+
     # A task on a thread may start a thread of its own that calls us: that one must not wait for the first.
     return shared.warm(key, make, alone=backend == "threads")
 
@@ -68,7 +72,7 @@ def is_warm(options: Options) -> bool:
 
 
 def _warm_key(place: tuple[str, int], options: Options) -> tuple[Any, ...]:
-    return (*place, options.start_method)
+    return (*place, options.start_method, options.memory())
 
 
 def check_function(func: object) -> None:

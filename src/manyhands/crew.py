@@ -156,7 +156,8 @@ def _asked_for(options: Options, func: Callable[..., Any], *, waits: bool) -> st
         return "this call was made by a task, and keeps to its place"
     if options.on_error != "raise":
         return f"on_error={options.on_error!r} asks that nothing but a task is lost with it"
-    given = [name for name in ("timeout", "retry", "start_method") if getattr(options, name) is not None]
+    isolating = ("timeout", "memory_limit", "retry", "start_method")
+    given = [name for name in isolating if getattr(options, name) is not None]
     if given:
         return f"{given[0]}= asks for workers"
     if waits:

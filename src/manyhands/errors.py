@@ -7,6 +7,7 @@
     ├── ExecutorClosed       (RuntimeError)      work was given to an executor that is shut down
     ├── TaskError
     │   ├── WorkerDied       (BrokenExecutor)    the task's worker died while running it
+    │   │   └── MemoryLimitExceeded (MemoryError)  its worker had more memory than ``memory_limit``
     │   ├── TaskTimeout      (TimeoutError)      the task ran longer than its ``timeout``
     │   ├── NotSendable      (PicklingError)     an argument, function or result cannot travel
     │   └── RemoteError      (RuntimeError)      stands in for an exception that cannot travel
@@ -99,6 +100,23 @@ class WorkerDied(TaskError, BrokenExecutor):
         return (
             f"worker {self.pid} was ended {how} while running task {self.index}{tries}.{hint} "
             "manyhands.Retry tries such a task again."
+        )
+
+
+class MemoryLimitExceeded(WorkerDied, MemoryError):
+    """The task's worker was ended, since it had more memory than ``memory_limit`` allows.
+
+    Fields: ``memory``, in bytes, and those of WorkerDied.
+    """
+
+    def __init__(self, *, memory: int, **end: Any) -> None:
+        self.memory = memory
+        super().__init__(**end)
+
+    def _text(self) -> str:
+        return (
+            f"worker {self.pid} was ended while running task {self.index}, since it had {self.memory / 1e6:.0f} MB, "
+            "more than its memory_limit: allow it more, or give the task less at a time."
         )
 
 

@@ -47,6 +47,7 @@ class Executor(concurrent.futures.Executor):
             or queue of multiprocessing), worker processes are forked, unless ``start_method`` says otherwise.
         max_tasks_per_child: a worker is replaced after so many tasks.
         start_method: of processes: ``"zygote"`` (Linux), ``"spawn"`` or ``"fork"``.
+        memory_limit: bytes, or text like ``"2GB"``, that each worker process may have; see `Options`.
         thread_name_prefix: of worker threads.
 
     Raises:
@@ -62,13 +63,14 @@ class Executor(concurrent.futures.Executor):
         initargs: tuple[Any, ...] = (),
         max_tasks_per_child: int | None = None,
         start_method: StartMethod | None = None,
+        memory_limit: int | str | None = None,
         thread_name_prefix: str = "",
     ) -> None:
         if initializer is not None and not callable(initializer):
             raise OptionError(f"initializer={initializer!r}: a function, or None")
         check_count("max_tasks_per_child", max_tasks_per_child, lowest=1)
         check_count("max_workers", max_workers, lowest=1)
-        options = Options(workers=max_workers, backend=backend, start_method=start_method)
+        options = Options(workers=max_workers, backend=backend, start_method=start_method, memory_limit=memory_limit)
         place = options.place()
         dispatcher = calls.make_dispatcher(
             place,
@@ -76,6 +78,7 @@ class Executor(concurrent.futures.Executor):
             initializer=initializer,
             initargs=tuple(initargs),
             limits=Limits(place[1], tasks_per_worker=max_tasks_per_child),
+            memory_limit=options.memory(),
             name=thread_name_prefix,
         )
         self._dispatcher = shared.register(dispatcher, finish_at_exit=True)

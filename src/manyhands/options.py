@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from numbers import Integral
@@ -11,7 +12,7 @@ from typing import Any, Self, TypedDict
 from manyhands import backends
 from manyhands._core.messages import Policy, no_backoff
 from manyhands._core.retry import Retry
-from manyhands._engine import context
+from manyhands._engine import appetite, context
 from manyhands._engine.cpus import cpu_count
 from manyhands.errors import OptionError
 from manyhands.types import OnError, ProgressOption, Report, StartMethod
@@ -30,6 +31,7 @@ class CommonOptions(TypedDict, total=False):
     total: int | None
     chunksize: int | None
     timeout: float | None
+    memory_limit: int | str | None
     retry: Retry | int | None
     seed: int | None
     report: Callable[[Report], Any] | None
@@ -56,6 +58,8 @@ class Options:
         total: number of tasks, for the bar, when the input does not tell.
         chunksize: tasks sent together; None adapts to how long they take.
         timeout: seconds that one task may take.
+        memory_limit: bytes, or text like ``"2GB"``, that a worker process may have of its own (Linux). One that has
+            nearly so much after a task is replaced; one that has more in the midst of one is ended: that task fails.
         retry: a Retry, or a number of attempts.
         on_error: ``"raise"`` the first failure that becomes known, ``"collect"`` a Failure in its place, or
             ``"skip"`` it.
@@ -71,6 +75,7 @@ class Options:
     total: int | None = None
     chunksize: int | None = None
     timeout: float | None = None
+    memory_limit: int | str | None = None
     retry: Retry | int | None = None
     on_error: OnError = "raise"
     seed: int | None = None
@@ -94,6 +99,7 @@ class Options:
         if self.backend == "serial" and self.timeout is not None:
             raise OptionError("backend='serial' cannot stop a task, so it has no timeout; use threads or processes")
         object.__setattr__(self, "retry", _checked_retry(self.retry))
+        object.__setattr__(self, "memory_limit", checked_memory(self.memory_limit, self.backend))
 
     def policy(self) -> Policy:
         """What of this the scheduler wants to know."""
@@ -110,6 +116,10 @@ class Options:
     def retry_on(self) -> tuple[type[BaseException], ...]:
         """Exceptions worth another attempt."""
         return self.retry.on if isinstance(self.retry, Retry) else ()
+
+    def memory(self) -> int | None:
+        """Bytes that a worker may have."""
+        return self.memory_limit if isinstance(self.memory_limit, int) else None
 
     def place(self) -> tuple[str, int]:
         """The backend and the number of workers that this call gets."""
@@ -150,6 +160,23 @@ def _checked_retry(value: object) -> Retry | None:
     raise OptionError(f"retry={value!r}: a Retry(...) or a number of attempts")
 
 
+def checked_memory(value: object, backend: str) -> int | None:
+    """Bytes. Raises OptionError."""
+    if value is None:
+        return None
+    match = _MEMORY.fullmatch(str(value).strip()) if type(value) in {int, str} else None
+    size = int(float(match[1]) * _UNITS[match[2].lower()]) if match else 0
+    if size <= 0:
+        raise OptionError(f"memory_limit={value!r}: bytes, or text such as '500MB' or '2GB'")
+    if backend in ("serial", "threads"):
+        raise OptionError(f"memory_limit needs worker processes, and backend={backend!r} has none")
+    if not appetite.CAN_TELL:
+        raise OptionError("memory_limit is only to be had on Linux")
+    return size
+
+
+_MEMORY = re.compile(r"(\d+(?:\.\d*)?)\s*([kmgt]?)i?b?", re.IGNORECASE)
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _defaults = Options()
 # What other libraries call it.
 _MEANT = dict.fromkeys(("n_jobs", "processes", "max_workers", "num_workers", "jobs", "nproc"), "workers") | {

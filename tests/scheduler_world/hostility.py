@@ -191,6 +191,20 @@ def a_chunk_is_refused(history: History) -> None:
 
 
 @_action
+def a_worker_has_grown_too_large(history: History) -> None:
+    number = history.worker(lambda worker: worker.alive and worker.ready)
+    if number is not None:
+        history.world.obey()
+        history.world.tell(m.WorkerFull(number))
+
+
+@_action
+def tasks_turn_out_to_be_heavy(history: History) -> None:
+    history.world.obey()
+    history.world.tell(m.TasksWeighed(history.choose(MOST_JOBS), 1 + history.choose(9), history.choose(1 << 24)))
+
+
+@_action
 def time_passes_unnoticed(history: History) -> None:
     history.world.state.now += history.one_of([0.0005, 0.001, 0.01, 0.1, 1.0, 10.0])
 

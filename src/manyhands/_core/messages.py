@@ -126,6 +126,12 @@ class ResultsArrived(NamedTuple):
     seconds: float = 0.0
 
 
+class WorkerFull(NamedTuple):
+    """A worker has more memory than it may have: it is to be replaced before it begins anything further."""
+
+    worker: int
+
+
 class ChunkRefused(NamedTuple):
     """A worker could not unpack a chunk, and ran nothing of it: it must be sent item by item."""
 
@@ -171,6 +177,7 @@ Event = (
     | StartFailed
     | WorkerDied
     | ResultsArrived
+    | WorkerFull
     | ChunkRefused
     | Inspected
     | Released

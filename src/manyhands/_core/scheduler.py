@@ -64,6 +64,7 @@ from manyhands._core.messages import (
     TasksWeighed,
     Tick,
     WorkerDied,
+    WorkerFull,
     WorkerStarted,
     WorkersWanted,
 )
@@ -130,6 +131,7 @@ class _Worker:
     given: int = 0
     held: bool = False
     reserved: bool = False
+    full: bool = False  # it has too much memory: nothing more is sent to it, and then it leaves
     stop_cancelled: bool = False  # kill it if the next inspection shows a task of a cancelled job
     doomed: tuple[int, int] | None = None  # (chunk, task) that it is being killed for; see _NOBODY
     waiting: tuple[int, float] | None = None  # the chunk that it had not begun when it was looked at, and when first
@@ -173,6 +175,7 @@ class Scheduler:
         self._failed_starts = 0
         self._start_again_at: float | None = None
         self._closing = False
+        self._some_full = False
         self._handlers: dict[type, Callable[[Any, float], Iterable[Command]]] = {
             JobAdded: self._job_added,
             TasksAdded: self._tasks_added,
@@ -183,6 +186,7 @@ class Scheduler:
             StartFailed: self._start_failed,
             WorkerDied: self._worker_died,
             ResultsArrived: self._results_arrived,
+            WorkerFull: self._worker_full,
             ChunkRefused: self._chunk_refused,
             Inspected: self._inspected,
             Released: self._released,
@@ -283,6 +287,14 @@ class Scheduler:
 
     def _workers_wanted(self, event: WorkersWanted, _now: float) -> Iterable[Command]:
         return () if self._closing else self._start_workers(event.workers)
+
+    def _worker_full(self, event: WorkerFull, now: float) -> Iterator[Command]:
+        worker = self._workers.get(event.worker)
+        if worker is not None and worker.state is _State.READY and not worker.full:
+            worker.full = self._some_full = True
+            if worker.reserved and self._reservation is not None:
+                yield from self._ask_back(self._reservation)
+            yield from self._hold(event.worker, worker, now)
 
     def _job_cancelled(self, event: JobCancelled, now: float) -> Iterator[Command]:
         self._drop_job(event.job)
@@ -679,7 +691,7 @@ class Scheduler:
             yield from self._mind_reservation(self._reservation, now)
         if self._ready:
             yield from self._send(now)
-        if self.limits.tasks_per_worker is not None or self._closing:
+        if self.limits.tasks_per_worker is not None or self._closing or self._some_full:
             yield from self._let_go(now)
         if self._open:
             yield from self._start_workers(self._open)
@@ -724,6 +736,9 @@ class Scheduler:
         return ready and self._room(worker) != 0
 
     def _room(self, worker: _Worker) -> int | None:
+        """Tasks that it may still be given; None for any number."""
+        if worker.full:
+            return 0
         limit = self.limits.tasks_per_worker
         return None if limit is None else max(0, limit - worker.given)
 
@@ -735,7 +750,7 @@ class Scheduler:
         for worker in self._workers.values():
             if worker.state is _State.LEAVING:
                 leaving += 1
-            elif worker.chunks or self._room(worker) != 0:
+            elif worker.chunks or worker.reserved or self._room(worker) != 0:
                 useful += 1
         wanted = min(self.limits.max_workers, tasks) - useful
         for _ in range(min(wanted, 2 * self.limits.max_workers - useful - leaving)):

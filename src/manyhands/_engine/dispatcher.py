@@ -33,6 +33,7 @@ from manyhands._engine import context, courier, short_way
 from manyhands._engine.interface import (
     Backend,
     ChunkResults,
+    Full,
     Gone,
     Job,
     Notice,
@@ -47,7 +48,14 @@ from manyhands._engine.latch import Latch
 from manyhands._engine.payload import send_by_value
 from manyhands._engine.results import Batch, Piece
 from manyhands._engine.short_way import ShortWay
-from manyhands.errors import ExecutorClosed, TaskTimeout, WorkerDied, WorkerStartError, WorkersUnavailable
+from manyhands.errors import (
+    ExecutorClosed,
+    MemoryLimitExceeded,
+    TaskTimeout,
+    WorkerDied,
+    WorkerStartError,
+    WorkersUnavailable,
+)
 from manyhands.showing import MISSING
 
 LONGEST_WAIT = 3600.0  # seconds; the system's own limit is some days
@@ -446,6 +454,8 @@ class Dispatcher:
             self.broken = notice.error if notice.fatal else self.broken
             self._started.discard(notice.worker)
             return m.StartFailed(notice.worker, notice.fatal)
+        if isinstance(notice, Full):
+            return m.WorkerFull(notice.worker)
         if isinstance(notice, Gone):
             self._started.discard(notice.worker)
             self._count_lost(notice)
@@ -557,12 +567,11 @@ class Dispatcher:
         if command.cause is m.Cause.TIMEOUT:
             return TaskTimeout(seconds=job.policy.timeout or 0.0, index=command.task)
         gone = notice if isinstance(notice, Gone) else None
-        return WorkerDied(
-            pid=gone.pid if gone else None,
-            exitcode=gone.exitcode if gone else None,
-            index=command.task,
-            attempts=command.attempts,
-        )
+        pid, exitcode = (gone.pid, gone.exitcode) if gone else (None, None)
+        died: Callable[..., WorkerDied] = WorkerDied
+        if gone is not None and gone.too_large is not None:
+            died = partial(MemoryLimitExceeded, memory=gone.too_large)
+        return died(pid=pid, exitcode=exitcode, index=command.task, attempts=command.attempts)
 
     def _retry_task(self, command: m.RetryTask, _notice: Notice | None) -> None:
         if (job := self._jobs.get(command.job)) and job.tally is not None:

@@ -113,6 +113,13 @@ class Gone(NamedTuple):
     pid: int | None
     exitcode: int | None
     stamp: Stamp
+    too_large: int | None = None  # bytes that it was ended for
+
+
+class Full(NamedTuple):
+    """A worker has too much memory, and is in no task."""
+
+    worker: int
 
 
 class ChunkResults:
@@ -162,7 +169,7 @@ class Weighed(NamedTuple):
     size: int
 
 
-Notice = Ready | NotStarted | Gone | ChunkResults | Refused | Said | Weighed
+Notice = Ready | NotStarted | Gone | Full | ChunkResults | Refused | Said | Weighed
 
 
 class Backend(Protocol):

@@ -2,7 +2,7 @@
 
 To the worker::
 
-    HELLO    threads, authkey               + surroundings, + the locks' file, + initializer and arguments (if any)
+    HELLO    threads, authkey, memory limit + surroundings, + the locks' file, + initializer and arguments (if any)
     AROUND   -                              + surroundings, when they have changed
     FUNCTION key                            + the packed function
     FORGET   keys                           functions that will not be needed again
@@ -20,6 +20,7 @@ To the caller::
     RECORD   -                              + a packed log record
     WARNING  -                              + a packed warning
     IDLE     -                              nothing has come for a while
+    FULL     -                              it has more memory than it may have, and is in no task
 
 ``sizes``: None when the values share one pickle; else for each value how many buffers are its own, and for
 an input that could not be packed, the Fault that says so.
@@ -53,6 +54,7 @@ class Kind(IntEnum):
     WARNING = 13
     HERE = 14
     IDLE = 15
+    FULL = 16
 
 
 class Style(IntEnum):

@@ -25,13 +25,25 @@ from types import MethodType
 from typing import Any, NamedTuple
 
 from manyhands._core.messages import Chunk
-from manyhands._engine import board, faults, forks, launch, locks, parcels, payload, start_methods, surroundings
+from manyhands._engine import (
+    appetite,
+    board,
+    faults,
+    forks,
+    launch,
+    locks,
+    parcels,
+    payload,
+    start_methods,
+    surroundings,
+)
 from manyhands._engine.board import Board, Stamp
 from manyhands._engine.faults import Fault
 from manyhands._engine.functions import ByReference
 from manyhands._engine.functions import ship as ship_function
 from manyhands._engine.interface import (
     ChunkResults,
+    Full,
     Gone,
     Job,
     Notice,
@@ -56,6 +68,7 @@ from manyhands.errors import InitializerError, NotSendable, WorkerStartError
 
 KILL_GRACE_SECONDS = 0.3  # between SIGTERM and SIGKILL
 REPORT_SECONDS = 1.0  # a worker whose socket has ended is given up if nobody reports its end by then
+MEMORY_SECONDS = 0.1  # between two looks at workers whose memory is limited
 START_SECONDS = 60.0  # a worker that is not ready by then is killed
 KNOWN_FUNCTIONS = 64  # that a worker keeps, if they are small
 KNOWN_BYTES = 32 << 20  # that they may have altogether; the newest is kept in any case
@@ -72,6 +85,7 @@ class Settings(NamedTuple):
     threads: int  # each worker's share of the cores
     initializer: Callable[..., object] | None = None
     initargs: tuple[Any, ...] = ()
+    memory_limit: int | None = None  # bytes of each worker's own
 
 
 @dataclass(slots=True)
@@ -89,6 +103,7 @@ class _Worker:
     ended_at: float | None = None  # its socket has ended
     kill_at: float | None = None  # next signal
     unfit: bool = False  # its initializer raised
+    too_large: int | None = None  # bytes that it had when it was killed for them
 
 
 class _Resources(NamedTuple):
@@ -121,6 +136,7 @@ class Supervisor:
         self._watch(self._wake_in.fileno(), self._woken)
         self._resources: _Resources | None = None
         self._output_lines = {1: Lines(), 2: Lines()}
+        self._memory_seen = 0.0  # when it was last looked at
 
     # --- starting ---------------------------------------------------------------------------------------------
 
@@ -169,7 +185,7 @@ class Supervisor:
             buffers += [self._initializer.data, *self._initializer.buffers]
         process = sys.modules.get("multiprocessing.process")
         authkey = bytes(process.current_process().authkey) if process is not None else None
-        return (Kind.HELLO, settings.threads, authkey), tuple(buffers)
+        return (Kind.HELLO, settings.threads, authkey, settings.memory_limit), tuple(buffers)
 
     def _open(self) -> launch.Launcher:
         """The launcher and what workers share: made when the first worker is."""
@@ -341,6 +357,8 @@ class Supervisor:
             for key, mask in self._selector.select(self._shorten(timeout)):
                 key.data(mask)
         self._look_at_clock()
+        if self._settings.memory_limit is not None:
+            self._look_at_memory(self._settings.memory_limit)
         notices, self._notices = self._notices, []
         if len(notices) > 1:  # what a task wrote was there before its result was: it is delivered first
             notices.sort(key=lambda notice: type(notice) is not Said)
@@ -351,6 +369,8 @@ class Supervisor:
         for record in self._workers.values():
             if not record.here or record.kill_at is not None or record.ended_at is not None:
                 times += self._due(record)
+        if self._settings.memory_limit is not None and any(map(_is_busy, self._workers.values())):
+            times.append(self._memory_seen + MEMORY_SECONDS)
         return max(0.0, min(times) - time.monotonic()) if times else None
 
     def _due(self, record: _Worker) -> list[float]:
@@ -371,6 +391,21 @@ class Supervisor:
             if record.ended_at is not None and record.ended_at + REPORT_SECONDS <= now:
                 self._exited(launch.Exit(worker, None, None))
             elif not record.here and record.kill_at is None and record.started + START_SECONDS <= now:
+                self.kill(worker, at_once=True)
+
+    def _look_at_memory(self, limit: int) -> None:
+        """End workers whose task has grown too large. One that is between tasks tells so itself."""
+        now = time.monotonic()
+        if now < self._memory_seen + MEMORY_SECONDS or self._launcher is None:
+            return
+        self._memory_seen = now
+        for worker, record in self._workers.items():
+            stamp, pid = board.read(record.slot), self._launcher.pid(worker)
+            if stamp.offset is None or pid is None or now - stamp.since < MEMORY_SECONDS:
+                continue  # what a short task leaves behind is seen at its end
+            has = appetite.own_memory(pid)
+            if has > limit and record.too_large is None:
+                record.too_large = has
                 self.kill(worker, at_once=True)
 
     def _woken(self) -> None:
@@ -426,7 +461,7 @@ class Supervisor:
         stamp = board.read(record.slot)
         self._board().give_back(record.slot_number)
         if record.ready:
-            self._notices.append(Gone(ended.worker, ended.pid, ended.exitcode, stamp))
+            self._notices.append(Gone(ended.worker, ended.pid, ended.exitcode, stamp, record.too_large))
         elif not record.unfit:
             self._notices.append(NotStarted(ended.worker, _start_error(ended.error or _died_early(ended))))
 
@@ -462,6 +497,8 @@ class Supervisor:
             heard.append(Ready(worker))
         elif kind == Kind.IDLE:
             record.channel.rest()
+        elif kind == Kind.FULL:
+            heard.append(Full(worker))
         elif kind == Kind.UNFIT:
             record.unfit = True
             cause = faults.revive(Fault(*_with_packed(frame.message[1])))
@@ -497,6 +534,10 @@ class Supervisor:
             forks.keep_in_child(end)
             end.close()
         self._selector.close()
+
+
+def _is_busy(record: _Worker) -> bool:
+    return bool(record.slot[board.CURRENT] != board.IDLE)
 
 
 def _said(stream: int, text: str) -> list[Notice]:

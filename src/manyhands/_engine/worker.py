@@ -18,7 +18,19 @@ import types
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from manyhands._engine import board, context, faults, heap, lifeline, locks, payload, runner, surroundings, words
+from manyhands._engine import (
+    appetite,
+    board,
+    context,
+    faults,
+    heap,
+    lifeline,
+    locks,
+    payload,
+    runner,
+    surroundings,
+    words,
+)
 from manyhands._engine.board import Board
 from manyhands._engine.context import WorkerContext
 from manyhands._engine.faults import Fault
@@ -31,6 +43,7 @@ from manyhands.errors import NotSendable
 
 _CHUNK = int(Kind.CHUNK)  # a plain number is faster to compare
 LOADING_NANOSECONDS = 60 * 10**9  # importing a function's module is no task: it has this time for itself
+NEARLY = 0.8  # of the memory it may have: so much after a task, and the next one may be ended for what others left
 INITIALIZER = b"initializer"  # its key among what a forked worker inherits
 THREADS_SECONDS = 1.0  # a leaving worker waits so long for threads that tasks have left behind
 
@@ -107,6 +120,7 @@ class Worker:
         self._owner = os.getpid()
         self._context = WorkerContext(slot)
         self._threads = 1
+        self._memory_limit: int | None = None  # bytes
         self._around: surroundings.Surroundings | None = None
         self._functions: dict[bytes, Packed] = {}
         self._loaded = dict(inherited)
@@ -154,8 +168,9 @@ class Worker:
             self._send((Kind.IDLE,))
 
     def _greet(self, frame: Frame) -> None:
-        self._threads = self._context.share = frame.message[1]
-        _share_authkey(frame.message[2])
+        _, threads, authkey, self._memory_limit = frame.message
+        self._threads = self._context.share = threads
+        _share_authkey(authkey)
         self._take_surroundings(frame)
         if (lock_file := segment_of(frame.buffers[1])) is not None:
             locks.use(lock_file)
@@ -200,6 +215,14 @@ class Worker:
         slot[board.CURRENT] = board.base_tag(serial) + board.UNPACKING
         _flush_words()
         self._reporter.end(outcome, began)
+        if self._memory_limit is not None and self._is_over(NEARLY * self._memory_limit):
+            self._send((Kind.FULL,))
+
+    def _is_over(self, limit: float) -> bool:
+        """What is only kept for the next task does not count."""
+        if appetite.own_memory() > limit:
+            heap.give_back()
+        return appetite.own_memory() > limit
 
     def _call(self, serial: int, key: bytes, style: int, *, isolated: bool) -> Callable[[Any], Any]:
         """The function as it is called with an item; one that cannot be unpacked fails each isolated item by itself."""

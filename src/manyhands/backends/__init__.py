@@ -26,6 +26,7 @@ class Plan:
     initializer: Callable[..., object] | None = None
     initargs: tuple[Any, ...] = ()
     name: str = ""
+    memory_limit: int | None = None  # bytes of each worker's own
 
 
 def make(name: str, plan: Plan) -> Backend:

@@ -22,4 +22,4 @@ def make(plan: Plan) -> Backend:
     method = plan.start_method or default_start_method()
     if plan.start_method is None and plan.initializer is not None and not can_pack((plan.initializer, plan.initargs)):
         method = "fork"  # as the standard library does: locks and queues of multiprocessing can only be inherited
-    return Supervisor(Settings(method, plan.threads, plan.initializer, plan.initargs))
+    return Supervisor(Settings(method, plan.threads, plan.initializer, plan.initargs, plan.memory_limit))
