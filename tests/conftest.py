@@ -83,7 +83,7 @@ def garbage_of_a_module() -> Iterator[None]:
 def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     """After each test: no process, thread or descriptor more than before."""
     gc.freeze()  # only what the test itself makes is looked through at its end
-    locks.file()  # a program has one, and keeps it
+    locks.segment()  # a program has one, and keeps it
     end_shared_workers()
     processes = {p.pid for p in psutil.Process().children(recursive=True)}
     descriptors = _descriptors()

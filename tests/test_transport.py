@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 from programs import environment
 from watching import PATIENCE, eventually
 
-from manyhands._engine import memory
+from manyhands._core.ring import Ring
+from manyhands._engine import lanes, memory
 from manyhands._engine.cpus import cgroup_quota, cpu_count
 from manyhands._engine.transport import Channel
 
@@ -56,7 +57,7 @@ def plain(frame):
 
 def on_the_wire(*frames):
     """What is written for these frames when all of it takes the socket."""
-    with unittest.mock.patch.object(memory, "_choice", "none"), connection() as (ours, theirs):
+    with unittest.mock.patch.dict(os.environ, MANYHANDS_SHARED_MEMORY="none"), connection() as (ours, theirs):
         written = bytearray()
         reader = threading.Thread(target=lambda: written.extend(_read_all(ours.socket)))
         ours.socket.setblocking(True)
@@ -100,7 +101,7 @@ def read_in(channel, frames):
 @pytest.fixture(params=["memfd", "file", "none"])
 def ends(request, monkeypatch):
     """Both ends, with each kind of shared memory beside the socket."""
-    monkeypatch.setattr(memory, "_choice", request.param)
+    monkeypatch.setenv("MANYHANDS_SHARED_MEMORY", request.param)
     with connection() as (ours, theirs):
         yield ours, theirs
 
@@ -325,6 +326,44 @@ def test_sending_never_blocks_however_much_nobody_reads(ends):
         assert plain(theirs.receive()) == ((number,), [data])
     writer.join(PATIENCE)
     assert not ours.backlog
+
+
+def test_a_buffer_that_finds_no_room_leaves_the_others_in_their_places():
+    """The first one is too large for the lane, and so the lane is not told of; segments come beside it."""
+    with connection() as (ours, theirs):
+        segment = memory.Segment.new(5)
+        segment[:5] = b"hello"
+        small, large = noise(100_000), bytes(lanes.BYTES + 1)
+        sent = (large, memoryview(segment), small, memoryview(segment))
+        writer = threading.Thread(target=lambda: (ours.send((1,), sent), write_out(ours), ours.send((2,), (small,))))
+        writer.start()
+        found = theirs.receive().buffers
+        assert len(found[0]) == len(large)
+        assert [bytes(one[:5]) for one in (found[1], found[3])] == [b"hello"] * 2
+        assert found[2] == small
+        assert plain(theirs.receive()) == ((2,), [small])
+        writer.join(PATIENCE)
+
+
+@settings(max_examples=300)
+@given(st.lists(st.integers(1, 40) | st.none(), max_size=60))
+def test_places_that_are_taken_never_overlap(steps):
+    """A number takes so many bytes; None gives the oldest place back."""
+    ring, taken, given_back = Ring(100), [], 0
+    for step in steps:
+        if step is not None:
+            start = ring.take(step)
+            if start is not None:
+                assert 0 <= start <= start + step <= 100
+                assert all(start + step <= other or stop <= start for other, stop in taken)
+                taken.append((start, start + step))
+            else:
+                assert taken
+        elif taken:
+            taken.pop(0)
+            given_back += 1
+            ring.give_back(given_back)
+        assert ring.empty == (not taken)
 
 
 def test_what_is_sent_behind_a_backlog_keeps_its_place(ends):

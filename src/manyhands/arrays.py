@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from manyhands._engine import payload
-from manyhands._engine.memory import Segment
+from manyhands._engine.memory import Segment, segment_of
 from manyhands.errors import OptionError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def share(array: ArrayLike) -> SharedArray:
         OSError: There is not enough memory, or no descriptor left (each shared array needs two).
     """
     source = np.asarray(array)
-    shared = _empty(source.shape, source.dtype, order="F" if source.flags.fnc else "C")
+    shared = _zeros(source.shape, source.dtype, order="F" if source.flags.fnc else "C")
     shared[...] = source
     return shared
 
@@ -68,14 +68,16 @@ def empty_shared(shape: int | tuple[int, ...], dtype: DTypeLike = float) -> Shar
     sizes = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
     if any(size < 0 for size in sizes):
         raise OptionError(f"shape={shape!r}: no dimension can be negative")
-    return _empty(sizes, np.dtype(dtype), order="C")
+    return _zeros(sizes, np.dtype(dtype), order="C")
 
 
 class SharedArray(np.ndarray[Any, Any]):
-    """A numpy array whose memory other processes see, too; made by `share` and `empty_shared`."""
+    """A numpy array whose memory other processes see, too; made by `share` and `empty_shared`.
 
-    segment: Segment | None = None
-    """What holds the memory; nothing you need."""
+    ``isinstance(x, mh.SharedArray)`` tells whether an array is one: views are, what is computed from them is not.
+    """
+
+    segment: Segment | None = None  # that holds the memory
 
     def __array_finalize__(self, obj: Any) -> None:
         """A view of a shared array is one, too; what has memory of its own is not."""
@@ -101,18 +103,24 @@ class SharedArray(np.ndarray[Any, Any]):
         return offset if 0 <= offset < len(self.segment) else None
 
 
-def _empty(shape: tuple[int, ...], dtype: np.dtype[Any], order: Any) -> SharedArray:
+def _zeros(shape: tuple[int, ...], dtype: np.dtype[Any], order: Any) -> SharedArray:
     if dtype.hasobject:
-        raise OptionError(f"an array of {dtype} holds Python objects, which cannot be shared between processes")
+        raise OptionError(
+            f"an array of dtype {dtype} holds Python objects, which processes cannot share: give it to the tasks as an "
+            "argument, or convert it with .astype(...)"
+        )
     segment = Segment.new(int(np.prod(shape, dtype=object)) * dtype.itemsize)
     made = np.ndarray.__new__(SharedArray, shape, dtype, buffer=segment, order=order)
     made.segment = segment
     return made
 
 
-def _view(memory: Any, dtype: Any, shape: Any, strides: Any, offset: int, writeable: bool) -> NDArray[Any]:  # noqa: FBT001, PLR0917
-    made = np.ndarray.__new__(SharedArray, shape, dtype, buffer=memory, offset=offset, strides=strides)
-    made.segment = memory.obj
+def _view(buffer: Any, dtype: Any, shape: Any, strides: Any, offset: int, writeable: bool) -> NDArray[Any]:  # noqa: FBT001, PLR0917
+    segment = segment_of(memoryview(buffer))
+    if segment is None:  # it was pickled within a pickle: the bytes came along, and it is a copy
+        return np.ndarray(shape, dtype, buffer=buffer, offset=offset, strides=strides)
+    made = np.ndarray.__new__(SharedArray, shape, dtype, buffer=buffer, offset=offset, strides=strides)
+    made.segment = segment
     made.flags.writeable = writeable
     return made
 

@@ -56,8 +56,8 @@ def lock(name: str = "") -> contextlib.AbstractContextManager[None]:
         What a ``with`` statement takes the lock by, and gives it back.
 
     Raises:
-        OSError: On ``with``: two processes would wait for each other for ever, each with a lock that the other wants;
-            or there is no shared memory on this machine.
+        OSError: On ``with``: two processes would wait for each other for ever, each with a lock that the other wants
+            (threads of one process that do so are not noticed); or there is no shared memory on this machine.
     """
     return locks.Lock(name)
 

@@ -20,7 +20,7 @@ MAX_DEPTH = 16
 DEPTH_SECONDS = 0.002  # work at hand in a worker, so that it never waits for a message
 GROWTH = 2  # of the next chunk over the largest so far
 QUICK_GROWTH = 64  # while even that would take less than half the target; what is too much is taken back
-CHUNK_BYTES = 4 << 20  # with more, unless one task has that, sending and running would not go on side by side
+CHUNK_BYTES = 4 << 20  # a larger chunk would arrive when the worker has nothing left to run; a heavy task goes alone
 DEPTH_BYTES = 16 << 20  # at hand in a worker, unless two chunks have that
 FLOOR_SECONDS = 0.0002  # a smaller part of the rest is not worth its way
 _MEMORY = 0.5  # weight of the newest chunk in the running mean; a guess
@@ -37,7 +37,7 @@ class Chunker:
     def __init__(self, fixed: int | None = None) -> None:
         self.fixed = fixed
         self.per_task: float | None = None
-        self._weight = 1.0  # bytes of a task's input or result, of the heaviest that was seen
+        self._weight = 1.0  # bytes of a task, in the heaviest chunk so far; never 0
         self._proven = 0  # the largest chunk that was tried
         self._growth = GROWTH
 

@@ -14,7 +14,7 @@ from collections import deque
 
 
 class Ring:
-    """Who owns which part of so many bytes. When nothing is taken it begins anew, with the bytes used last."""
+    """Who owns which part of so many bytes. When nothing is taken it begins anew at the front."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -42,9 +42,9 @@ class Ring:
     def _free(self, length: int) -> int | None:
         if not self._taken:
             return 0 if length <= self.size else None
-        oldest, newest = self._taken[0][0], self._taken[-1][1]
-        if self._taken[-1][0] >= oldest:  # what is taken is in one piece: there is room behind it, or before
-            if newest + length <= self.size:
-                return newest
-            return 0 if length < oldest else None
-        return newest if newest + length < oldest else None
+        front, (last, end) = self._taken[0][0], self._taken[-1]
+        if last >= front:  # what is taken is in one piece: there is room behind it, or before
+            if end + length <= self.size:
+                return end
+            return 0 if length < front else None  # not up to the front: full would look like one piece
+        return end if end + length < front else None

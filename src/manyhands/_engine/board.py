@@ -59,7 +59,7 @@ class Board:
     """An anonymous shared page: nothing to name, so nothing to leak."""
 
     def __init__(self, fd: int | None = None) -> None:
-        self.fd = memory.anonymous_file(_BYTES) if fd is None else fd
+        self.fd = _reserved_file() if fd is None else fd
         self._map = mmap.mmap(self.fd, _BYTES)
         self._words = memoryview(self._map).cast("q")
         self._free = list(range(SLOTS - 1, -1, -1))
@@ -83,3 +83,13 @@ class Board:
     def close(self) -> None:
         """Give the descriptor back; the page goes with its last user."""
         os.close(self.fd)
+
+
+def _reserved_file() -> int:
+    fd = memory.anonymous_file(_BYTES)
+    try:
+        memory.reserve(fd, 0, _BYTES)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd

@@ -66,7 +66,7 @@ class ByReference:
     def packed(self) -> Packed:
         """As bytes."""
         if self._packed is None:
-            self._packed = payload.share_buffers(pack_function(self.func))
+            self._packed = payload.put_in_segments(pack_function(self.func))
         return self._packed
 
     def repack(self) -> None:
@@ -105,7 +105,7 @@ def _by_content(func: Callable[..., Any]) -> ByContent:
     form = packed.data, tuple(buffer.nbytes for buffer in packed.buffers)
     known = _large.get(form)
     if known is None or not all(map(_same, packed.buffers, known.packed.buffers)):
-        _large[form] = known = _Large(payload.share_buffers(packed))
+        _large[form] = known = _Large(payload.put_in_segments(packed))
     return ByContent(func, known.packed, known)
 
 
@@ -169,5 +169,5 @@ def _digest(packed: Packed) -> bytes:
     state = blake2b(packed.data, digest_size=16)
     for buffer in packed.buffers:
         segment = segment_of(buffer)
-        state.update(buffer if segment is None else repr((segment.identity(), id(segment))).encode())
+        state.update(buffer if segment is None else repr(segment.identity()).encode())
     return state.digest()

@@ -1,7 +1,7 @@
 """A worker's memory between two tasks: kept for the next one, given back when there is none.
 
 glibc returns freed megabytes to the system at once, and gets every page back by a fault as soon as they are wanted
-again: a task that reads a picture and forgets it spends up to a fifth of its time so, and workers hinder each other
+again: a task that reads a picture and forgets it spends a sixth of its time so, and workers hinder each other
 at it. A worker does the same again and again, so it keeps what is free; once idle, it returns all of it.
 """
 
@@ -28,7 +28,8 @@ def give_back() -> None:
     """Return what is free to the system."""
     if (libc := _glibc()) is not None:
         libc.malloc_trim(0)
-        # That leaves out the heap of a thread, and a fork has that of the thread that it was forked by.
+        # That leaves out the heaps of threads, and a worker that a thread has forked lives in one: it is trimmed when a
+        # block is freed in it while nothing is to be kept.
         libc.mallopt(_TRIM_THRESHOLD, 0)
         bytes(_NOTICED)
         libc.mallopt(_TRIM_THRESHOLD, _KEPT)

@@ -161,7 +161,7 @@ class Said(NamedTuple):
 
 
 class Weighed(NamedTuple):
-    """So many tasks of a chunk have inputs, or results, of so many bytes. Told of many bytes; not of single calls."""
+    """So many tasks of a chunk have inputs, or results, of so many bytes. Told if they are many."""
 
     worker: int
     serial: int

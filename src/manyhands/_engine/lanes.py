@@ -23,18 +23,18 @@ from manyhands._engine import forks, memory
 
 BYTES = 128 << 20  # of places; only those that are used take memory
 STEP = 1 << 20  # so much memory is reserved at once
-ALIGNMENT = 1 << 14  # a place begins at a multiple of this, so that where can be told in 14 bits
+ALIGNMENT = 1 << 14  # a place begins at a multiple of this; see the 14 bits in `transport`
 _HEAD = memory.PAGE  # before the places: how many the receiver has taken out
 _log = logging.getLogger("manyhands")
 _warned = False
 
 
-class _Lane:
+class _Mapping:
     """The mapping, and how many buffers were taken out."""
 
     def __init__(self, fd: int) -> None:
-        self.memory = mmap.mmap(fd, _HEAD + BYTES)
-        whole = memoryview(self.memory)
+        self.map = mmap.mmap(fd, _HEAD + BYTES)
+        whole = memoryview(self.map)
         self.taken_out, self.places = whole[:_HEAD].cast("q"), whole[_HEAD:]
         whole.release()
 
@@ -42,18 +42,18 @@ class _Lane:
         self.taken_out.release()
         with contextlib.suppress(BufferError):  # somebody is in the midst of copying
             self.places.release()
-            self.memory.close()
+            self.map.close()
 
 
 class OutLane:
-    """The sender's end, made on first use. Who calls sees to it that only one thread is in here."""
+    """The sender's end, made on first use. Who calls sees to it that only one thread is in here, but for ``close``."""
 
     def __init__(self, *, quiet: bool) -> None:
         self.fd = -1
         self._quiet = quiet
         self._ring = Ring(BYTES)
         self._reserved = 0
-        self._lane: _Lane | None = None
+        self._lane: _Mapping | None = None
         self._broken = False
 
     def put(self, buffer: memoryview) -> int | None:
@@ -68,19 +68,21 @@ class OutLane:
                 return None
             self._reserve(start + buffer.nbytes)
             lane.places[start : start + buffer.nbytes] = buffer
-        except (OSError, ValueError) as error:  # ValueError: it was closed meanwhile
+        except ValueError:  # it was closed meanwhile
+            return None
+        except OSError as error:
             self._broken = True
             if not self._quiet:
                 _warn(error)
             return None
         return start
 
-    def _open(self) -> _Lane:
+    def _open(self) -> _Mapping:
         memory.check_allowed()
         fd = memory.anonymous_file(_HEAD + BYTES)
         try:
             memory.reserve(fd, 0, _HEAD)
-            self._lane = _Lane(fd)
+            self._lane = _Mapping(fd)
         except BaseException:
             os.close(fd)
             raise
@@ -101,7 +103,7 @@ class OutLane:
         self._ring.give_back(self._lane.taken_out[0])
         if self._ring.empty and hasattr(mmap, "MADV_REMOVE"):
             with contextlib.suppress(OSError):
-                self._lane.memory.madvise(mmap.MADV_REMOVE, _HEAD, self._reserved)
+                self._lane.map.madvise(mmap.MADV_REMOVE, _HEAD, self._reserved)
                 self._reserved = 0
 
     def close(self) -> None:
@@ -119,7 +121,7 @@ class InLane:
 
     def __init__(self, fd: int) -> None:
         try:
-            self._lane = _Lane(fd)
+            self._lane = _Mapping(fd)
         finally:
             os.close(fd)
 
@@ -128,15 +130,15 @@ class InLane:
         try:
             return bytearray(self._lane.places[start : start + length])
         finally:
-            self._lane.taken_out[0] += 1
+            self._lane.taken_out[0] += 1  # an aligned word that nobody else writes, after the copy
 
     def close(self) -> None:
         """The memory goes with its last user."""
         self._lane.close()
 
 
-def _warn(error: Exception) -> None:
+def _warn(error: OSError) -> None:
     global _warned  # noqa: PLW0603 - once is enough
     if not _warned:
         _warned = True
-        _log.warning("there is no shared memory for big arrays (%s): they take the slower way through a socket", error)
+        _log.warning("big arrays take the slower way through a socket, since shared memory failed: %s", error)

@@ -7,32 +7,45 @@ lock of Python's.
 
 from __future__ import annotations
 
-import fcntl
+import errno
+import os
 import threading
 from _blake2 import blake2b
 from types import TracebackType
 
 from manyhands._engine.memory import Segment
 
-_file: Segment | None = None
+_segment: Segment | None = None
 _opening = threading.Lock()
 _threads: dict[str, threading.RLock] = {}  # by name
 _depth: dict[str, int] = {}  # how often the thread that has it has taken it
 
 
-def file() -> Segment:
+def _forget() -> None:
+    """In a forked child: the threads that held these are not here, and the system's locks are not inherited."""
+    global _opening  # noqa: PLW0603
+    _opening = threading.Lock()
+    _threads.clear()
+    _depth.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
+def segment() -> Segment:
     """What the workers of this program are sent. Raises OSError if there is no shared memory."""
-    global _file  # noqa: PLW0603 - a program has one, from first use on
+    global _segment  # noqa: PLW0603 - a program has one, from first use on
     with _opening:
-        if _file is None:
-            _file = Segment.new(1)
-        return _file
+        if _segment is None:
+            _segment = Segment.new(1)
+        return _segment
 
 
 def use(received: Segment) -> None:
     """In a worker: this is what the program has."""
-    global _file  # noqa: PLW0603
-    _file = received
+    global _segment  # noqa: PLW0603
+    _segment = received
 
 
 class Lock:
@@ -44,10 +57,10 @@ class Lock:
     def __enter__(self) -> None:
         name = self._name
         thread = _threads.setdefault(name, threading.RLock())
-        thread.acquire()  # noqa: SIM115, RUF100 - the file's lock must be had, too
+        thread.acquire()  # the file's lock must be had, too
         try:
             if not _depth.get(name):
-                fcntl.lockf(file().fd, fcntl.LOCK_EX, 1, _byte(name))
+                _lock(name)
             _depth[name] = _depth.get(name, 0) + 1
         except BaseException:
             thread.release()
@@ -57,10 +70,29 @@ class Lock:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         name = self._name
+        if name not in _depth:
+            return  # this is a fork that came out of the ``with`` of its parent
         _depth[name] -= 1
         if not _depth[name]:
-            fcntl.lockf(file().fd, fcntl.LOCK_UN, 1, _byte(name))
+            import fcntl
+
+            fcntl.lockf(segment().fd, fcntl.LOCK_UN, 1, _byte(name))
         _threads[name].release()
+
+
+def _lock(name: str) -> None:
+    import fcntl  # not on Windows
+
+    try:
+        fcntl.lockf(segment().fd, fcntl.LOCK_EX, 1, _byte(name))
+    except OSError as error:
+        if error.errno != errno.EDEADLK:
+            raise
+        told = (
+            f"mh.lock({name!r}) would be waited for for ever: who holds it waits for a lock that is held here. "
+            "Take locks in the same order everywhere"
+        )
+        raise OSError(errno.EDEADLK, told) from None
 
 
 def _byte(name: str) -> int:

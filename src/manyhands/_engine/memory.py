@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import mmap
 import os
 import weakref
@@ -15,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 PAGE = mmap.PAGESIZE
-BIG_BUFFER = 1 << 16  # bytes; smaller ones travel inside their message. No segment is smaller
-_choice = os.environ.get("MANYHANDS_SHARED_MEMORY", "memfd")
+MUCH = 1 << 24  # bytes; for fewer it is not asked whether they are there
+BIG_BUFFER = 1 << 16  # bytes; smaller ones travel inside their message. No segment is smaller: so it never does
 
 
 def anonymous_file(size: int) -> int:
@@ -31,7 +32,7 @@ def anonymous_file(size: int) -> int:
 
 
 def _open() -> int:
-    if _choice != "file":
+    if _choice() != "file":
         with contextlib.suppress(AttributeError, OSError):  # not Linux, or forbidden
             return os.memfd_create("manyhands", os.MFD_CLOEXEC)
     import tempfile
@@ -40,10 +41,14 @@ def _open() -> int:
         return os.dup(file.fileno())
 
 
+def _choice() -> str:
+    return os.environ.get("MANYHANDS_SHARED_MEMORY", "memfd")
+
+
 def check_allowed() -> None:
     """Raise OSError if shared memory is not to be used."""
-    if _choice == "none":
-        raise OSError(errno.ENOSYS, "shared memory is switched off (MANYHANDS_SHARED_MEMORY=none)")
+    if _choice() == "none":
+        raise OSError(errno.ENOSYS, "shared memory is switched off by MANYHANDS_SHARED_MEMORY=none: unset that")
 
 
 def reserve(fd: int, start: int, stop: int) -> None:
@@ -82,7 +87,7 @@ class Segment(mmap.mmap):
         fd = anonymous_file(size)
         try:
             fill(fd)
-            return cls._of(fd, size, private=private, access=mmap.ACCESS_WRITE)
+            return cls._of(fd, size, private=private)
         except BaseException:
             os.close(fd)
             raise
@@ -93,7 +98,7 @@ class Segment(mmap.mmap):
         try:
             known = None if private else _known.get(_key(fd))
             if known is None:
-                return cls._of(fd, size, private=private, access=mmap.ACCESS_COPY if private else mmap.ACCESS_WRITE)
+                return cls._of(fd, size, private=private)
         except BaseException:
             os.close(fd)
             raise
@@ -101,8 +106,8 @@ class Segment(mmap.mmap):
         return known
 
     @classmethod
-    def _of(cls, fd: int, size: int, *, private: bool, access: int) -> Segment:
-        made = cls(fd, size, access=access)
+    def _of(cls, fd: int, size: int, *, private: bool) -> Segment:
+        made = cls(fd, size, access=mmap.ACCESS_COPY if private else mmap.ACCESS_WRITE)
         made.fd, made.private = fd, private
         weakref.finalize(made, os.close, fd).atexit = False
         if not private:
@@ -116,13 +121,30 @@ class Segment(mmap.mmap):
 
 def _check_available(size: int) -> None:
     """Raise OSError if there is not so much memory now: the system would go on giving it, and then kill somebody."""
-    with contextlib.suppress(FileNotFoundError):
+    if size < MUCH:
+        return
+    left = min(_left_on_machine(), _left_in_container())
+    if size > left:
+        told = f"{size / 1e9:.3g} GB of shared memory are asked for, and there are {left / 1e9:.3g} GB of memory left"
+        raise OSError(errno.ENOMEM, told)
+
+
+def _left_on_machine() -> float:
+    try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        table = dict(line.split(":") for line in lines)
-        there = int(table["MemAvailable"].split()[0]) << 10
-        if size > there:
-            told = f"there are {there / 1e9:.3g} GB of memory left, and {size / 1e9:.3g} GB are asked for"
-            raise OSError(errno.ENOMEM, told)
+    except OSError:  # not Linux
+        return math.inf
+    return int(dict(line.split(":") for line in lines)["MemAvailable"].split()[0]) << 10
+
+
+def _left_in_container() -> float:
+    folder = Path("/sys/fs/cgroup")
+    try:
+        most = (folder / "memory.max").read_text(encoding="ascii").strip()
+        used = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="ascii").splitlines())
+        return math.inf if most == "max" else int(most) - int(used["anon"]) - int(used["shmem"])
+    except (OSError, ValueError, KeyError):
+        return math.inf
 
 
 def _write(fd: int, content: memoryview) -> None:

@@ -9,7 +9,7 @@ back as a mere tag, and become the caller's own class again. (Stock cloudpickle 
 back and overwrite the methods of the caller's class with copies.)
 
 Buffers of 64 KB and more (numpy arrays, bytearrays wrapped in PickleBuffer) leave the pickle and travel
-beside it, uncopied.
+beside it: how, `transport` says.
 """
 
 from __future__ import annotations
@@ -111,22 +111,30 @@ def is_packing() -> bool:
 def weight(value: object) -> int:
     """Bytes of its pickle and of its big buffers, which are not copied for that; not of memory that is shared."""
     packed = pack(value)
-    shared: int = sum(buffer.nbytes for buffer in packed.buffers if segment_of(buffer) is not None)
-    return packed.size() - shared
+    return travelling((packed.data, *packed.buffers))
 
 
-def share_buffers(packed: Packed) -> Packed:
-    """The same, its large buffers copied to where all who receive it can read them. Without the memory, as it is."""
+def travelling(buffers: Iterable[Any]) -> int:
+    """Bytes that are copied on their way; what lies in shared memory is not."""
+    views = [memoryview(buffer) for buffer in buffers]
+    return sum([view.nbytes for view in views if segment_of(view) is None])
+
+
+def put_in_segments(packed: Packed) -> Packed:
+    """Copy large buffers once, to memory that all who receive them map; each sees only its own writes.
+
+    If there is not enough memory, it stays as it is.
+    """
     try:
-        return packed._replace(buffers=tuple(_shared(buffer) for buffer in packed.buffers))
+        return packed._replace(buffers=tuple(_in_segment(buffer) for buffer in packed.buffers))
     except OSError:
         return packed
 
 
-def _shared(buffer: memoryview) -> memoryview:
+def _in_segment(buffer: memoryview) -> memoryview:
     if buffer.nbytes < SEGMENT_BYTES or segment_of(buffer) is not None:
         return buffer
-    return memoryview(Segment.copy_of(buffer))[: buffer.nbytes]
+    return memoryview(Segment.copy_of(buffer))
 
 
 def can_pack(value: object) -> bool:

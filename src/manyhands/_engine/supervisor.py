@@ -39,6 +39,7 @@ from manyhands._engine import (
 )
 from manyhands._engine.board import Board, Stamp
 from manyhands._engine.faults import Fault
+from manyhands._engine.frames import Frame
 from manyhands._engine.functions import ByReference
 from manyhands._engine.functions import ship as ship_function
 from manyhands._engine.interface import (
@@ -61,7 +62,7 @@ from manyhands._engine.payload import Packed
 from manyhands._engine.protocol import Kind
 from manyhands._engine.results import Batch
 from manyhands._engine.tally import Stats
-from manyhands._engine.transport import Channel, Frame
+from manyhands._engine.transport import Channel
 from manyhands._engine.words import Lines
 from manyhands._engine.worker import INITIALIZER
 from manyhands.errors import InitializerError, NotSendable, WorkerStartError
@@ -260,7 +261,7 @@ class Supervisor:
 
     def _weigh(self, worker: int, serial: int, tasks: int, buffers: tuple[Any, ...]) -> None:
         """Tell if it is much."""
-        size = sum([memoryview(buffer).nbytes for buffer in buffers])
+        size = payload.travelling(buffers)
         if size >= BIG_BUFFER:
             self._notices.append(Weighed(worker, serial, tasks, size))
 
@@ -436,6 +437,9 @@ class Supervisor:
         except MemoryError:
             _log.error("a result is too large for the memory that is left; its worker is ended")
             return True
+        except OSError as error:
+            _log.error("a result cannot be received, and its worker is ended: %s", error.strerror)
+            return True
         return ended
 
     def _socket_ended(self, worker: int, record: _Worker) -> None:
@@ -575,14 +579,14 @@ def _with_packed(told: tuple[Any, ...]) -> tuple[Any, ...]:
 def _lock_file() -> memoryview:
     """Nothing where there is no shared memory: then a lock that is wanted says so."""
     try:
-        return memoryview(locks.file())
+        return memoryview(locks.segment())
     except OSError:
         return memoryview(b"")
 
 
 def _pack_initializer(settings: Settings) -> Packed:
     try:
-        return payload.share_buffers(payload.pack((settings.initializer, settings.initargs)))
+        return payload.put_in_segments(payload.pack((settings.initializer, settings.initargs)))
     except Exception as error:
         raise NotSendable(
             f"the initializer or its arguments cannot be sent to worker processes: {type(error).__name__}: {error}"

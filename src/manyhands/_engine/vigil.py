@@ -28,7 +28,7 @@ class Vigil:
         self._backoff = 1
 
     def keep(self) -> None:
-        """Return when something is there, or will not be for long; at once on systems that have no poll."""
+        """Return when something is there, or has not come for a while; at once on systems that have no poll."""
         if self._poll is None:
             return
         began = time.monotonic()

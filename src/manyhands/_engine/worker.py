@@ -1,7 +1,7 @@
 """A worker process: from its first breath to its last.
 
-It reads frames from its one socket and answers on it. It holds no lock that others share; all it has in
-common with the caller is the board, on which it notes each task before beginning it.
+It reads frames from its one socket and answers on it. It holds no lock of ours that others share; what it has in
+common with the caller is the board, on which it notes each task before beginning it, and lanes for big buffers.
 """
 
 from __future__ import annotations
@@ -34,11 +34,12 @@ from manyhands._engine import (
 from manyhands._engine.board import Board
 from manyhands._engine.context import WorkerContext
 from manyhands._engine.faults import Fault
+from manyhands._engine.frames import Frame
 from manyhands._engine.memory import segment_of
 from manyhands._engine.payload import Packed
 from manyhands._engine.protocol import Kind, Style, caller, unflatten
 from manyhands._engine.reporter import Reporter
-from manyhands._engine.transport import Channel, Frame
+from manyhands._engine.transport import Channel
 from manyhands.errors import NotSendable
 
 _CHUNK = int(Kind.CHUNK)  # a plain number is faster to compare

@@ -1,0 +1,216 @@
+"""Frames: how messages and their buffers look on a stream socket, and how they are read from it.
+
+A frame is a message (a small tuple of plain values, pickled) and any number of buffers beside it::
+
+    | buffers: u32 | message: u32 bytes | place of each buffer: u64 ... | message | buffer | buffer ...
+
+A buffer travels in one of several ways, which the two highest bits of its place tell: in the frame (then the place is
+its length); in the `lane <lanes>` beside the socket (where it lies there, and its length); or by its descriptor, if it
+is a `segment <memory.Segment>` (its number among those that came, and its length). Descriptors come with *carriers*,
+which go before the frame that needs them.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+import socket
+import struct
+from array import array
+from collections import deque
+from enum import IntEnum
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from manyhands._engine.lanes import ALIGNMENT, InLane
+from manyhands._engine.memory import Segment
+from manyhands.errors import NotSendable
+
+HEADER = struct.Struct("<II")
+TAGGED = 1 << 31  # in the header's first number: places tell the way, too
+CARRIER = (1 << 32) - 1  # there: this is no frame; so many descriptors came with it as the second number says
+MOST_FILES = 64  # descriptors at once; the system's limit is 253
+READ = 1 << 17  # bytes asked for at once; a frame of which more is missing is read straight into its place
+_ANCILLARY = socket.CMSG_SPACE(4 * MOST_FILES)
+_CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+_WAY_BITS, _WHERE_BITS, _LENGTH_BITS = 2, 14, 48  # of a place
+
+
+class Way(IntEnum):
+    """How a buffer travels."""
+
+    INLINE = 0
+    LANE = 1
+    PRIVATE = 2  # a segment of which each receiver sees its own writes
+    SHARED = 3
+
+
+class Frame(NamedTuple):
+    """One message as received; buffers are writable, and the receiver's own unless they are of a shared segment."""
+
+    message: Any
+    buffers: tuple[memoryview, ...]
+
+
+@lru_cache(64)
+def places(count: int) -> struct.Struct:
+    """The places of so many buffers."""
+    return struct.Struct(f"<{count}Q")
+
+
+def place(way: Way, where: int, length: int) -> int:
+    """Raises NotSendable if there are more segments than can be told apart."""
+    if where >> _WHERE_BITS:
+        raise NotSendable("too many shared arrays in one message: share one large array and slice it")
+    return way << (_WHERE_BITS + _LENGTH_BITS) | where << _LENGTH_BITS | length
+
+
+def _read_place(found: int) -> tuple[int, int, int]:
+    """Way, where, length."""
+    where, length = found >> _LENGTH_BITS & (1 << _WHERE_BITS) - 1, found & (1 << _LENGTH_BITS) - 1
+    return found >> (_WHERE_BITS + _LENGTH_BITS), where, length
+
+
+class FrameParser:
+    """Bytes in, frames out; holds at most one incomplete frame."""
+
+    def __init__(self) -> None:
+        self._scratch = memoryview(bytearray(READ))
+        self._loose = bytearray()  # the beginning of a frame
+        self._read = self._scratch[:0]  # what was read last
+        self._large: bytearray | None = None  # a frame too large to collect piece by piece
+        self._filled = 0
+        self._files: deque[int] = deque()  # descriptors that came
+        self._in_lane: InLane | None = None
+
+    @property
+    def has_lane(self) -> bool:
+        """Buffers have come through one."""
+        return self._in_lane is not None
+
+    def read(self, sock: socket.socket) -> int:
+        """Read once; the bytes that came, 0 at the end of the stream. Raises what recv raises."""
+        if self._large is not None:
+            with memoryview(self._large) as view:
+                count = self._receive(sock, view[self._filled :])
+            self._filled += count
+            return count
+        count = self._receive(sock, self._scratch)
+        self._read = self._scratch[:count]
+        return count
+
+    def _receive(self, sock: socket.socket, into: memoryview) -> int:
+        count, ancillary, _, _ = sock.recvmsg_into((into,), _ANCILLARY, _CLOSE_ON_EXEC)
+        for level, kind, data in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                fds = array("i")
+                fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+                self._files.extend(fds)
+        return count
+
+    def frames(self) -> list[Frame]:
+        """The frames that are complete."""
+        if self._large is not None:
+            if self._filled < len(self._large):
+                return []
+            whole, self._large = memoryview(self._large), None
+            return [self._parse(whole, own=True)]
+        if not self._loose:
+            rest, frames = self._cut(self._read)
+        else:
+            with memoryview(self._loose + self._read) as joined:
+                rest, frames = self._cut(joined)
+                rest = bytes(rest)
+        self._loose = bytearray(rest) if self._large is None else bytearray()
+        return frames
+
+    def _cut(self, data: memoryview) -> tuple[Any, list[Frame]]:
+        """All whole frames, and the bytes that are left."""
+        frames: list[Frame] = []
+        start, end = 0, len(data)
+        while (size := _frame_size(data, start, end)) is not None:
+            missing = size - (end - start)
+            if missing > 0:
+                if missing >= READ:
+                    self._begin_large(size, data[start:])
+                break
+            if HEADER.unpack_from(data, start)[0] == CARRIER:
+                self._check_files(HEADER.unpack_from(data, start)[1])
+            else:
+                frames.append(self._parse(data[start : start + size], own=False))
+            start += size
+        return data[start:], frames
+
+    def _parse(self, frame: memoryview, *, own: bool) -> Frame:
+        """Take a whole frame apart; unless the memory is its ``own``, buffers are copied out of it."""
+        count, body = HEADER.unpack_from(frame)
+        tagged, count = count & TAGGED, count & ~TAGGED
+        at = HEADER.size + 8 * count
+        all_places = places(count).unpack_from(frame, HEADER.size)
+        elsewhere = self._from_elsewhere(all_places) if tagged else {}
+        message = pickle.loads(frame[at : at + body])
+        at += body
+        buffers = []
+        for index, length in enumerate(all_places):
+            if index in elsewhere:
+                buffers.append(elsewhere[index])
+                continue
+            view = frame[at : at + length]
+            buffers.append(view if own else memoryview(bytearray(view)))
+            at += length
+        return Frame(message, tuple(buffers))
+
+    def _from_elsewhere(self, all_places: tuple[int, ...]) -> dict[int, memoryview]:
+        """The buffers that did not come in the frame, by their number."""
+        found: dict[int, memoryview] = {}
+        segments: dict[int, Segment] = {}
+        read = [_read_place(one) for one in all_places]
+        if self._in_lane is None and any(way == Way.LANE for way, _, _ in read):
+            self._in_lane = InLane(self._files.popleft())  # its descriptor goes before those of segments
+        for index, (way, where, length) in enumerate(read):
+            if way == Way.LANE:
+                assert self._in_lane is not None  # noqa: S101 - opened just before
+                found[index] = memoryview(self._in_lane.take(where * ALIGNMENT, length))
+            elif way != Way.INLINE:
+                if where not in segments:
+                    segments[where] = Segment.received(self._files.popleft(), length, private=way == Way.PRIVATE)
+                found[index] = memoryview(segments[where])
+        return found
+
+    def _check_files(self, count: int) -> None:
+        """So many descriptors came with this carrier; the system drops those for which there is no room."""
+        if len(self._files) < count:
+            raise OSError(
+                errno.EMFILE,
+                "too many open files to receive shared arrays, which take two each: raise `ulimit -n`, or share one "
+                "large array and slice it",
+            )
+
+    def close(self) -> None:
+        """Nothing more will be read."""
+        while self._files:
+            os.close(self._files.popleft())
+        if self._in_lane is not None:
+            self._in_lane.close()
+
+    def _begin_large(self, size: int, beginning: memoryview) -> None:
+        self._large = bytearray(size)
+        self._filled = len(beginning)
+        self._large[: self._filled] = beginning
+
+
+def _frame_size(data: memoryview, start: int, end: int) -> int | None:
+    """Bytes of the frame that begins at ``start``; None while its head is incomplete."""
+    at = start + HEADER.size
+    if end < at:
+        return None
+    count, body = HEADER.unpack_from(data, start)
+    if count == CARRIER:
+        return HEADER.size
+    tagged, count = count & TAGGED, count & ~TAGGED
+    if end < at + 8 * count:
+        return None
+    all_places = places(count).unpack_from(data, at)
+    inside = sum(one for one in all_places if _read_place(one)[0] == Way.INLINE) if tagged else sum(all_places)
+    return int(HEADER.size + 8 * count + body + inside)
