@@ -187,6 +187,30 @@ def test_a_captured_array_is_there_once_for_all_workers(start_method, tmp_path):
     assert float(programs.run_source(script, cwd=tmp_path).stdout) < 1.3 * megabytes
 
 
+@pytest.mark.parametrize("megabytes", [2, 8, 40])
+def test_large_inputs_may_travel_together(process_backend, megabytes):
+    """A worker that is still receiving is not taken for one that is stuck."""
+    arrays = [np.full(megabytes * 2**17, number) for number in range(4)]
+    found = mh.map(lambda a: int(a[-1]), arrays, workers=2, chunksize=2, **process_backend)
+    assert found == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("size", [20_000, 2 * MEGABYTE])
+def test_what_a_function_captured_is_sent_as_it_was_when_it_was_submitted(size):
+    array = np.zeros(size)
+
+    def look():
+        return float(array[0])
+
+    with mh.Executor(1, backend="processes") as executor:
+        before = executor.submit(look)
+        array[:] = 5
+        assert before.result() == 0.0
+        assert executor.submit(look).result() == 5.0
+        array[:] = 0
+        assert executor.submit(look).result() == 0.0
+
+
 def test_a_captured_array_that_was_changed_is_sent_anew(process_backend):
     array = np.zeros(2 * MEGABYTE)
     for value in range(3):

@@ -502,6 +502,7 @@ class TestAtMostOnce:
         (chunk,) = play.start(0)
         play.start(1)
         play.later(STEAL_SECONDS)
+        play.tell(m.Inspected(0, chunk.serial, 1, 0.0))
         play.later(HOLD_SECONDS)
         play.tell(m.Inspected(0, chunk.serial, 1, 0.0))
         failed = only(play.tell(m.WorkerDied(0, chunk.serial, 2)), m.FailTask)  # shown, but not begun
@@ -707,7 +708,20 @@ class TestTakingBack:
         play.job(8, chunksize=4)
         chunk, _ = play.start(0)
         play.start(1)
-        return play, chunk, play.later(STEAL_SECONDS)
+        assert play.later(STEAL_SECONDS) == [m.InspectWorker(0)]
+        return play, chunk, play.tell(m.Inspected(0, chunk.serial, 0, 0.0))
+
+    def test_a_worker_that_has_begun_nothing_is_left_in_peace_and_looked_at_again(self) -> None:
+        """It is receiving a large chunk: held now, it would report that it has run nothing of it, for ever."""
+        play = Play(2)
+        play.job(8, chunksize=4)
+        chunk, _ = play.start(0)
+        play.start(1)
+        for seen in ((None, None), (chunk.serial, None)):
+            assert play.later(STEAL_SECONDS) == [m.InspectWorker(0)]
+            assert play.tell(m.Inspected(0, *seen, 0.0)) == []
+        assert play.later(STEAL_SECONDS) == [m.InspectWorker(0)]
+        assert play.tell(m.Inspected(0, chunk.serial, 0, 0.0)) == [m.RevokeRest(0)]
 
     def test_an_idle_worker_gets_what_another_has_not_begun(self) -> None:
         play, chunk, commands = self.play()

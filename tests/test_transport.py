@@ -335,7 +335,9 @@ def test_a_buffer_that_finds_no_room_leaves_the_others_in_their_places():
         segment[:5] = b"hello"
         small, large = noise(100_000), bytes(lanes.BYTES + 1)
         sent = (large, memoryview(segment), small, memoryview(segment))
-        writer = threading.Thread(target=lambda: (ours.send((1,), sent), write_out(ours), ours.send((2,), (small,))))
+        writer = threading.Thread(
+            target=lambda: (ours.send((1,), sent), write_out(ours), ours.send((2,), (small,)), write_out(ours))
+        )
         writer.start()
         found = theirs.receive().buffers
         assert len(found[0]) == len(large)

@@ -57,7 +57,8 @@ def lock(name: str = "") -> contextlib.AbstractContextManager[None]:
 
     Raises:
         OSError: On ``with``: two processes would wait for each other for ever, each with a lock that the other wants
-            (threads of one process that do so are not noticed); or there is no shared memory on this machine.
+            (threads of one process that do so are not noticed, and a thread that holds one for seconds while another waits
+            may look like it); or there is no shared memory on this machine.
     """
     return locks.Lock(name)
 

@@ -132,6 +132,7 @@ class _Worker:
     held: bool = False
     reserved: bool = False
     full: bool = False  # it has too much memory: nothing more is sent to it, and then it leaves
+    may_be_stuck: bool = False  # take back what it has not begun if the next inspection shows it in a task
     stop_cancelled: bool = False  # kill it if the next inspection shows a task of a cancelled job
     doomed: tuple[int, int] | None = None  # (chunk, task) that it is being killed for; see _NOBODY
     waiting: tuple[int, float] | None = None  # the chunk that it had not begun when it was looked at, and when first
@@ -493,6 +494,12 @@ class Scheduler:
         worker.looks = max(0, worker.looks - 1)
         if worker.held and worker.inspect_at is None and not worker.looks and chunk is not None:
             self._take_back(worker, chunk, event.offset)
+        if worker.may_be_stuck:
+            worker.may_be_stuck = False
+            if chunk is not None and event.offset is not None:
+                yield from self._hold(event.worker, worker, now)
+            elif worker.chunks:  # it is receiving, or unpacking: if it were held now, it would never begin anything
+                worker.steal_at = now + STEAL_SECONDS
         if worker.stop_cancelled:
             worker.stop_cancelled = False
             if chunk is not None and chunk.job not in self._jobs:
@@ -575,7 +582,8 @@ class Scheduler:
         if worker.steal_at is not None and worker.steal_at <= now:
             worker.steal_at = None
             if self._has_idle_worker() and not self._ready:
-                yield from self._hold(number, worker, now)
+                worker.may_be_stuck = True
+                yield self._look(number, worker)
         if worker.inspect_at is not None and worker.inspect_at <= now:
             worker.inspect_at = None
             yield self._look(number, worker)

@@ -82,6 +82,7 @@ class FrameParser:
         self._large: bytearray | None = None  # a frame too large to collect piece by piece
         self._filled = 0
         self._files: deque[int] = deque()  # descriptors that came
+        self._files_lost = False  # there was no room here for some
         self._in_lane: InLane | None = None
 
     @property
@@ -101,7 +102,8 @@ class FrameParser:
         return count
 
     def _receive(self, sock: socket.socket, into: memoryview) -> int:
-        count, ancillary, _, _ = sock.recvmsg_into((into,), _ANCILLARY, _CLOSE_ON_EXEC)
+        count, ancillary, flags, _ = sock.recvmsg_into((into,), _ANCILLARY, _CLOSE_ON_EXEC)
+        self._files_lost = self._files_lost or bool(flags & socket.MSG_CTRUNC)
         for level, kind, data in ancillary:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 fds = array("i")
@@ -179,8 +181,8 @@ class FrameParser:
         return found
 
     def _check_files(self, count: int) -> None:
-        """So many descriptors came with this carrier; the system drops those for which there is no room."""
-        if len(self._files) < count:
+        """So many descriptors came with this carrier, unless the system has dropped some."""
+        if self._files_lost or len(self._files) < count:
             raise OSError(
                 errno.EMFILE,
                 "too many open files to receive shared arrays, which take two each: raise `ulimit -n`, or share one "

@@ -101,11 +101,11 @@ def _by_content(func: Callable[..., Any]) -> ByContent:
     """If it brings large arrays, their bytes are compared with those that workers have: quicker than sending."""
     packed = pack_function(func)
     if not any(buffer.nbytes >= payload.SEGMENT_BYTES for buffer in packed.buffers):
-        return ByContent(func, packed)
+        return ByContent(func, payload.with_own_buffers(packed))
     form = packed.data, tuple(buffer.nbytes for buffer in packed.buffers)
     known = _large.get(form)
     if known is None or not all(map(_same, packed.buffers, known.packed.buffers)):
-        _large[form] = known = _Large(payload.put_in_segments(packed))
+        _large[form] = known = _Large(payload.with_own_buffers(payload.put_in_segments(packed)))
     return ByContent(func, known.packed, known)
 
 

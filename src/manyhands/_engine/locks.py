@@ -10,11 +10,14 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 from _blake2 import blake2b
 from types import TracebackType
 
 from manyhands._engine.memory import Segment
 
+SURE_SECONDS = 2.0  # so long the system must see a deadlock until it is one...
+AGAIN_SECONDS = 0.01  # ...asked so often
 _segment: Segment | None = None
 _opening = threading.Lock()
 _threads: dict[str, threading.RLock] = {}  # by name
@@ -83,16 +86,26 @@ class Lock:
 def _lock(name: str) -> None:
     import fcntl  # not on Windows
 
-    try:
-        fcntl.lockf(segment().fd, fcntl.LOCK_EX, 1, _byte(name))
-    except OSError as error:
-        if error.errno != errno.EDEADLK:
-            raise
-        told = (
-            f"mh.lock({name!r}) would be waited for for ever: who holds it waits for a lock that is held here. "
-            "Take locks in the same order everywhere"
-        )
-        raise OSError(errno.EDEADLK, told) from None
+    end = time.monotonic() + SURE_SECONDS
+    while True:
+        try:
+            fcntl.lockf(segment().fd, fcntl.LOCK_EX, 1, _byte(name))
+            return
+        except OSError as error:
+            # The system sees processes, not threads: it may be that another thread of ours goes on and gives its own.
+            if error.errno != errno.EDEADLK or time.monotonic() > end:
+                raise _told(error, name) from None
+        time.sleep(AGAIN_SECONDS)
+
+
+def _told(error: OSError, name: str) -> OSError:
+    if error.errno != errno.EDEADLK:
+        return error
+    return OSError(
+        errno.EDEADLK,
+        f"mh.lock({name!r}) would be waited for for ever: who holds it waits for a lock that is held here. "
+        "Take locks in the same order everywhere",
+    )
 
 
 def _byte(name: str) -> int:

@@ -131,6 +131,12 @@ def put_in_segments(packed: Packed) -> Packed:
         return packed
 
 
+def with_own_buffers(packed: Packed) -> Packed:
+    """As it is now: buffers are copied, unless they are in segments."""
+    buffers = [buffer if segment_of(buffer) is not None else memoryview(bytes(buffer)) for buffer in packed.buffers]
+    return packed._replace(buffers=tuple(buffers))
+
+
 def _in_segment(buffer: memoryview) -> memoryview:
     if buffer.nbytes < SEGMENT_BYTES or segment_of(buffer) is not None:
         return buffer

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from manyhands._engine import signals
 from manyhands._engine.faults import Fault, revive
 from manyhands._engine.payload import Packed, unpack
 from manyhands._engine.protocol import unflatten
@@ -65,7 +66,9 @@ class Batch:
 def _open_one(packed: Packed | Fault) -> Any:
     try:
         return unpack(packed) if isinstance(packed, Packed) else Failed(revive(packed))
-    except BaseException as error:  # noqa: BLE001 - user code in __setstate__
+    except BaseException as error:  # user code in __setstate__
+        if signals.raised(error):
+            raise
         told = NotSendable(
             f"the task's result could not be unpacked in the caller: {type(error).__name__}: {error}. The fault is "
             "in how its class is pickled (__reduce__, __getstate__, __setstate__)."

@@ -296,8 +296,12 @@ class Supervisor:
     def _write(self, worker: int, record: _Worker, message: tuple[Any, ...], buffers: tuple[Any, ...]) -> None:
         try:
             record.channel.send(message, buffers)
-        except OSError:
+        except (BrokenPipeError, ConnectionResetError):
             return  # it is gone: that is reported elsewhere
+        except OSError:
+            record.kill_at = time.monotonic()  # it cannot be talked to any more
+            self.wake()
+            return
         if record.channel.backlog:
             self._select(worker, record)
 
@@ -370,7 +374,7 @@ class Supervisor:
         for record in self._workers.values():
             if not record.here or record.kill_at is not None or record.ended_at is not None:
                 times += self._due(record)
-        if self._settings.memory_limit is not None and any(map(_is_busy, self._workers.values())):
+        if self._settings.memory_limit is not None and self._workers:
             times.append(self._memory_seen + MEMORY_SECONDS)
         return max(0.0, min(times) - time.monotonic()) if times else None
 
@@ -538,10 +542,6 @@ class Supervisor:
             forks.keep_in_child(end)
             end.close()
         self._selector.close()
-
-
-def _is_busy(record: _Worker) -> bool:
-    return bool(record.slot[board.CURRENT] != board.IDLE)
 
 
 def _said(stream: int, text: str) -> list[Notice]:

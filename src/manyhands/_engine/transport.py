@@ -8,10 +8,12 @@ several threads; receiving belongs to one.
 from __future__ import annotations
 
 import contextlib
+import errno
 import pickle
 import socket
 import struct
 import threading
+import time
 from array import array
 from collections import deque
 from collections.abc import Callable
@@ -23,6 +25,7 @@ from manyhands._engine.lanes import ALIGNMENT, OutLane
 from manyhands._engine.memory import BIG_BUFFER, Segment, segment_of
 from manyhands._engine.vigil import Vigil
 
+CROWDED_SECONDS = 0.001  # before it is tried again to send descriptors of which too many are on their way
 _NOTHING = memoryview(b"")
 _MAX_PIECES = 512  # buffers in one sendmsg; the system's limit is 1024
 
@@ -35,6 +38,7 @@ class Channel:
         self.socket = sock
         self._lock = threading.Lock()
         self._backlog: deque[memoryview | _Carrier] = deque()
+        self._torn = False  # nobody knows what of a message was sent: nothing more can be
         self._out_lane = OutLane(quiet=blocking)
         self._lane_told = False  # the other end has its descriptor
         self._parser = FrameParser()
@@ -59,6 +63,9 @@ class Channel:
         body = pickle.dumps(message, 5)
         backlog = self._backlog
         with self._lock:
+            if self._torn:
+                raise OSError(errno.EIO, "an earlier message was torn by an exception")
+            self._torn = True  # an exception of a signal handler may strike anywhere from here on
             count, at = len(views), [view.nbytes for view in views]
             if at and max(at) >= BIG_BUFFER:
                 self._send_big_ones(views, at, backlog)
@@ -68,6 +75,7 @@ class Channel:
                 if view.nbytes:
                     backlog.append(view)
             self._flush(backlog)
+            self._torn = False
 
     def _send_big_ones(self, views: list[memoryview], at: list[int], backlog: deque[Any]) -> None:
         """Those that need not go into the frame: empty them in ``views`` and say where they are."""
@@ -204,9 +212,12 @@ class _Carrier:
         head = memoryview(HEADER.pack(CARRIER, len(fds)))
         try:
             sent = sock.sendmsg([head], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
-        except BlockingIOError:
+        except OSError as error:
             backlog.appendleft(self)
-            raise
+            if error.errno != errno.ETOOMANYREFS:
+                raise
+            time.sleep(CROWDED_SECONDS)
+            raise BlockingIOError from error  # until some of those that are on their way have arrived
         if sent < len(head):  # the descriptors have gone with the first byte
             backlog.appendleft(head[sent:])
 
