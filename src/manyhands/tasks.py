@@ -57,7 +57,7 @@ def lock(name: str = "") -> contextlib.AbstractContextManager[None]:
 
     Raises:
         OSError: On ``with``: two processes would wait for each other for ever, each with a lock that the other wants
-            (threads of one process that do so are not noticed, and a thread that holds one for seconds while another waits
+            (threads of one process that do so are not noticed; a thread that holds one while another waits for seconds
             may look like it); or there is no shared memory on this machine.
     """
     return locks.Lock(name)
