@@ -12,7 +12,7 @@ import subprocess
 import sys
 from typing import Any
 
-from benchmarks import page, starts
+from benchmarks import memory, page, starts
 from benchmarks.cases import CASES, Case
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
@@ -65,20 +65,26 @@ def others() -> dict[str, dict[str, Any]]:
     }
 
 
+OTHERS = {"single-call", "cold", "import"}
+MEMORY = {"idle", "captured-memory", "generator"}
+
+
 def main() -> None:
     """Run what was asked for."""
     wanted = sys.argv[1:]
-    unknown = set(wanted) - CASES.keys() - {"single-call", "cold", "import"}
+    unknown = set(wanted) - CASES.keys() - OTHERS - MEMORY
     if unknown:
-        sys.exit(
-            f"There is no case {', '.join(sorted(unknown))}; there are {', '.join(CASES)}, single-call, cold, import."
-        )
+        known = [*CASES, *sorted(OTHERS), *sorted(MEMORY)]
+        sys.exit(f"There is no case {', '.join(sorted(unknown))}; there are {', '.join(known)}.")
     found: dict[str, dict[str, Any]] = {}
     for name, case in CASES.items():
         if not wanted or name in wanted:
             print(f"{name} ...", file=sys.stderr, flush=True)
             found[name] = run(name, case)
-    if not wanted or set(wanted) - CASES.keys():
+    if not wanted or MEMORY & set(wanted):
+        print("memory ...", file=sys.stderr, flush=True)
+        found |= {name: result for name, result in memory.all_of_it(ROUNDS).items() if not wanted or name in wanted}
+    if not wanted or OTHERS & set(wanted):
         print("single calls and starts ...", file=sys.stderr, flush=True)
         found |= {name: result for name, result in others().items() if not wanted or name in wanted}
     judged = page.judge(found)

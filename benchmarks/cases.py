@@ -5,6 +5,7 @@ Work is a fixed amount of computing, never a wait for the clock, except where wa
 
 from __future__ import annotations
 
+import functools
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -47,6 +48,62 @@ def thumbnail(path: str) -> bool:
     cv2.setNumThreads(1)
     small = cv2.resize(cv2.imread(path), (200, 200), interpolation=cv2.INTER_AREA)
     return bool(cv2.imwrite(str(THUMBNAILS / Path(path).with_suffix(".jpg").name), small))
+
+
+def window_total(array: Any, start: int) -> float:
+    return float(array[start::40].sum())
+
+
+def large_array_captured() -> Callable[[int], float]:
+    """A function that brings along 200 MB."""
+    import numpy as np
+
+    return functools.partial(window_total, np.arange(25_000_000.0))
+
+
+def convolved(image: Any, kernel: Any) -> Any:
+    from scipy.signal import convolve2d
+
+    return convolve2d(image, kernel)[::50, ::50]
+
+
+def image_captured() -> Callable[[Any], Any]:
+    import numpy as np
+
+    return functools.partial(convolved, np.random.default_rng(0).random((1500, 1500)))
+
+
+def kernels() -> list[Any]:
+    import numpy as np
+
+    return list(np.random.default_rng(1).random((20, 4, 4)))
+
+
+_prefixes: dict[str, int] = {}  # what a worker has counted so far
+
+
+def count_prefixes(document: str) -> int:
+    """State that a worker keeps from task to task."""
+    for word in document.split():
+        _prefixes[word[:2]] = _prefixes.get(word[:2], 0) + 1
+    return len(document)
+
+
+def documents() -> list[str]:
+    draw = random.Random(3)
+    words = ["".join(draw.choices("abcdefgh", k=6)) for _ in range(5000)]
+    return [" ".join(draw.choices(words, k=4000)) for _ in range(2000)]
+
+
+@functools.cache
+def model() -> list[int]:
+    """What takes a while to make, and is made once in each worker."""
+    return [compute(1000) + number for number in range(3000)]
+
+
+def predict(number: int) -> int:
+    weights = model()
+    return sum(weights[(number * step) % len(weights)] for step in range(3000))
 
 
 def heavy_tail() -> list[int]:
@@ -102,6 +159,7 @@ class Case:
     warm: bool = False  # the workers have served a call before
     workers: int = 2
     limit: Callable[[float, int, Sequence[Any]], float] | None = field(default=None)  # of loop seconds, cores, items
+    made: bool = False  # ``func`` makes the function
 
 
 def shared(loop: float, cores: int, _items: Sequence[Any]) -> float:
@@ -145,6 +203,29 @@ CASES = {
         (*OURS, "threads", "Pool.map", "PPE", "loky", "joblib", "mpire", "pebble", "pathos"),
         [Goal("manyhands, processes", 0.3, ["Pool.map", "PPE", "loky", "joblib", "mpire", "pebble", "pathos"])],
         warm=True,
+    ),
+    "captured": Case(
+        "A function that captures 200 MB, 40 tasks, the first call", large_array_captured, lambda: range(40),
+        (*OURS, "Pool.map, forked", "joblib", "loky", "mpire"), [Goal("manyhands, processes", 1.0, ["joblib", "loky"])],
+        made=True,
+    ),
+    "captured-again": Case(
+        "The same, the second call", large_array_captured, lambda: range(40),
+        (*OURS, "Pool.map, forked", "joblib", "loky", "mpire"), [Goal("manyhands, processes", 1.0, ["joblib", "loky"])],
+        warm=True, made=True,
+    ),
+    "numerical": Case(
+        "A 1500×1500 image that the function captures, 20 filters (as in mpire's benchmark)", image_captured, kernels,
+        (*OURS, "Pool.map, forked", "PPE, chunks", "loky", "joblib", "mpire"), [Goal("manyhands", 1.0, PROCESSES)],
+        made=True,
+    ),
+    "stateful": Case(
+        "2,000 documents, words counted by prefix, state kept per worker (as in mpire's)", count_prefixes, documents,
+        (*OURS, *PROCESSES), [Goal("manyhands", 1.0, PROCESSES)],
+    ),
+    "initialisation": Case(
+        "3,000 predictions by a model that each worker makes once (as in mpire's)", predict, lambda: range(3000),
+        (*OURS, *PROCESSES), [Goal("manyhands", 1.0, PROCESSES)],
     ),
     "sleep": Case(
         "400 × 50 ms of waiting, 20 workers", nap, lambda: [0.05] * 400,

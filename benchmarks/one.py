@@ -11,7 +11,7 @@ from benchmarks.contenders import Work, load
 
 case = CASES[sys.argv[1]]
 contender = load(sys.argv[2])
-work = Work(case.func, case.items(), case.workers)
+work = Work(case.func() if case.made else case.func, case.items(), case.workers)
 if case.warm:
     with contender(work) as run:
         run()

@@ -538,3 +538,16 @@ def test_a_slow_first_input_or_a_break_of_the_reader_does_not_cost_the_others(tm
         yield from range(4)
 
     assert mh.map(task, inputs(), workers=2) == list(range(4))
+
+
+@pytest.mark.parametrize("options", [{"on_error": "collect"}, {"retry": 2}, {"timeout": 10}], ids=str)
+def test_tasks_that_wait_get_more_workers_also_if_none_may_run_in_the_program(options):
+    found = mh.map(long_task, range(60), **options)
+    assert os.getpid() not in found
+    assert mh.last_report().strategy.workers > 2 * mh.cpu_count()
+
+
+def test_the_workers_that_only_waiting_needed_leave_when_it_is_over():
+    mh.map(long_task, range(60), on_error="collect")
+    mh.map(lambda n: sum(range(100_000 + n)), range(50), on_error="collect")
+    assert mh.last_report().strategy.workers <= mh.cpu_count()

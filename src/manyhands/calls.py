@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from manyhands import backends
 from manyhands._core.messages import Policy
 from manyhands._core.scheduler import Limits
+from manyhands._core.strategy import MOST_WAITING
 from manyhands._engine import context, modules, shared
 from manyhands._engine.cpus import cpu_count
 from manyhands._engine.dispatcher import Dispatcher, is_here
@@ -58,6 +59,8 @@ def dispatcher_for(options: Options, func: Callable[..., Any]) -> tuple[Dispatch
         shared.renew()  # the warm workers have imported what is no more
     key = _warm_key(place, options)
     limits = Limits(workers, idle_seconds=IDLE_SECONDS)
+    if backend == "processes" and options.backend == "auto" and options.workers is None:
+        limits = Limits(max(workers, MOST_WAITING), idle_seconds=IDLE_SECONDS, few_workers=workers)
 
     def make() -> Dispatcher:
         return make_dispatcher(place, start_method=options.start_method, limits=limits, memory_limit=options.memory())
@@ -72,7 +75,8 @@ def is_warm(options: Options) -> bool:
 
 
 def _warm_key(place: tuple[str, int], options: Options) -> tuple[Any, ...]:
-    return (*place, options.start_method, options.memory())
+    elastic = options.backend == "auto" and options.workers is None
+    return (*place, options.start_method, options.memory(), elastic)
 
 
 def check_function(func: object) -> None:

@@ -138,4 +138,5 @@ class Crew:
         seconds = 1e-5 * (10 ** self._choose(5)) * (upto - given.start) if ended else 0.0
         for task in range(given.start, upto):
             self._state.jobs[given.job].runs[task][-1].sent = True
-        worker.outbox.append(m.ResultsArrived(number, given.serial, upto, failed, ended, seconds))
+        waits = 0.1 * (given.serial % 3)  # some tasks turn out to wait
+        worker.outbox.append(m.ResultsArrived(number, given.serial, upto, failed, ended, seconds, waits))

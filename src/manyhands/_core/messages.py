@@ -115,7 +115,8 @@ class ResultsArrived(NamedTuple):
     """A worker reports the tasks of a chunk up to ``upto`` (a task number) as run.
 
     ``failed`` lists those that raised as (task, may be retried). ``ended``: the worker is through with the
-    chunk, having run nothing from ``upto`` on. ``seconds`` is the time the chunk took altogether, once ended.
+    chunk, having run nothing from ``upto`` on. ``seconds`` is the time the chunk took altogether, once ended;
+    ``busy``, of that, in the function, and ``cpu``, of that, on a processor.
     """
 
     worker: int
@@ -124,6 +125,8 @@ class ResultsArrived(NamedTuple):
     failed: tuple[tuple[int, bool], ...] = ()
     ended: bool = False
     seconds: float = 0.0
+    busy: float = 0.0
+    cpu: float = 0.0
 
 
 class WorkerFull(NamedTuple):

@@ -68,6 +68,7 @@ from manyhands._core.messages import (
     WorkerStarted,
     WorkersWanted,
 )
+from manyhands._core.strategy import SURE_SECONDS, waits, workers_for_waiting
 
 STEAL_SECONDS = 0.005  # a worker stuck this long in one task, while another idles, gives up what it has not begun
 HOLD_SECONDS = 0.002  # between forbidding and looking; see above
@@ -86,11 +87,15 @@ _NOBODY = (0, _NO_TASK)  # no task is to blame for the end of a worker
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds the scheduler keeps; times in seconds, None for no bound."""
+    """Bounds the scheduler keeps; times in seconds, None for no bound.
+
+    With ``few_workers`` so many are started, and up to ``max_workers`` only for tasks that turn out to wait.
+    """
 
     max_workers: int
     tasks_per_worker: int | None = None
     idle_seconds: float | None = None
+    few_workers: int | None = None
 
 
 @dataclass(slots=True)
@@ -177,6 +182,8 @@ class Scheduler:
         self._start_again_at: float | None = None
         self._closing = False
         self._some_full = False
+        self._crowd = self._few  # workers that are of use for what is being done
+        self._busy = self._cpu = 0.0  # seconds in tasks, and of these on a processor, since no job was open
         self._handlers: dict[type, Callable[[Any, float], Iterable[Command]]] = {
             JobAdded: self._job_added,
             TasksAdded: self._tasks_added,
@@ -208,6 +215,10 @@ class Scheduler:
         return any(worker.state is _State.READY for worker in list(self._workers.values()))
 
     @property
+    def _few(self) -> int:
+        return self.limits.few_workers or self.limits.max_workers
+
+    @property
     def workers(self) -> int:
         """Workers that exist, in any state."""
         return len(self._workers)
@@ -220,7 +231,7 @@ class Scheduler:
         """Tasks of this job that should be at hand when its input is read lazily; of one not known yet, a few."""
         record = self._jobs.get(job)
         chunker = record.chunker if record else Chunker()
-        return chunker.lookahead(self.limits.max_workers)
+        return chunker.lookahead(self._crowd)
 
     def next_deadline(self) -> float | None:
         """When a Tick is due, if nothing else happens before."""
@@ -416,11 +427,20 @@ class Scheduler:
             worker.idle_since = now
             if job is not None:
                 job.chunker.learn(event.upto - chunk.start, event.seconds)
+                self._learn_whether_tasks_wait(event)
                 yield from self._resend(chunk, chunk.done, chunk.stop)
             if worker.held:
                 yield from self._maybe_lift(event.worker, worker)
             elif job is not None and job.chunker is self._single:
                 yield from self._reserve(event.worker, worker)
+
+    def _learn_whether_tasks_wait(self, event: ResultsArrived) -> None:
+        """If they do, more workers than cores are of use."""
+        if self._crowd == self.limits.max_workers:
+            return
+        self._busy, self._cpu = self._busy + event.busy, self._cpu + event.cpu
+        if self._busy > SURE_SECONDS and waits(self._busy, self._cpu):
+            self._crowd = min(self.limits.max_workers, workers_for_waiting(self._busy, self._cpu, self._few))
 
     def _reserve(self, number: int, worker: _Worker) -> Iterator[Command]:
         busy = self._open or self._closing or self._reservation is not None
@@ -701,6 +721,8 @@ class Scheduler:
             yield from self._send(now)
         if self.limits.tasks_per_worker is not None or self._closing or self._some_full:
             yield from self._let_go(now)
+        if self.limits.few_workers is not None and not self._jobs:
+            yield from self._thin_out(now)
         if self._open:
             yield from self._start_workers(self._open)
             self._plan_steals(now)
@@ -713,10 +735,18 @@ class Scheduler:
             if starts or (self._may_leave(worker) and (over or self._room(worker) == 0)):
                 yield from self._retire(number, worker, now)
 
+    def _thin_out(self, now: float) -> Iterator[Command]:
+        """What waited is done, and what comes next may compute."""
+        self._crowd, self._busy, self._cpu = self._few, 0.0, 0.0
+        staying = [number for number, worker in self._workers.items() if worker.state is not _State.LEAVING]
+        for number in staying[self._crowd :]:
+            if self._may_leave(self._workers[number]):
+                yield from self._retire(number, self._workers[number], now)
+
     def _send(self, now: float) -> Iterator[Command]:
         while self._ready:
             number, job = next(iter(self._ready.items()))
-            size = job.chunker.size(job.waiting(), self.limits.max_workers, more_to_come=not job.closed)
+            size = job.chunker.size(job.waiting(), self._crowd, more_to_come=not job.closed)
             target = self._freest(job.chunker.depth(size))
             if target is None:
                 return
@@ -760,7 +790,7 @@ class Scheduler:
                 leaving += 1
             elif worker.chunks or worker.reserved or self._room(worker) != 0:
                 useful += 1
-        wanted = min(self.limits.max_workers, tasks) - useful
+        wanted = min(self._crowd, tasks) - useful
         for _ in range(min(wanted, 2 * self.limits.max_workers - useful - leaving)):
             number, self._next_worker = self._next_worker, self._next_worker + 1
             self._workers[number] = _Worker()

@@ -62,16 +62,28 @@ def decide(seen: Measured) -> Choice:
     """Where the rest should run, as far as can be told now."""
     if seen.wall < LOOK_SECONDS or _is_unsure(seen):
         return Choice("serial", 1, "short")
-    waits = seen.cpu < WAITING_SHARE * seen.wall
-    workers = seen.workers or (_for_waiting(seen) if waits else seen.cores)
+    does_wait = waits(seen.wall, seen.cpu)
+    workers = seen.workers or (workers_for_waiting(seen.wall, seen.cpu, seen.cores) if does_wait else seen.cores)
     if workers == 1 or seen.left + seen.busy <= 1:
         return Choice("serial", 1, "alone")
-    backend = "threads" if _threads_do(seen, waits=waits) else "processes"
+    backend = "threads" if _threads_do(seen, does_wait=does_wait) else "processes"
     stay = (seen.left + seen.busy) * seen.wall / seen.tasks
     if forecast(seen, backend, workers) > GAIN * stay:
         light = forecast(seen._replace(megabytes=0.0), backend, workers) <= GAIN * stay
         return Choice("serial", 1, "bytes" if light else "short")
-    return Choice(backend, workers, "waits" if waits else "computes")
+    return Choice(backend, workers, "waits" if does_wait else "computes")
+
+
+def waits(wall: float, cpu: float) -> bool:
+    """Tasks that took so long, of that so long on a processor, mostly wait."""
+    return cpu < WAITING_SHARE * wall
+
+
+def workers_for_waiting(wall: float, cpu: float, cores: int) -> int:
+    """So many that together they keep the cores busy, within reason."""
+    busy = max(cpu / max(wall, 1e-9), 1e-3)
+    wanted = int(2 ** math.ceil(math.log2(cores / busy)))  # few different numbers: warm workers are kept for each
+    return max(cores, min(MOST_WAITING, wanted))
 
 
 def forecast(seen: Measured, backend: str, workers: int) -> float:
@@ -82,8 +94,7 @@ def forecast(seen: Measured, backend: str, workers: int) -> float:
     workers = max(1, min(workers, seen.left))
     left, per_task = seen.left, seen.wall / max(seen.tasks, 1)
     stay = left * per_task
-    waits = seen.cpu < WAITING_SHARE * seen.wall
-    work = stay if waits else left * max(seen.cpu / max(seen.tasks, 1), per_task)
+    work = stay if waits(seen.wall, seen.cpu) else left * max(seen.cpu / max(seen.tasks, 1), per_task)
     send = left * TASK_SECONDS
     if backend == "processes":
         send += left * MEGABYTE_SECONDS * (seen.megabytes or 0.0)
@@ -101,12 +112,5 @@ def _is_unsure(seen: Measured) -> bool:
     return (seen.tasks == 1 and (seen.megabytes or 0.0) > BIG_MEGABYTES) or (seen.threads and seen.gap is None)
 
 
-def _for_waiting(seen: Measured) -> int:
-    """So many that together they keep the cores busy, within reason."""
-    busy = max(seen.cpu / max(seen.wall, 1e-9), 1e-3)
-    wanted = int(2 ** math.ceil(math.log2(seen.cores / busy)))  # few different numbers: warm workers are kept for each
-    return max(seen.cores, min(MOST_WAITING, wanted))
-
-
-def _threads_do(seen: Measured, *, waits: bool) -> bool:
-    return seen.threads and (waits or (seen.gap is not None and seen.gap < BOUND_GAP))
+def _threads_do(seen: Measured, *, does_wait: bool) -> bool:
+    return seen.threads and (does_wait or (seen.gap is not None and seen.gap < BOUND_GAP))

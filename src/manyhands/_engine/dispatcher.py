@@ -442,6 +442,8 @@ class Dispatcher:
             tuple([(first + offset, retry) for offset, retry in notice.failed]) if notice.failed else (),
             ended=stats is not None,
             seconds=stats.seconds if stats is not None else 0.0,
+            busy=stats.busy if stats is not None else 0.0,
+            cpu=stats.cpu if stats is not None else 0.0,
         )
         self._handle(event, notice)
 
