@@ -113,7 +113,9 @@ class Crew:
 
     def prepare(self, choice: Choice, tasks: int) -> None:
         """Have the workers started that were chosen, as many as so many tasks can use."""
-        self._options = replace(self._options, backend=choice.backend, workers=choice.workers)
+        usual = self._options.workers is None and choice == (*self._options.place(), choice.why)
+        if not usual:  # the usual ones are those that a call without a head start has, too
+            self._options = replace(self._options, backend=choice.backend, workers=choice.workers)
         self._prepare()
         assert self._dispatcher is not None  # noqa: S101 - just made
         self._dispatcher.want_workers(min(choice.workers, tasks))
