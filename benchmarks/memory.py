@@ -30,7 +30,7 @@ MAKERS = {
     "mpire": "from mpire import WorkerPool; p = WorkerPool(4, keep_alive=True); run = p.map",
 }
 # Those that help workers to start, watch over resources, or manage what is shared.
-HELPER = "any(word in ' '.join(child.cmdline()) for word in ('resource_' + 'tracker', 'fork' + 'server', 'Sync' + 'Manager'))"
+HELPER = "any(word in ' '.join(child.cmdline()) for word in ('_track' + 'er', 'fork' + 'server', 'Sync' + 'Manager'))"
 
 CAPTURED = """
 import numpy as np

@@ -54,8 +54,8 @@ class Crew:
         wall, isolated = time.monotonic() - tally.began, self._options.backend == "auto" and place[0] == "processes"
         ran = strategy.Ran(tasks, sum(tally.busy.values()), tally.cpu, wall, tally.lost, isolated)
         if head is None:
-            used = len(tally.busy) if isolated else place[1]  # more than one a core, if tasks waited
-            return strategy.of_workers((place[0], max(used, 1)), self.asked_for, ran)
+            used = max(place[1], len(tally.busy))  # more than one a core, if tasks waited
+            return strategy.of_workers((place[0], used), self.asked_for, ran)
         if not self.at_work or head.tasks >= tasks:
             return strategy.of_caller(head.choice, head.judged, ran)
         return strategy.of_both(place, head.judged, head.tasks, ran)

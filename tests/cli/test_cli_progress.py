@@ -102,7 +102,7 @@ LASTING = "import time\ndef f(item): time.sleep(0.4)\n"
 
 def test_on_a_terminal_there_is_a_bar_for_work_that_lasts(folder):
     (folder / "lasting.py").write_text(LASTING)
-    shown = on_a_terminal(folder, "run", "lasting:f", "--range", "0:8", stdout=subprocess.DEVNULL)
+    shown = on_a_terminal(folder, "run", "lasting:f", "--range", "0:8", "-j", "2", stdout=subprocess.DEVNULL)
     assert "/8" in shown
     assert "8 done in " in shown
 

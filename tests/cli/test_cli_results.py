@@ -29,6 +29,16 @@ def test_a_failure_is_a_record_and_the_others_go_on(manyhands, backend):
     assert last.startswith("3 done, 1 of them failed, in ")
 
 
+def test_inputs_that_do_not_fit_the_parameters_bring_a_hint(manyhands, folder):
+    (folder / "two.py").write_text("def add(a, b): return a + b\n")
+    ran = manyhands("run", "two.py:add", "--jsonl", "-", stdin="[1, 2]\n")
+    assert ran.code == 1
+    assert "missing 1 required positional argument" in ran.err
+    assert "--call args" in ran.err
+    ran = manyhands("run", "two.py:add", "--jsonl", "-", "--call", "args", stdin="[1, 2]\n")
+    assert (ran.code, "hint" in ran.err) == (0, False)
+
+
 def test_the_run_can_stop_at_the_first_failure(manyhands):
     ran = manyhands("run", "tasks:refuse_b", "a", "b", "c", "--on-error", "raise")
     assert ran.code == 1

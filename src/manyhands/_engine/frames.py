@@ -117,7 +117,8 @@ class FrameParser:
             if self._filled < len(self._large):
                 return []
             whole, self._large = memoryview(self._large), None
-            return [self._parse(whole, own=True)]
+            frame = self._parse(whole, own=True)
+            return [] if frame is None else [frame]
         if not self._loose:
             rest, frames = self._cut(self._read)
         else:
@@ -137,24 +138,27 @@ class FrameParser:
                 if missing >= READ:
                     self._begin_large(size, data[start:])
                 break
-            if HEADER.unpack_from(data, start)[0] == CARRIER:
-                self._check_files(HEADER.unpack_from(data, start)[1])
-            else:
-                frames.append(self._parse(data[start : start + size], own=False))
+            frame = self._parse(data[start : start + size], own=False)
+            if frame is not None:
+                frames.append(frame)
             start += size
         return data[start:], frames
 
-    def _parse(self, frame: memoryview, *, own: bool) -> Frame:
-        """Take a whole frame apart; unless the memory is its ``own``, buffers are copied out of it."""
+    def _parse(self, frame: memoryview, *, own: bool) -> Frame | None:
+        """Take a whole frame apart; unless the memory is its ``own``, buffers are copied out of it. None: a carrier."""
         count, body = HEADER.unpack_from(frame)
-        tagged, count = count & TAGGED, count & ~TAGGED
+        elsewhere: dict[int, memoryview] = {}
+        if count >= TAGGED:
+            if count == CARRIER:
+                self._check_files(body)
+                return None
+            count -= TAGGED
+            elsewhere = self._from_elsewhere(places(count).unpack_from(frame, HEADER.size))
         at = HEADER.size + 8 * count
-        all_places = places(count).unpack_from(frame, HEADER.size)
-        elsewhere = self._from_elsewhere(all_places) if tagged else {}
         message = pickle.loads(frame[at : at + body])
         at += body
         buffers = []
-        for index, length in enumerate(all_places):
+        for index, length in enumerate(places(count).unpack_from(frame, HEADER.size)):
             if index in elsewhere:
                 buffers.append(elsewhere[index])
                 continue
@@ -208,11 +212,18 @@ def _frame_size(data: memoryview, start: int, end: int) -> int | None:
     if end < at:
         return None
     count, body = HEADER.unpack_from(data, start)
-    if count == CARRIER:
-        return HEADER.size
-    tagged, count = count & TAGGED, count & ~TAGGED
+    if count >= TAGGED:
+        return _tagged_size(data, count, body, at, end)
     if end < at + 8 * count:
         return None
-    all_places = places(count).unpack_from(data, at)
-    inside = sum(one for one in all_places if _read_place(one)[0] == Way.INLINE) if tagged else sum(all_places)
-    return int(HEADER.size + 8 * count + body + inside)
+    return int(at - start + 8 * count + body + sum(places(count).unpack_from(data, at)))
+
+
+def _tagged_size(data: memoryview, count: int, body: int, at: int, end: int) -> int | None:
+    if count == CARRIER:
+        return HEADER.size
+    count -= TAGGED
+    if end < at + 8 * count:
+        return None
+    read = map(_read_place, places(count).unpack_from(data, at))
+    return HEADER.size + 8 * count + body + sum(length for way, _, length in read if way == Way.INLINE)

@@ -479,7 +479,8 @@ class Supervisor:
         kind, heard = frame.message[0], self._notices
         if kind == _RESULTS:
             results = _results(worker, frame)
-            self._weigh(worker, results.serial, max(1, results.batch.count), frame.buffers)
+            if results.batch.count > 1 or len(frame.buffers) > 1:
+                self._weigh(worker, results.serial, max(1, results.batch.count), frame.buffers)
             if results.stats is not None:
                 for stream, lines in record.lines.items():
                     heard += _said(stream, lines.rest())

@@ -38,6 +38,7 @@ class Channel:
         self.socket = sock
         self._lock = threading.Lock()
         self._backlog: deque[memoryview | _Carrier] = deque()
+        self._carriers = 0  # in the backlog
         self._torn = False  # nobody knows what of a message was sent: nothing more can be
         self._out_lane = OutLane(quiet=blocking)
         self._lane_told = False  # the other end has its descriptor
@@ -66,11 +67,12 @@ class Channel:
             if self._torn:
                 raise OSError(errno.EIO, "an earlier message was torn by an exception")
             self._torn = True  # an exception of a signal handler may strike anywhere from here on
-            count, at = len(views), [view.nbytes for view in views]
-            if at and max(at) >= BIG_BUFFER:
+            count = tagged = len(views)
+            at = [view.nbytes for view in views]
+            if count and (at[0] >= BIG_BUFFER or max(at) >= BIG_BUFFER):
                 self._send_big_ones(views, at, backlog)
-                count |= TAGGED
-            backlog.append(memoryview(b"".join((HEADER.pack(count, len(body)), places(len(views)).pack(*at), body))))
+                tagged |= TAGGED
+            backlog.append(memoryview(b"".join((HEADER.pack(tagged, len(body)), places(count).pack(*at), body))))
             for view in views:
                 if view.nbytes:
                     backlog.append(view)
@@ -98,6 +100,7 @@ class Channel:
         files += [segment for _, segment in segments.values()]
         for first in range(0, len(files), MOST_FILES):
             backlog.append(_Carrier(files[first : first + MOST_FILES]))
+            self._carriers += 1
 
     def flush(self) -> None:
         """Write what the socket takes now."""
@@ -108,14 +111,17 @@ class Channel:
         """Send from now on without waiting for who is in the midst of it: all of that has arrived, or never will."""
         self._backlog = deque()
         self._lock = threading.Lock()
+        self._carriers, self._torn = 0, False
 
     def _flush(self, backlog: deque[Any]) -> None:
         while backlog:
             try:
-                if type(backlog[0]) is _Carrier:
+                if self._carriers and type(backlog[0]) is _Carrier:
                     backlog.popleft().send(self.socket, backlog)
+                    self._carriers -= 1
                     continue
-                sent = self.socket.sendmsg(_next_pieces(backlog))
+                simple = not self._carriers and len(backlog) <= _MAX_PIECES
+                sent = self.socket.sendmsg(backlog if simple else _next_pieces(backlog))
             except BlockingIOError:
                 return
             while sent:
@@ -132,14 +138,15 @@ class Channel:
         ``soon``: it may be worth staying awake for it.
         """
         while not self._frames:
-            if soon:
-                self._vigil.keep()
+            began = self._vigil.keep() if soon else None
             try:
                 if not self._parser.read(self.socket):
                     return None
             except BlockingIOError:  # see when_idle
                 self._be_idle()
                 continue
+            if began is not None:
+                self._vigil.end(began)
             if self._idle:
                 self._idle = False
                 _receive_within(self.socket, self._patience)
@@ -222,10 +229,8 @@ class _Carrier:
             backlog.appendleft(head[sent:])
 
 
-def _next_pieces(backlog: deque[Any]) -> Any:
+def _next_pieces(backlog: deque[Any]) -> list[Any]:
     """What can be sent at once: up to the next carrier, and not more than the system takes."""
-    if len(backlog) <= _MAX_PIECES and _Carrier not in set(map(type, backlog)):
-        return backlog
     return list(takewhile(lambda piece: type(piece) is not _Carrier, islice(backlog, _MAX_PIECES)))
 
 

@@ -10,12 +10,11 @@ from typing import Any
 
 AWAKE_SECONDS = 0.0002  # a reader stays awake so long for what may come next
 YIELDED_SECONDS = 0.0002  # giving way takes longer only if somebody else wanted the processor
-LONGEST_MILLISECONDS = 100  # then the reader may as well wait in reading
 MOST_NAPS = 8  # then it is tried again: what took long may have been the hypervisor
 
 
 class Vigil:
-    """Waits until there is something to read: awake for a moment, if that was enough the last time, else asleep.
+    """Before a read that may have to wait: stays awake for a moment, if that was enough the last time.
 
     To be woken costs both sides more than a quick call does, most of all in a virtual machine. Whoever is awake
     gives way to all who want the processor; if somebody does, sleep is the better choice, for longer each time.
@@ -27,16 +26,17 @@ class Vigil:
         self._naps = 0  # waits to come that are slept through
         self._backoff = 1
 
-    def keep(self) -> None:
-        """Return when something is there, or has not come for a while; at once on systems that have no poll."""
-        if self._poll is None:
-            return
+    def keep(self) -> float:
+        """Return when something is there, or when it is better to sleep; since when it was waited."""
         began = time.monotonic()
         if self._naps:
             self._naps -= 1
-        elif self._was_quick:
+        elif self._was_quick and self._poll is not None:  # there are systems without it
             self._stay_awake(began)
-        self._poll.poll(LONGEST_MILLISECONDS)
+        return began
+
+    def end(self, began: float) -> None:
+        """What was waited for since then has come."""
         self._was_quick = time.monotonic() - began < AWAKE_SECONDS
 
     def _stay_awake(self, began: float) -> None:

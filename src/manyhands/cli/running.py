@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import time
 from collections import deque
@@ -23,6 +24,12 @@ from manyhands.cli.sources import Inputs, Source, Stream, choose_source
 from manyhands.cli.streams import FileLines, Lines, ReaderGone, StdoutLines, results_apart, say
 from manyhands.cli.targets import Target, load_target, parse_address
 from manyhands.errors import ManyhandsError
+
+_WRONG_ARGUMENTS = re.compile(r"TypeError: .*(positional|keyword) argument")
+CALL_HINT = (
+    "hint: --call item gives each input as one argument; --call args spreads a list over the parameters; "
+    "--call kwargs an object, or a row of a CSV file"
+)
 
 
 class Stopped(Exception):
@@ -129,6 +136,8 @@ class Run:
         told = self.options.plain or self.options.on_error is not OnError.COLLECT  # then each was told as it came
         if self.tally.first_failure and not told and self.options.progress is not ProgressKind.JSON:
             say(f"first failure: {self.tally.first_failure}")
+            if _WRONG_ARGUMENTS.search(self.tally.first_failure):
+                say(CALL_HINT)
         say(summary(self.options.progress, self.tally, seconds, ending))
         if self.options.report and self.report is not None:
             say(str(self.report))  # with the explanation
