@@ -14,6 +14,7 @@ import threading
 import time
 
 import programs
+import psutil
 import pytest
 from watching import eventually
 
@@ -499,6 +500,7 @@ class Alarm(Exception):
     """What a handler raises."""
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Thread.start() can be torn by one
 def test_an_exception_of_a_signal_handler_is_not_the_task_s():
     def ring(*_):
         raise Alarm
@@ -549,5 +551,5 @@ def test_tasks_that_wait_get_more_workers_also_if_none_may_run_in_the_program(op
 
 def test_the_workers_that_only_waiting_needed_leave_when_it_is_over():
     mh.map(long_task, range(60), on_error="collect")
-    mh.map(lambda n: sum(range(100_000 + n)), range(50), on_error="collect")
-    assert mh.last_report().strategy.workers <= mh.cpu_count()
+    zygote = 1
+    assert eventually(lambda: len(psutil.Process().children(recursive=True)) <= mh.cpu_count() + zygote)
