@@ -36,6 +36,7 @@ class Channel:
     def __init__(self, sock: socket.socket, *, blocking: bool) -> None:
         sock.setblocking(blocking)
         self.socket = sock
+        self._blocking = blocking
         self._lock = threading.Lock()
         self._backlog: deque[memoryview | _Carrier] = deque()
         self._carriers = 0  # in the backlog
@@ -69,7 +70,7 @@ class Channel:
             self._torn = True  # an exception of a signal handler may strike anywhere from here on
             count = tagged = len(views)
             at = [view.nbytes for view in views]
-            if count and (at[0] >= BIG_BUFFER or max(at) >= BIG_BUFFER):
+            if at and max(at) >= BIG_BUFFER:
                 self._send_big_ones(views, at, backlog)
                 tagged |= TAGGED
             backlog.append(memoryview(b"".join((HEADER.pack(tagged, len(body)), places(count).pack(*at), body))))
@@ -123,6 +124,8 @@ class Channel:
                 simple = not self._carriers and len(backlog) <= _MAX_PIECES
                 sent = self.socket.sendmsg(backlog if simple else _next_pieces(backlog))
             except BlockingIOError:
+                if self._blocking:
+                    continue  # too many descriptors are on their way: soon there will be fewer
                 return
             while sent:
                 first = backlog[0]
