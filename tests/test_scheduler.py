@@ -702,6 +702,17 @@ class TestCancelling:
         assert [chunk.job for chunk in play.start(1)] == [1]
 
 
+class TestTimeoutsOfSeveralJobs:
+    def test_a_short_timeout_behind_a_long_one_is_looked_at_in_time(self) -> None:
+        play = Play()
+        play.job(1, timeout=50.0)
+        play.job(1, timeout=1.0)
+        first, _ = play.start(0)
+        assert play.until_deadline() == [m.InspectWorker(0)]
+        play.tell(m.Inspected(0, first.serial, 0, 0.0))
+        assert play.scheduler.next_deadline() <= play.now + 1.0
+
+
 class TestTakingBack:
     def play(self) -> tuple[Play, m.Chunk, list[m.Command]]:
         play = Play(2)

@@ -553,7 +553,8 @@ class Scheduler:
         elif chunk is None or limit is None:
             worker.timeout_at = now + min(timeouts)
         elif now < event.since + limit:
-            worker.timeout_at = min(event.since, now) + limit  # a function that loads is stamped ahead of time
+            # A function that loads is stamped ahead of time; and what comes next may have less.
+            worker.timeout_at = min(min(event.since, now) + limit, now + min(timeouts))
         else:
             task = chunk.start + event.offset if event.offset is not None else _NO_TASK
             worker.doomed = (chunk.serial, task)
