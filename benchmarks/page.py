@@ -17,7 +17,7 @@ from benchmarks.cases import CASES, Goal
 DOCS = Path("docs")
 LIBRARIES = ("manyhands", "joblib", "loky", "mpire", "Pebble", "pathos", "tqdm", "mmengine", "numpy")
 CORES = len(os.sched_getaffinity(0))
-# Shown where a goal is missed: what profiling has found, and what was tried.
+# Shown where a goal is missed: what profiling has found, or what is thought and not yet profiled; what was tried.
 CAUSES = {
     "one-by-one": (
         "Each chunk costs the caller about 35 us, in one thread of Python: a fifth is sendmsg, which wakes the worker; "
@@ -27,19 +27,23 @@ CAUSES = {
         "New worker processes take 0.12 s until they are at work, forks of the program 0.02 s; the caller works "
         "meanwhile. Alone on the machine, 14 runs of this case took 0.94 to 1.11 s; the spread is the machine's."
     ),
-    "heavy-tail": "The start of clean worker processes; and the longest task comes last, which nobody knows before.",
+    "heavy-tail": "Probably the start of clean worker processes, not yet profiled; nobody comes near the limit.",
     "arrays-in": (
         "joblib has written the arrays to files in the first call and does not copy them again; all others copy. The "
-        "caller measures what moving bytes would cost before it stays, which takes about a millisecond here."
+        "caller alone is a millisecond or two slower than the loop: probably since it weighs bytes, not yet profiled."
     ),
     "arrays-in-out": (
         "Results that are kept need new memory, and new pages cost 0.36 ms a megabyte on this machine, more than both "
         "copies; views of shared memory were tried, and cost more (see Design)."
     ),
-    "numerical": "numpy and scipy are imported by each clean worker; forks of the program have them from birth.",
-    "stateful": "The start of clean worker processes, as above.",
+    "numerical": (
+        "Probably, not yet profiled: each clean worker imports numpy and scipy, while the caller computes on the same "
+        "cores; forks of the program have them from birth."
+    ),
+    "stateful": "Probably the start of clean worker processes, as above; not yet profiled.",
     "initialisation": (
-        "The caller makes a model for its own share, too. `@mh.per_worker` would tell it to leave that to the workers."
+        "Probably, not yet profiled: the caller makes a model for its own share, too. `@mh.per_worker` tells it to "
+        "leave that to the workers."
     ),
     "sleep": "Twenty clean worker processes take 0.2 s to start on two cores.",
     "single-call": (

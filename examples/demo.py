@@ -8,7 +8,7 @@ turns in three rounds, and must write the same files, byte by byte. The first pa
 its time is shown besides.
 
 The efficiency may be over 100%: a worker keeps the memory that one picture leaves for the next one, while the loop, as
-every Python program on Linux, returns it to the system and is given it back page by page.
+Python programs on Linux usually do, returns it to the system and is given it back page by page.
 """
 
 import os

@@ -535,13 +535,30 @@ def test_the_program_and_its_tasks_have_the_same_lock(process_backend, tmp_path,
         assert done.exists()
 
 
-def test_a_fork_that_comes_out_of_a_lock_leaves_its_parents_alone():
-    with mh.lock():
-        pid = os.fork()
-    if pid == 0:
-        with mh.lock():
-            os._exit(7)
+def test_a_fork_that_comes_out_of_a_lock_has_locks_of_its_own(tmp_path):
+    """In the midst of its parent's ``with`` it takes another lock and that one's; then it comes out of it."""
+    free = tmp_path / "free"
+
+    def go_on():
+        with mh.lock("of a fork"):
+            return free.exists()
+
+    pid = 0
+    try:
+        with mh.lock("of a fork"):
+            pid = os.fork()
+            if pid:
+                free.touch()
+            else:
+                with mh.lock("another"):
+                    waited = go_on()
+        if not pid:
+            os._exit(7 if waited and go_on() else 1)
+    finally:
+        if not pid:
+            os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    assert go_on()
 
 
 def test_who_has_a_lock_may_take_it_again():

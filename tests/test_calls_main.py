@@ -226,3 +226,19 @@ GUARDED = """
 
 def test_program_is_never_read_again_by_its_workers(tmp_path, start_method):
     assert run(GUARDED, start_method, tmp_path) == "read by __main__\nfine\n"
+
+
+IMPORTED = """
+    import manyhands as mh
+
+    FOUND = mh.map(abs, range(-3, 0), backend="processes", timeout={timeout}, memory_limit="1GB")
+"""
+
+
+@pytest.mark.parametrize("timeout", [None, 30])
+def test_a_module_that_calls_while_it_is_imported_is_told_so_and_gets_its_results(tmp_path, timeout):
+    programs.write(tmp_path / "mine.py", IMPORTED.format(timeout=timeout))
+    main = programs.write(tmp_path / "main.py", "import mine\nprint(mine.FOUND)\n")
+    ended = programs.run(main, cwd=tmp_path)
+    assert ended.stdout == "[3, 2, 1]\n"
+    assert "while 'mine' is being imported" in ended.stderr

@@ -59,7 +59,7 @@ def dispatcher_for(options: Options, func: Callable[..., Any]) -> tuple[Dispatch
         shared.renew()  # the warm workers have imported what is no more
     key = _warm_key(place, options)
     limits = Limits(workers, idle_seconds=IDLE_SECONDS)
-    if backend == "processes" and options.backend == "auto" and options.workers is None:
+    if backend == "processes" and _may_add_workers(options):
         limits = Limits(max(workers, MOST_WAITING), idle_seconds=IDLE_SECONDS, few_workers=workers)
 
     def make() -> Dispatcher:
@@ -75,8 +75,12 @@ def is_warm(options: Options) -> bool:
 
 
 def _warm_key(place: tuple[str, int], options: Options) -> tuple[Any, ...]:
-    elastic = options.backend == "auto" and options.workers is None
-    return (*place, options.start_method, options.memory(), elastic)
+    return (*place, options.start_method, options.memory(), _may_add_workers(options))
+
+
+def _may_add_workers(options: Options) -> bool:
+    """More than the usual number are allowed, should tasks turn out to wait."""
+    return options.backend == "auto" and options.workers is None
 
 
 def check_function(func: object) -> None:

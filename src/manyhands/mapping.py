@@ -281,7 +281,8 @@ def _without_processes(options: Options, module: str) -> Options:
         RuntimeWarning,
         stacklevel=5,
     )
-    return replace(options, backend="serial" if options.timeout is None else "threads", start_method=None)
+    backend = "serial" if options.timeout is None else "threads"
+    return replace(options, backend=backend, start_method=None, memory_limit=None)
 
 
 def _length(items: Iterable[Any]) -> int | None:

@@ -104,9 +104,9 @@ def _advice(backend: str, workers: int, ran: Ran) -> str:
     crowd = min(ran.tasks, MOST_WAITING)
     waits = ran.processor < WAITING_SHARE and ran.busy > LONG_SECONDS
     if waits and backend != "threads" and workers < crowd:  # a thread may only wait for the others
-        part = f"1/{crowd / workers:.0f}" if crowd >= 2 * workers else "a part"
+        part = f"about 1/{crowd / workers:.0f}" if crowd >= 2 * workers else "a part"
         how = f"workers={crowd}" if ran.isolated else f"backend='threads', workers={crowd}"
-        return f"{1 - ran.processor:.0%} of the time in the function was waiting: {how} would take about {part} of it."
+        return f"{1 - ran.processor:.0%} of the time in the function was waiting: {how} would take {part} of it."
     if backend != "serial" and ran.tasks > 1 and ran.wall > SLOWER * ran.busy:
         return f"A plain loop would take about {_seconds(ran.busy)} instead of {_seconds(ran.wall)}."
     if ran.processor > MANY_CORES:

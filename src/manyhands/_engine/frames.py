@@ -33,8 +33,9 @@ CARRIER = (1 << 32) - 1  # there: this is no frame; so many descriptors came wit
 MOST_FILES = 64  # descriptors at once; the system's limit is 253
 READ = 1 << 17  # bytes asked for at once; a frame of which more is missing is read straight into its place
 _ANCILLARY = socket.CMSG_SPACE(4 * MOST_FILES)
-_CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
-_WAY_BITS, _WHERE_BITS, _LENGTH_BITS = 2, 14, 48  # of a place
+# As plain numbers: to combine members of an enum costs as much as a system call.
+_CLOSE_ON_EXEC, _CUT_SHORT = int(getattr(socket, "MSG_CMSG_CLOEXEC", 0)), int(socket.MSG_CTRUNC)
+_WHERE_BITS, _LENGTH_BITS = 14, 48  # of a place; the two above are the way
 
 
 class Way(IntEnum):
@@ -103,7 +104,8 @@ class FrameParser:
 
     def _receive(self, sock: socket.socket, into: memoryview) -> int:
         count, ancillary, flags, _ = sock.recvmsg_into((into,), _ANCILLARY, _CLOSE_ON_EXEC)
-        self._files_lost = self._files_lost or bool(flags & socket.MSG_CTRUNC)
+        if flags & _CUT_SHORT:
+            self._files_lost = True
         for level, kind, data in ancillary:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 fds = array("i")

@@ -44,7 +44,7 @@ class ByContent:
 
     def repack(self) -> None:
         """Pack again, by value what was found to need it."""
-        self._packed = pack_function(self.func)
+        self._packed = payload.with_own_buffers(pack_function(self.func))
         self.key = _digest(self._packed)
 
 
@@ -66,7 +66,7 @@ class ByReference:
     def packed(self) -> Packed:
         """As bytes."""
         if self._packed is None:
-            self._packed = payload.put_in_segments(pack_function(self.func))
+            self._packed = payload.with_own_buffers(pack_function(self.func))
         return self._packed
 
     def repack(self) -> None:
@@ -105,7 +105,7 @@ def _by_content(func: Callable[..., Any]) -> ByContent:
     form = packed.data, tuple(buffer.nbytes for buffer in packed.buffers)
     known = _large.get(form)
     if known is None or not all(map(_same, packed.buffers, known.packed.buffers)):
-        _large[form] = known = _Large(payload.with_own_buffers(payload.put_in_segments(packed)))
+        _large[form] = known = _Large(payload.with_own_buffers(packed))
     return ByContent(func, known.packed, known)
 
 

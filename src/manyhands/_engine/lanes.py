@@ -23,7 +23,7 @@ from manyhands._engine import forks, memory
 
 BYTES = 128 << 20  # of places; only those that are used take memory
 STEP = 1 << 20  # so much memory is reserved at once
-ALIGNMENT = 1 << 14  # a place begins at a multiple of this; see the 14 bits in `transport`
+ALIGNMENT = 1 << 14  # a place begins at a multiple of this; see the 14 bits in `frames`
 _HEAD = memory.PAGE  # before the places: how many the receiver has taken out
 _log = logging.getLogger("manyhands")
 _warned = False

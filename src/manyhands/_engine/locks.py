@@ -73,7 +73,7 @@ class Lock:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         name = self._name
-        if name not in _depth:
+        if not _depth.get(name):
             return  # this is a fork that came out of the ``with`` of its parent
         _depth[name] -= 1
         if not _depth[name]:

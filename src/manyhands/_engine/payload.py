@@ -120,27 +120,21 @@ def travelling(buffers: Iterable[Any]) -> int:
     return sum([view.nbytes for view in views if segment_of(view) is None])
 
 
-def put_in_segments(packed: Packed) -> Packed:
-    """Copy large buffers once, to memory that all who receive them map; each sees only its own writes.
-
-    If there is not enough memory, it stays as it is.
-    """
-    try:
-        return packed._replace(buffers=tuple(_in_segment(buffer) for buffer in packed.buffers))
-    except OSError:
-        return packed
-
-
 def with_own_buffers(packed: Packed) -> Packed:
-    """As it is now: buffers are copied, unless they are in segments."""
-    buffers = [buffer if segment_of(buffer) is not None else memoryview(bytes(buffer)) for buffer in packed.buffers]
-    return packed._replace(buffers=tuple(buffers))
+    """As it is now, whatever becomes of what it was made from: buffers are copied.
+
+    Large ones go to memory that all who receive them map; each sees only its own writes.
+    """
+    return packed._replace(buffers=tuple(map(_own, packed.buffers)))
 
 
-def _in_segment(buffer: memoryview) -> memoryview:
-    if buffer.nbytes < SEGMENT_BYTES or segment_of(buffer) is not None:
+def _own(buffer: memoryview) -> memoryview:
+    if segment_of(buffer) is not None:
         return buffer
-    return memoryview(Segment.copy_of(buffer))
+    if buffer.nbytes >= SEGMENT_BYTES:
+        with contextlib.suppress(OSError):  # there is not enough of that memory
+            return memoryview(Segment.copy_of(buffer))
+    return memoryview(bytes(buffer))
 
 
 def can_pack(value: object) -> bool:

@@ -587,7 +587,7 @@ def _lock_file() -> memoryview:
 
 def _pack_initializer(settings: Settings) -> Packed:
     try:
-        return payload.put_in_segments(payload.pack((settings.initializer, settings.initargs)))
+        return payload.with_own_buffers(payload.pack((settings.initializer, settings.initargs)))
     except Exception as error:
         raise NotSendable(
             f"the initializer or its arguments cannot be sent to worker processes: {type(error).__name__}: {error}"

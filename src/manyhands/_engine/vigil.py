@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 AWAKE_SECONDS = 0.0002  # a reader stays awake so long for what may come next
+WAKING_SECONDS = 0.0002  # more that a reader seems to have waited if it had to be woken
 YIELDED_SECONDS = 0.0002  # giving way takes longer only if somebody else wanted the processor
 MOST_NAPS = 8  # then it is tried again: what took long may have been the hypervisor
 
@@ -23,21 +24,24 @@ class Vigil:
     def __init__(self, sock: socket.socket) -> None:
         self._poll = _poll(sock)
         self._was_quick = False  # what came last came within the moment
+        self._awake = False  # it was, in this wait
         self._naps = 0  # waits to come that are slept through
         self._backoff = 1
 
     def keep(self) -> float:
         """Return when something is there, or when it is better to sleep; since when it was waited."""
         began = time.monotonic()
-        if self._naps:
-            self._naps -= 1
-        elif self._was_quick and self._poll is not None:  # there are systems without it
+        self._awake = self._was_quick and not self._naps and self._poll is not None  # there are systems without it
+        if self._awake:
             self._stay_awake(began)
+        elif self._naps:
+            self._naps -= 1
         return began
 
     def end(self, began: float) -> None:
         """What was waited for since then has come."""
-        self._was_quick = time.monotonic() - began < AWAKE_SECONDS
+        moment = AWAKE_SECONDS if self._awake else AWAKE_SECONDS + WAKING_SECONDS  # else sleep would prolong itself
+        self._was_quick = time.monotonic() - began < moment
 
     def _stay_awake(self, began: float) -> None:
         now, longest = began, 0.0
