@@ -14,7 +14,7 @@ from scheduler_world.records import Nature
 from scheduler_world.world import World
 
 from manyhands._core import messages as m
-from manyhands._core.chunking import MAX_CHUNK, MAX_DEPTH, MAX_FIXED, MIN_DEPTH, TARGET_SECONDS, Chunker
+from manyhands._core.chunking import FEW_SECONDS, MAX_CHUNK, MAX_DEPTH, MAX_FIXED, MIN_DEPTH, TARGET_SECONDS, Chunker
 from manyhands._core.ordering import Reorder
 from manyhands._core.retry import Retry
 from manyhands._core.scheduler import (
@@ -1046,6 +1046,23 @@ class TestChunker:
         chunker = Chunker(size)
         chunker.learn(10, 1.0)
         assert chunker.size(remaining, workers) == min(size, MAX_FIXED)
+
+    @given(st.integers(1, 10**5), st.integers(1, 10**6), st.lists(st.floats(0, 1e-3), min_size=1), st.booleans())
+    def test_several_chunks_of_a_fixed_size_travel_as_one_if_that_is_next_to_nothing(
+        self, fixed: int, remaining: int, times: list[float], more: bool
+    ) -> None:
+        chunker = Chunker(fixed)
+        for seconds in times:
+            chunker.learn(fixed, fixed * seconds)
+        size = chunker.size(remaining, 2, more_to_come=more)
+        assert size == fixed or (not more and size * min(times) <= FEW_SECONDS and size % fixed == 0)
+
+    def test_tiny_tasks_of_a_fixed_size_travel_by_the_hundred(self) -> None:
+        chunker, size = Chunker(1), 1
+        for _ in range(5):
+            chunker.learn(size, size * 1e-6)
+            size = chunker.size(10**5, 2)
+        assert size >= 100
 
     @given(
         st.lists(st.tuples(st.integers(0, 10**5), st.floats(0, 100)), max_size=20),
