@@ -27,6 +27,7 @@ stress: .venv/.ready ## the long and rough tests
 	$(PY) -m pytest -m stress -n 0 --timeout 900
 
 bench: .venv-bench/.ready ## compare with other libraries, about a quarter of an hour; CASE=tiny: one case
+	@.venv-bench/bin/python -m compileall -q src benchmarks # as pip does when it installs
 	.venv-bench/bin/python -m benchmarks $(CASE)
 
 docs: .venv/.ready ## the documentation, into site/; a broken link is an error

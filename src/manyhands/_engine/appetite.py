@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
-CAN_TELL = Path("/proc/self/statm").exists()
+CAN_TELL = os.path.exists("/proc/self/statm")  # noqa: PTH110 - pathlib would be imported in every worker just for this
 
 
 def own_memory(pid: int | str = "self") -> int:
     """In bytes; 0 if the process is gone."""
     try:
-        _, resident, shared, *_ = Path(f"/proc/{pid}/statm").read_bytes().split()
+        with open(f"/proc/{pid}/statm", "rb") as file:  # noqa: PTH123
+            _, resident, shared, *_ = file.read().split()
     except OSError:
         return 0
     return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 from manyhands._engine import forks, payload, worker
-from manyhands._engine.launch import Common, Exit, python_command, signal_group, working_directory
+from manyhands._engine.groups import signal_group
+from manyhands._engine.launch import Common, Exit, python_command, working_directory
 
 
 def _become_main_thread() -> None:

@@ -1,8 +1,7 @@
-"""What the start methods have in common: what a worker is given, and how it is signalled and found to have ended."""
+"""What the start methods have in common: what a worker is given, and how it is found to have ended."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import subprocess
@@ -80,11 +79,3 @@ def working_directory() -> str | None:
     except OSError:
         return "/"
     return None
-
-
-def signal_group(pid: int, signum: int) -> None:
-    """Signal a worker's process group, or just the worker while it has none of its own yet."""
-    for send in (os.killpg, os.kill):
-        with contextlib.suppress(OSError):
-            send(pid, signum)
-            return

@@ -13,7 +13,6 @@ import mmap
 import os
 import weakref
 from collections.abc import Callable
-from pathlib import Path
 
 PAGE = mmap.PAGESIZE
 MUCH = 1 << 24  # bytes; for fewer it is not asked whether they are there
@@ -131,17 +130,21 @@ def _check_available(size: int) -> None:
 
 def _left_on_machine() -> float:
     try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        lines = _read("/proc/meminfo").splitlines()
     except OSError:  # not Linux
         return math.inf
     return int(dict(line.split(":") for line in lines)["MemAvailable"].split()[0]) << 10
 
 
+def _read(path: str) -> str:
+    with open(path, encoding="ascii") as file:  # noqa: PTH123 - every worker would have to import pathlib for this
+        return file.read()
+
+
 def _left_in_container() -> float:
-    folder = Path("/sys/fs/cgroup")
     try:
-        most = (folder / "memory.max").read_text(encoding="ascii").strip()
-        used = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="ascii").splitlines())
+        most = _read("/sys/fs/cgroup/memory.max").strip()
+        used = dict(line.split() for line in _read("/sys/fs/cgroup/memory.stat").splitlines())
         return math.inf if most == "max" else int(most) - int(used["anon"]) - int(used["shmem"])
     except (OSError, ValueError, KeyError):
         return math.inf

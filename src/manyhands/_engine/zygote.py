@@ -21,7 +21,7 @@ import socket
 import struct
 
 from manyhands._engine import heap, lifeline, worker
-from manyhands._engine.launch import signal_group
+from manyhands._engine.groups import signal_group
 
 FORK, SIGNAL, FORKED, REFUSED, EXITED = range(5)
 MESSAGE = struct.Struct("<bqq")
@@ -29,10 +29,9 @@ MESSAGE = struct.Struct("<bqq")
 
 def main(control_fd: int, board_fd: int, lifeline_fd: int) -> None:
     """Serve until the caller closes the control socket or is gone."""
-    import cloudpickle  # noqa: F401 - once, and not in every worker: functions of a script need it
-
     heap.keep_freed()
     Zygote(socket.socket(fileno=control_fd), board_fd, lifeline_fd).serve()
+    os._exit(0)  # there is nothing to tidy up, and somebody waits
 
 
 class Zygote:
@@ -53,8 +52,13 @@ class Zygote:
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
         poll.register(woken, select.POLLIN)
+        patience: int | None = 0
         while True:
-            ready = dict(poll.poll())
+            ready = dict(poll.poll(patience))
+            if not ready:  # the first workers are on their way; those to come find there what functions of scripts need
+                import cloudpickle  # noqa: F401
+
+                patience = None
             if woken in ready:
                 with contextlib.suppress(BlockingIOError):
                     os.read(woken, 1 << 12)
