@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+import numpy as np
 import pytest
 
 import manyhands as mh
@@ -121,3 +122,29 @@ def test_of_much_binary_data_only_the_beginning_is_shown(kind):
         mh.map(lambda _: 1 / 0, [data], backend="serial")
     assert "50000000 bytes" in caught.value.__notes__[0]
     assert len(caught.value.__notes__[0]) < 300
+
+
+@pytest.mark.parametrize(
+    ("argument", "shown"),
+    [
+        (np.zeros((480, 640, 3), "uint8"), "<ndarray of uint8, shape (480, 640, 3)>"),
+        ([np.zeros(1000), 3], "[<ndarray of float64, shape (1000,)>, 3]"),
+        (np.arange(3), "array([0, 1, 2])"),
+    ],
+)
+def test_a_large_array_is_shown_by_its_shape(argument, shown):
+    with pytest.raises(ZeroDivisionError) as caught:
+        mh.map(lambda _: 1 / 0, [argument], backend="serial")
+    assert caught.value.__notes__ == [f"manyhands: this was task 0, argument {shown}"]
+
+
+def test_what_only_looks_like_an_array_is_shown_by_its_own_repr():
+    class Figure:
+        shape = ("round", 3)
+
+        def __repr__(self):
+            return "a figure"
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        mh.map(lambda _: 1 / 0, [Figure()], backend="serial")
+    assert caught.value.__notes__ == ["manyhands: this was task 0, argument a figure"]

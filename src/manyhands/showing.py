@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import reprlib
 from typing import Any
 
 
+FEW = 8  # elements of an array that are shown
+
+
 class _Short(reprlib.Repr):
-    """Also of bytes, only a part is looked at."""
+    """Also of bytes, only a part is looked at; of arrays and tables the shape, since numbers tell nobody which it is."""
+
+    def repr_instance(self, value: Any, level: int) -> str:
+        shape = getattr(value, "shape", None)
+        has_shape = type(shape) is tuple and all(isinstance(length, int) for length in shape)
+        if not has_shape or math.prod(shape) <= FEW:
+            return super().repr_instance(value, level)
+        kind = f" of {dtype}" if (dtype := getattr(value, "dtype", None)) is not None else ""
+        return f"<{type(value).__name__}{kind}, shape {shape}>"
 
     def repr_bytes(self, value: bytes | bytearray, _level: int) -> str:
         if len(value) <= self.maxother:

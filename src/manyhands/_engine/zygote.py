@@ -24,6 +24,7 @@ from manyhands._engine import heap, lifeline, worker
 from manyhands._engine.groups import signal_group
 
 FORK, SIGNAL, FORKED, REFUSED, EXITED = range(5)
+UNEQUIPPED = 2  # workers, at most, that import themselves what they turn out to need
 MESSAGE = struct.Struct("<bqq")
 
 
@@ -41,6 +42,7 @@ class Zygote:
         self._control = control
         self._board_fd, self._lifeline_fd = board_fd, lifeline_fd
         self._children: set[int] = set()
+        self._is_equipped = False
 
     def serve(self) -> None:
         """The loop: one poll over requests and deaths."""
@@ -52,13 +54,10 @@ class Zygote:
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
         poll.register(woken, select.POLLIN)
-        patience: int | None = 0
         while True:
-            ready = dict(poll.poll(patience))
-            if not ready:  # the first workers are on their way; those to come find there what functions of scripts need
-                import cloudpickle  # noqa: F401
-
-                patience = None
+            ready = dict(poll.poll(None if self._is_equipped else 0))
+            if not ready:
+                self._equip()
             if woken in ready:
                 with contextlib.suppress(BlockingIOError):
                     os.read(woken, 1 << 12)
@@ -83,6 +82,8 @@ class Zygote:
         if fd is None:  # descriptors ran out on the way
             self._tell(REFUSED, number, errno.EMFILE)
             return
+        if len(self._children) == UNEQUIPPED:
+            self._equip()
         try:
             pid = os.fork()
         except OSError as error:
@@ -94,6 +95,14 @@ class Zygote:
             self._children.add(pid)
             self._tell(FORKED, number, pid)
         os.close(fd)
+
+    def _equip(self) -> None:
+        """Have what functions of scripts need in all workers to come; the first ones are not to wait for that."""
+        self._is_equipped = True
+        with contextlib.suppress(
+            Exception
+        ):  # descriptors may have run out: then workers import it, as the first ones do
+            import cloudpickle  # noqa: F401
 
     def _reap(self) -> None:
         while True:
