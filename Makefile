@@ -26,9 +26,10 @@ check: .venv/.ready ## style, layout, types and the direction of imports
 stress: .venv/.ready ## the long and rough tests
 	$(PY) -m pytest -m stress -n 0 --timeout 900
 
-bench: .venv-bench/.ready ## compare with other libraries, about a quarter of an hour; CASE=tiny: one case
+bench: .venv-bench/.ready ## compare with other libraries, about a quarter of an hour; CASE=tiny: one case; BENCH_CLUSTERS=1: ray and dask, too
 	@.venv-bench/bin/python -m compileall -q src benchmarks # as pip does when it installs
-	.venv-bench/bin/python -m benchmarks $(CASE)
+	@[ "$(BENCH_CLUSTERS)" != 1 ] || .venv-bench/bin/python -m pip install --quiet --quiet -r benchmarks/clusters.txt
+	BENCH_CLUSTERS=$(BENCH_CLUSTERS) .venv-bench/bin/python -m benchmarks $(CASE)
 
 docs: .venv/.ready ## the documentation, into site/; a broken link is an error
 	$(BIN)/properdocs build --strict

@@ -1,6 +1,7 @@
 """``make bench``: every contender on every case, in turns, each in a process of its own; written to docs/benchmarks.*.
 
-``make bench CASE=tiny`` runs one case and only prints. ``BENCH_ROUNDS`` sets how often each has its turn.
+``make bench CASE=tiny`` runs one case and only prints. ``BENCH_ROUNDS`` sets how often each has its turn;
+``BENCH_CLUSTERS=1`` takes in ray and dask.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from benchmarks import memory, page, starts
 from benchmarks.cases import CASES, Case
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
+CLUSTERS = ("ray", "dask") if os.environ.get("BENCH_CLUSTERS") == "1" else ()
 PATIENCE = 120.0  # seconds for one contender
 
 
@@ -33,7 +35,8 @@ def measure(name: str, contender: str) -> dict[str, Any] | None:
 
 def run(name: str, case: Case) -> dict[str, Any]:
     """All rounds of one case. A contender that gives other results than the loop is left out, and that is said."""
-    times: dict[str, list[float]] = {contender: [] for contender in ("loop", *case.contenders)}
+    clusters = CLUSTERS if "joblib" in case.contenders else ()
+    times: dict[str, list[float]] = {contender: [] for contender in ("loop", *case.contenders, *clusters)}
     expected: str | None = None
     wrong: set[str] = set()
     for _ in range(ROUNDS):

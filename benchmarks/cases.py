@@ -181,8 +181,8 @@ CASES = {
         [Goal("manyhands, processes", 1.0, ["Pool.map"])], warm=True,
     ),
     "one-by-one": Case(
-        "20,000 × `x + 1`, each sent by itself, warm", plus_one, lambda: range(20_000),
-        ("manyhands, one by one", "Pool.imap", "PPE"), [Goal("manyhands, one by one", 0.5, ["Pool.imap"])], warm=True,
+        "20,000 × `x + 1` with `chunksize=1`, warm", plus_one, lambda: range(20_000),
+        ("manyhands, chunksize=1", "Pool.imap", "PPE"), [Goal("manyhands, chunksize=1", 0.5, ["Pool.imap"])], warm=True,
     ),
     "millisecond": Case(
         "2,000 × about 1 ms of computing", compute, lambda: [MILLISECOND] * 2000, (*OURS, *PROCESSES),

@@ -106,7 +106,7 @@ def test_whatever_its_form_an_array_arrives_as_it_is_and_comes_back_so():
 def test_values_with_many_bytes_arrive_as_they_are(value):
     [there] = mh.map(give_back, [value], backend="processes")
     assert type(there) is type(value)
-    assert pickle.dumps(there) == pickle.dumps(value)
+    assert pickle.dumps(there) == pickle.dumps(pickle.loads(pickle.dumps(value)))  # a masked array fills itself in
 
 
 @everyday.any_backend

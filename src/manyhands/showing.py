@@ -6,15 +6,14 @@ import math
 import reprlib
 from typing import Any
 
-
 FEW = 8  # elements of an array that are shown
 
 
 class _Short(reprlib.Repr):
-    """Also of bytes, only a part is looked at; of arrays and tables the shape, since numbers tell nobody which it is."""
+    """Also of bytes, only a part is looked at; of arrays and tables the shape, since numbers tell nobody which."""
 
     def repr_instance(self, value: Any, level: int) -> str:
-        shape = getattr(value, "shape", None)
+        shape: Any = getattr(value, "shape", None)
         has_shape = type(shape) is tuple and all(isinstance(length, int) for length in shape)
         if not has_shape or math.prod(shape) <= FEW:
             return super().repr_instance(value, level)
