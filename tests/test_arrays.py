@@ -104,9 +104,10 @@ def test_whatever_its_form_an_array_arrives_as_it_is_and_comes_back_so():
     ids=["objects", "masked", "records", "bytes", "bytearray", "several"],
 )
 def test_values_with_many_bytes_arrive_as_they_are(value):
+    getattr(value, "fill_value", None)  # a masked array makes it when it is asked for, or unpickled
     [there] = mh.map(give_back, [value], backend="processes")
     assert type(there) is type(value)
-    assert pickle.dumps(there) == pickle.dumps(pickle.loads(pickle.dumps(value)))  # a masked array fills itself in
+    assert pickle.dumps(there) == pickle.dumps(value)
 
 
 @everyday.any_backend
