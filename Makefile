@@ -26,9 +26,8 @@ check: .venv/.ready ## style, layout, types and the direction of imports
 stress: .venv/.ready ## the long and rough tests
 	$(PY) -m pytest -m stress -n 0 --timeout 900
 
-bench: .venv-bench/.ready ## compare with other libraries, about a quarter of an hour; CASE=tiny: one case; BENCH_CLUSTERS=1: ray and dask, too
-	@.venv-bench/bin/python -m compileall -q src benchmarks # as pip does when it installs
-	@[ "$(BENCH_CLUSTERS)" != 1 ] || .venv-bench/bin/python -m pip install --quiet --quiet -r benchmarks/clusters.txt
+bench: .venv-bench/.ready $(if $(filter 1,$(BENCH_CLUSTERS)),.venv-bench/.clusters) ## compare with other libraries, about a quarter of an hour; CASE=tiny: one case; BENCH_CLUSTERS=1: ray and dask, too
+	@.venv-bench/bin/python -m compileall -q src benchmarks # the other libraries were when they were installed
 	BENCH_CLUSTERS=$(BENCH_CLUSTERS) .venv-bench/bin/python -m benchmarks $(CASE)
 
 docs: .venv/.ready ## the documentation, into site/; a broken link is an error
@@ -55,6 +54,10 @@ clean: ## remove everything that make made
 .venv-bench/.ready: pyproject.toml benchmarks/peers.txt
 	$(call install,$(PYTHON),.venv-bench)
 	@.venv-bench/bin/python -m pip install --quiet --quiet --disable-pip-version-check -r benchmarks/peers.txt
+	@touch $@
+
+.venv-bench/.clusters: .venv-bench/.ready benchmarks/clusters.txt
+	@.venv-bench/bin/python -m pip install --quiet --quiet --disable-pip-version-check -r benchmarks/clusters.txt
 	@touch $@
 
 .venv-3.%/.ready: pyproject.toml

@@ -15,9 +15,10 @@ from typing import Any
 
 from benchmarks import memory, page, starts
 from benchmarks.cases import CASES, Case
+from benchmarks.contenders import CLUSTERS
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
-CLUSTERS = ("ray", "dask") if os.environ.get("BENCH_CLUSTERS") == "1" else ()
+WITH_CLUSTERS = os.environ.get("BENCH_CLUSTERS") == "1"
 PATIENCE = 120.0  # seconds for one contender
 
 
@@ -35,7 +36,7 @@ def measure(name: str, contender: str) -> dict[str, Any] | None:
 
 def run(name: str, case: Case) -> dict[str, Any]:
     """All rounds of one case. A contender that gives other results than the loop is left out, and that is said."""
-    clusters = CLUSTERS if "joblib" in case.contenders else ()
+    clusters = CLUSTERS if WITH_CLUSTERS and "joblib" in case.contenders else ()  # where processes are compared
     times: dict[str, list[float]] = {contender: [] for contender in ("loop", *case.contenders, *clusters)}
     expected: str | None = None
     wrong: set[str] = set()

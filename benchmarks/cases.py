@@ -180,7 +180,7 @@ CASES = {
         (*OURS, "Pool.map", "PPE, chunks", "loky", "pebble", "pathos"),
         [Goal("manyhands, processes", 1.0, ["Pool.map"])], warm=True,
     ),
-    "one-by-one": Case(
+    "chunksize-1": Case(
         "20,000 × `x + 1` with `chunksize=1`, warm", plus_one, lambda: range(20_000),
         ("manyhands, chunksize=1", "Pool.imap", "PPE"), [Goal("manyhands, chunksize=1", 0.5, ["Pool.imap"])], warm=True,
     ),

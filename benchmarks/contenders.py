@@ -14,6 +14,7 @@ from itertools import chain
 from typing import Any
 
 Run = Callable[[], list[Any]]
+CLUSTERS = ("ray", "dask")
 _work: dict[str, Any] = {}  # inherited by workers that are forked
 
 
@@ -149,7 +150,7 @@ def mmengine(work: Work) -> Iterator[Run]:
 
 
 def _batches(work: Work) -> list[Sequence[Any]]:
-    """A task of a cluster takes it a millisecond: inputs are given to it together, as its own manual says."""
+    """Inputs in batches, as the manuals of ray and dask advise, since each task costs them much more than a call."""
     return [work.items[start : start + work.chunksize] for start in range(0, len(work.items), work.chunksize)]
 
 

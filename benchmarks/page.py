@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cases import CASES, Goal
+from benchmarks.contenders import CLUSTERS
 
 DOCS = Path("docs")
 LIBRARIES = ("manyhands", "joblib", "loky", "mpire", "Pebble", "pathos", "tqdm", "mmengine", "numpy")
@@ -27,9 +28,10 @@ CAUSES = {
     "heavy-tail": "The start of clean worker processes, as above, and the longest task comes last.",
     "arrays-in": (
         "joblib has copied the arrays to files in the first call and does not look at them again, not even if they "
-        "have changed since: `a[:] = 2` between two calls of one `Parallel` gives the old sums. All others copy. The "
-        "caller alone takes the loop's 7 ms and 0.2 ms for the call; that is too short to find out whether threads, "
-        "which nobody has allowed here (`@mh.thread_safe`), would be quicker."
+        "have changed since: `a[:] = 2` between two calls of one `Parallel` gives the old sums. The other pools of "
+        "processes copy them, but for the forked one, which inherits them. With all defaults the caller takes the "
+        "loop's 7 ms and 0.2 ms for the call; threads may not be chosen, since the function is not declared "
+        "`@mh.thread_safe`."
     ),
     "arrays-in-out": (
         "Results that are kept need new memory, and new pages cost 0.36 ms a megabyte on this machine, more than both "
@@ -45,15 +47,15 @@ CAUSES = {
         "`@mh.per_worker` tells the caller to leave that to the workers."
     ),
     "sleep": (
-        "Each of the twenty clean workers imports the module in which the function is, 0.018 s each on two cores. A "
-        "function of the script itself, or one that is there anyway, takes 1.10 x the limit."
+        "Each of the twenty clean workers imports the module in which the function is, 0.018 s each on two cores. With "
+        "a function of the script itself, or one whose module is there anyway, it takes 1.10 × the limit."
     ),
     "single-call": (
         "Of about 95 us, 26 are the caller's Python up to the end of sendmsg, 9 the worker's beginning, 31 the "
-        "worker's answer and the waking of the loop, 15 reading it, and 14 the waking of the caller. Staying awake for "
-        "0.2 ms in the worker was tried and kept. In the loop, too, it gave 70 to 140 us, depending on which core is "
-        "whose, and twice the time beside programs that compute. Reading the answer in the calling thread raced with "
-        "the loop."
+        "worker's answer and the waking of the dispatcher's thread, 15 reading it, and 14 the waking of the caller. "
+        "Staying awake for 0.2 ms in the worker was tried and kept. In the dispatcher's thread, too, it gave 70 to "
+        "140 us, depending on which core is whose, and twice the time beside programs that compute. Reading the answer "
+        "in the calling thread raced with the dispatcher's."
     ),
     "cold": (
         "The program imports 0.05 s of modules, its own and the standard library's, before the first worker can be "
@@ -61,7 +63,7 @@ CAUSES = {
     ),
 }
 NOTES = {
-    "one-by-one": (
+    "chunksize-1": (
         "A chunk size of 1. While tasks take next to nothing, manyhands sends several chunks together; the others send "
         "each by itself."
     ),
@@ -98,7 +100,7 @@ def judge(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
             {"goal": "≤ 20 ms over the bare interpreter", "ratio": (ours - bare) / 0.020, "met": ours - bare <= 0.020}
         ]
     machine = f"{CORES} cores, {platform.system()} {platform.release()}, CPython {platform.python_version()}"
-    clusters = [name for name in ("ray", "dask") if any(name in result["times"] for result in found.values())]
+    clusters = [name for name in CLUSTERS if any(name in result["times"] for result in found.values())]
     versions = {library: version(library) for library in (*LIBRARIES, *clusters)}
     return {"date": datetime.now(UTC).date().isoformat(), "machine": machine, "versions": versions, "cases": cases}
 
@@ -171,10 +173,7 @@ def draw(judged: dict[str, Any], path: Path) -> None:
         medians = sorted(case["medians"].items(), key=lambda item: -item[1])
         quickest = medians[-1][1]
         names, ratios = [who for who, _ in medians], [median / quickest for _, median in medians]
-        colours = [
-            "#d9480f" if who.startswith("manyhands") else "#868e96" if who in {"loop", "limit"} else "#a5d8ff"
-            for who in names
-        ]
+        colours = [_colour(who) for who in names]
         bars = axis.barh(names, ratios, color=colours)
         axis.bar_label(bars, [f" {_number(median)} s" for _, median in medians], fontsize=8)
         axis.set_xscale("log")

@@ -537,29 +537,29 @@ def test_the_program_and_its_tasks_have_the_same_lock(process_backend, tmp_path,
 
 
 def test_a_fork_that_comes_out_of_a_lock_has_locks_of_its_own(tmp_path):
-    """In the midst of its parent's ``with`` it takes another lock and that one's; then it comes out of it."""
+    """Forked inside its parent's ``with``, it takes another lock, then its parent's, and leaves that ``with``."""
     free = tmp_path / "free"
 
-    def go_on():
+    def waits_until_free():
         with mh.lock("of a fork"):
             return free.exists()
 
-    pid = 0
+    pid = None
     try:
         with mh.lock("of a fork"):
             pid = os.fork()
-            if pid:
-                free.touch()
-            else:
+            if pid == 0:
                 with mh.lock("another"):
-                    waited = go_on()
-        if not pid:
-            os._exit(7 if waited and go_on() else 1)
+                    waited = waits_until_free()
+            else:
+                free.touch()
+        if pid == 0:
+            os._exit(7 if waited and waits_until_free() else 1)
     finally:
-        if not pid:
+        if pid == 0:
             os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
-    assert go_on()
+    assert waits_until_free()
 
 
 def test_who_has_a_lock_may_take_it_again():

@@ -242,3 +242,4 @@ def test_a_module_that_calls_while_it_is_imported_is_told_so_and_gets_its_result
     ended = programs.run(main, cwd=tmp_path)
     assert ended.stdout == "[3, 2, 1]\n"
     assert "while 'mine' is being imported" in ended.stderr
+    assert "memory_limit does not hold" in ended.stderr

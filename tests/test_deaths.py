@@ -569,6 +569,17 @@ def test_without_an_interpreter_to_start_the_call_fails_and_says_why(method, mon
     assert isinstance(caught.value.__cause__, FileNotFoundError)
 
 
+def test_of_tiny_tasks_that_may_not_run_twice_a_death_loses_only_its_own(process_backend):
+    def task(n):
+        if n == 15_000:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return n
+
+    once = mh.Retry(attempts=1, on_worker_death=False)
+    results = mh.map(task, range(20_000), chunksize=1, workers=2, on_error="collect", retry=once, **process_backend)
+    assert [n for n, result in enumerate(results) if isinstance(result, mh.Failure)] == [15_000]
+
+
 def test_a_zygote_that_cannot_fork_fails_the_call():
     """Row 9: the system refuses in the zygote, where only it notices; later the same zygote works again."""
     with mh.Executor(1, backend="processes", start_method="zygote", max_tasks_per_child=1) as executor:

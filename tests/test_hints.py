@@ -148,3 +148,40 @@ def test_what_only_looks_like_an_array_is_shown_by_its_own_repr():
     with pytest.raises(ZeroDivisionError) as caught:
         mh.map(lambda _: 1 / 0, [Figure()], backend="serial")
     assert caught.value.__notes__ == ["manyhands: this was task 0, argument a figure"]
+
+
+class Tensor:
+    """As those of torch: the shape is of a class of its own."""
+
+    class Size(tuple):
+        __slots__ = ()
+
+    shape = Size((3, 224, 224))
+    dtype = "float32"
+
+
+class Secretive:
+    """An object whose shape cannot be asked for."""
+
+    @property
+    def shape(self):
+        raise RuntimeError
+
+    def __repr__(self):
+        return "a secret"
+
+
+@pytest.mark.parametrize(
+    ("argument", "shown"), [(Tensor(), "<Tensor of float32, shape (3, 224, 224)>"), (Secretive(), "a secret")]
+)
+def test_tensors_are_shown_by_their_shape_and_odd_objects_by_their_repr(argument, shown):
+    with pytest.raises(ZeroDivisionError) as caught:
+        mh.map(lambda _: 1 / 0, [argument], backend="serial")
+    assert caught.value.__notes__ == [f"manyhands: this was task 0, argument {shown}"]
+
+
+def test_an_array_of_records_is_shown_in_short():
+    records = np.zeros(1000, dtype=[(f"field_{number}", "f8") for number in range(50)])
+    with pytest.raises(ZeroDivisionError) as caught:
+        mh.map(lambda _: 1 / 0, [records], backend="serial")
+    assert len(caught.value.__notes__[0]) < 300

@@ -14,7 +14,7 @@ from scheduler_world.records import Nature
 from scheduler_world.world import World
 
 from manyhands._core import messages as m
-from manyhands._core.chunking import FEW_SECONDS, MAX_CHUNK, MAX_DEPTH, MAX_FIXED, MIN_DEPTH, TARGET_SECONDS, Chunker
+from manyhands._core.chunking import JOINED_SECONDS, MAX_CHUNK, MAX_DEPTH, MAX_FIXED, MIN_DEPTH, TARGET_SECONDS, Chunker
 from manyhands._core.ordering import Reorder
 from manyhands._core.retry import Retry
 from manyhands._core.scheduler import (
@@ -1055,7 +1055,7 @@ class TestChunker:
         for seconds in times:
             chunker.learn(fixed, fixed * seconds)
         size = chunker.size(remaining, 2, more_to_come=more)
-        assert size == fixed or (not more and size * min(times) <= FEW_SECONDS and size % fixed == 0)
+        assert size == fixed or (not more and size * min(times) <= JOINED_SECONDS and size % fixed == 0)
 
     def test_tiny_tasks_of_a_fixed_size_travel_by_the_hundred(self) -> None:
         chunker, size = Chunker(1), 1

@@ -1,4 +1,4 @@
-"""manyhands: parallel Python that never hangs, and is never slower than the loop it replaces.
+"""manyhands: parallel Python that never hangs: one call runs a function over many inputs on all cores.
 
 >>> import manyhands as mh
 >>> mh.map(lambda x: x * x, range(5))

@@ -136,8 +136,8 @@ class Executor(concurrent.futures.Executor):
             iterables: zipped, as by the builtin map; read now, or with ``buffersize``, on ``backend="serial"`` and
                 inside a task of this executor, as results are taken.
             timeout: seconds from now by which each result must be there when asked for.
-            chunksize: as in `map`; None adapts to how long the tasks take. Not where inputs are read as
-                results are taken.
+            chunksize: tasks sent together, as `Options` says; None adapts to how long they take. Not where inputs are
+                read as results are taken.
             buffersize: tasks submitted ahead of the reader, at most.
 
         Raises:

@@ -275,9 +275,10 @@ def _feed(items: Iterable[Any]) -> SequenceFeed | IteratorFeed:
 
 def _without_processes(options: Options, module: str) -> Options:
     """Workers would wait for the import to end, and the import for the workers."""
+    limit = "" if options.memory_limit is None else ", where memory_limit does not hold"
     warnings.warn(
-        f"manyhands was called while {module!r} is being imported, so it runs in this process only; call it from a "
-        "function that is called after the import",
+        f"manyhands was called while {module!r} is being imported, so it runs in this process only{limit}; call it "
+        "from a function that is called after the import",
         RuntimeWarning,
         stacklevel=5,
     )

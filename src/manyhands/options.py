@@ -56,7 +56,8 @@ class Options:
             never; a function is called with a Progress.
         desc: words before the bar.
         total: number of tasks, for the bar, when the input does not tell.
-        chunksize: tasks sent together (more if they take next to nothing); None adapts to how long they take.
+        chunksize: tasks sent together; several chunks at once if tasks take next to nothing and all inputs are known.
+            None adapts to how long they take.
         timeout: seconds that one task may take.
         memory_limit: bytes, or text like ``"2GB"``, that a worker process may have of its own (Linux). One that has
             nearly so much after a task is replaced; one that has more in the midst of one is ended: that task fails.

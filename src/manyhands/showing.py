@@ -6,18 +6,18 @@ import math
 import reprlib
 from typing import Any
 
-FEW = 8  # elements of an array that are shown
+SHOWN_ELEMENTS = 8  # of an array
 
 
 class _Short(reprlib.Repr):
-    """Also of bytes, only a part is looked at; of arrays and tables the shape, since numbers tell nobody which."""
+    """Also of bytes, only a part is looked at; of arrays and tables the shape: few numbers do not tell which it is."""
 
     def repr_instance(self, value: Any, level: int) -> str:
-        shape: Any = getattr(value, "shape", None)
-        has_shape = type(shape) is tuple and all(isinstance(length, int) for length in shape)
-        if not has_shape or math.prod(shape) <= FEW:
+        shape = _shape(value)
+        if shape is None or math.prod(shape) <= SHOWN_ELEMENTS:
             return super().repr_instance(value, level)
-        kind = f" of {dtype}" if (dtype := getattr(value, "dtype", None)) is not None else ""
+        dtype = getattr(value, "dtype", None)
+        kind = f" of {str(dtype)[: self.maxother]}" if dtype is not None else ""
         return f"<{type(value).__name__}{kind}, shape {shape}>"
 
     def repr_bytes(self, value: bytes | bytearray, _level: int) -> str:
@@ -44,6 +44,15 @@ def short_repr(value: object) -> str:
         return " ".join(_short.repr(value).split())
     except BaseException:  # noqa: BLE001 - user code in __repr__
         return f"<{type(value).__name__}, whose repr fails>"
+
+
+def _shape(value: Any) -> tuple[int, ...] | None:
+    """Of an array, a tensor or a table; None of anything else."""
+    try:
+        shape = value.shape
+        return tuple(map(int, shape)) if isinstance(shape, tuple) and shape else None
+    except Exception:  # noqa: BLE001 - not an array: its own repr may be fine
+        return None
 
 
 def error_repr(error: BaseException) -> str:

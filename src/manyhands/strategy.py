@@ -106,7 +106,8 @@ def _advice(backend: str, workers: int, ran: Ran) -> str:
     if waits and backend != "threads" and workers < crowd:  # a thread may only wait for the others
         part = f"about 1/{crowd / workers:.0f}" if crowd >= 2 * workers else "a part"
         how = f"workers={crowd}" if ran.isolated else f"backend='threads', workers={crowd}"
-        return f"{1 - ran.processor:.0%} of the time in the function was waiting: {how} would take {part} of it."
+        wait = f"{1 - ran.processor:.0%} of the time in the function was waiting"
+        return f"{wait}: {how} would take {part} of the call's time."
     if backend != "serial" and ran.tasks > 1 and ran.wall > SLOWER * ran.busy:
         return f"A plain loop would take about {_seconds(ran.busy)} instead of {_seconds(ran.wall)}."
     if ran.processor > MANY_CORES:

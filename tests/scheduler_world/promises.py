@@ -62,7 +62,9 @@ class Promises:
         self._last_chunk = chunk.serial
         assert not job.over, "work of a job that is over is sent"
         assert 0 <= chunk.start < chunk.stop <= len(job.natures), "the chunk is not of tasks that exist"
-        assert job.closed or job.policy.chunksize is None or chunk.stop - chunk.start <= job.policy.chunksize
+        size, fixed = chunk.stop - chunk.start, job.policy.chunksize
+        may_grow = job.closed and job.policy.rerun_after_death and any(job.runs.values())
+        assert fixed is None or size <= fixed or may_grow, "a fixed chunk size grew before it was known why, or at all"
         assert limit is None or len(worker.assigned) <= limit, "more tasks than one worker may have"
 
     def _reservation_is_safe(self, command: m.ReserveWorker, _event: m.Event) -> None:

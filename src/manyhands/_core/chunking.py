@@ -5,15 +5,16 @@ idle. So: aim at some hundredths of a second, grow from what was tried step by s
 a chunk is next to nothing), and never give a worker more than its share of what remains, unless that is next to
 nothing. Tasks with megabytes travel alone: then the next one is on its way while one is run.
 
-A chunk size that the user fixes is kept, but for tasks that are next to nothing and all at hand: several such chunks
-travel as one, which nobody could notice but by the time that it saves.
+A chunk size that the user fixes is kept, except for tasks that are next to nothing and all at hand: several such
+chunks, up to a millisecond of work, travel as one. When their worker dies, more of them run again; so not where none
+may run twice.
 """
 
 from __future__ import annotations
 
 import math
 
-FEW_SECONDS = 0.001  # of work in chunks of a fixed size that travel as one
+JOINED_SECONDS = 0.001  # of work in chunks of a fixed size that travel as one
 TARGET_SECONDS = 0.025  # of work in one chunk; a message may take the caller 0.3 ms beside workers that are busy
 MAX_CHUNK = 1 << 13  # tasks; larger ones would travel while nothing runs
 TINY = 256  # so many tasks travel together only if they are tiny: a worker runs them...
@@ -38,8 +39,9 @@ def in_slices(tasks: int, *, timed: bool) -> bool:
 class Chunker:
     """Sizes the chunks of one job from how long its earlier chunks took."""
 
-    def __init__(self, fixed: int | None = None) -> None:
+    def __init__(self, fixed: int | None = None, *, exact: bool = False) -> None:
         self.fixed = fixed
+        self._exact = exact
         self.per_task: float | None = None
         self._weight = 1.0  # bytes of a task, in the heaviest chunk so far; never 0
         self._proven = 0  # the largest chunk that was tried
@@ -48,10 +50,10 @@ class Chunker:
     def size(self, remaining: int, workers: int, *, more_to_come: bool = False) -> int:
         """Tasks for the next chunk, at least 1, when ``remaining`` are not sent yet."""
         unit = min(self.fixed or 1, MAX_FIXED)
-        if self.per_task is None or remaining <= unit or (self.fixed is not None and more_to_come):
+        if self.per_task is None or remaining <= unit or (self.fixed is not None and (more_to_come or self._exact)):
             return unit
         per_task = max(self.per_task, 1e-9)
-        wanted = (TARGET_SECONDS if self.fixed is None else FEW_SECONDS) / per_task
+        wanted = (TARGET_SECONDS if self.fixed is None else JOINED_SECONDS) / per_task
         share = remaining / (workers if more_to_come else 2 * workers)
         share = max(share, min(FLOOR_SECONDS / per_task, remaining / workers))
         most = min(wanted, share, self._growth * self._proven, MAX_CHUNK, CHUNK_BYTES / self._weight)

@@ -261,7 +261,8 @@ class Scheduler:
 
     def _job_added(self, event: JobAdded, _now: float) -> Iterable[Command]:
         single = event.closed and event.stop == 1
-        chunker = self._single if single and not event.start else Chunker(event.policy.chunksize)
+        own = Chunker(event.policy.chunksize, exact=not event.policy.rerun_after_death)
+        chunker = self._single if single and not event.start else own
         job = self._jobs[event.job] = _Job(event.policy, chunker, event.start, event.start, event.start)
         chunker.learn(event.start, event.seconds)
         was_sent = event.sent is not None and self._was_sent(event.job, job, event.sent)

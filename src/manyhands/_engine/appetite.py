@@ -10,7 +10,7 @@ CAN_TELL = os.path.exists("/proc/self/statm")  # noqa: PTH110 - pathlib would be
 def own_memory(pid: int | str = "self") -> int:
     """In bytes; 0 if the process is gone."""
     try:
-        with open(f"/proc/{pid}/statm", "rb") as file:  # noqa: PTH123
+        with open(f"/proc/{pid}/statm", "rb") as file:  # noqa: PTH123 - as above
             _, resident, shared, *_ = file.read().split()
     except OSError:
         return 0

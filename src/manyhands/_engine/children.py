@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 from manyhands._engine import forks, payload, worker
-from manyhands._engine.groups import signal_group
 from manyhands._engine.launch import Common, Exit, python_command, working_directory
+from manyhands._engine.process_groups import signal_group
 
 
 def _become_main_thread() -> None:

@@ -33,7 +33,7 @@ CARRIER = (1 << 32) - 1  # there: this is no frame; so many descriptors came wit
 MOST_FILES = 64  # descriptors at once; the system's limit is 253
 READ = 1 << 17  # bytes asked for at once; a frame of which more is missing is read straight into its place
 _ANCILLARY = socket.CMSG_SPACE(4 * MOST_FILES)
-# As plain numbers: to combine members of an enum costs as much as a system call.
+# As plain numbers: `&` with a member of an IntFlag takes 0.6 us, with a number 0.03 us.
 _CLOSE_ON_EXEC, _CUT_SHORT = int(getattr(socket, "MSG_CMSG_CLOEXEC", 0)), int(socket.MSG_CTRUNC)
 _WHERE_BITS, _LENGTH_BITS = 14, 48  # of a place; the two above are the way
 

@@ -9,7 +9,7 @@ back as a mere tag, and become the caller's own class again. (Stock cloudpickle 
 back and overwrite the methods of the caller's class with copies.)
 
 Buffers of 64 KB and more (numpy arrays, bytearrays wrapped in PickleBuffer) leave the pickle and travel
-beside it: how, `transport` says.
+beside it: how, `frames` says.
 """
 
 from __future__ import annotations
@@ -121,9 +121,10 @@ def travelling(buffers: Iterable[Any]) -> int:
 
 
 def with_own_buffers(packed: Packed) -> Packed:
-    """As it is now, whatever becomes of what it was made from: buffers are copied.
+    """Copy its buffers, so that later changes of the originals do not show; those in segments already stay there.
 
-    Large ones go to memory that all who receive them map; each sees only its own writes.
+    Large ones go to a segment, of which each receiver sees only its own writes, or, without room for that, to memory of
+    their own as the small ones do.
     """
     return packed._replace(buffers=tuple(map(_own, packed.buffers)))
 

@@ -9,13 +9,13 @@ import time
 from typing import Any
 
 AWAKE_SECONDS = 0.0002  # a reader stays awake so long for what may come next
-WAKING_SECONDS = 0.0002  # more that a reader seems to have waited if it had to be woken
+WAKING_SECONDS = 0.0002  # what being woken adds to a wait; a guess
 YIELDED_SECONDS = 0.0002  # giving way takes longer only if somebody else wanted the processor
 MOST_NAPS = 8  # then it is tried again: what took long may have been the hypervisor
 
 
 class Vigil:
-    """Before a read that may have to wait: stays awake for a moment, if that was enough the last time.
+    """Before a read that may have to wait: stays awake for a moment, if that was enough before, or would have been.
 
     To be woken costs both sides more than a quick call does, most of all in a virtual machine. Whoever is awake
     gives way to all who want the processor; if somebody does, sleep is the better choice, for longer each time.
@@ -24,7 +24,7 @@ class Vigil:
     def __init__(self, sock: socket.socket) -> None:
         self._poll = _poll(sock)
         self._was_quick = False  # what came last came within the moment
-        self._awake = False  # it was, in this wait
+        self._awake = False  # in this wait, it stayed awake
         self._naps = 0  # waits to come that are slept through
         self._backoff = 1
 
@@ -40,7 +40,8 @@ class Vigil:
 
     def end(self, began: float) -> None:
         """What was waited for since then has come."""
-        moment = AWAKE_SECONDS if self._awake else AWAKE_SECONDS + WAKING_SECONDS  # else sleep would prolong itself
+        # A wait that was slept through seems longer: without this allowance, one sleep would lead to the next.
+        moment = AWAKE_SECONDS if self._awake else AWAKE_SECONDS + WAKING_SECONDS
         self._was_quick = time.monotonic() - began < moment
 
     def _stay_awake(self, began: float) -> None:

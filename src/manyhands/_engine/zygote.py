@@ -1,6 +1,7 @@
 """The zygote: a clean, single-threaded process that forks workers on request.
 
-It never runs user code and never imports the caller's ``__main__``, so that a worker forked from it inherits
+It imports cloudpickle once it has nothing else to do, or before its third worker, so that the first two need not wait
+for that. It never runs user code and never imports the caller's ``__main__``, so that a worker forked from it inherits
 no lock, no thread and no half-made state. It reaps its workers: each one's exit status goes to the caller,
 and whatever is left of its process group is killed before its number can be used again.
 
@@ -21,10 +22,10 @@ import socket
 import struct
 
 from manyhands._engine import heap, lifeline, worker
-from manyhands._engine.groups import signal_group
+from manyhands._engine.process_groups import signal_group
 
 FORK, SIGNAL, FORKED, REFUSED, EXITED = range(5)
-UNEQUIPPED = 2  # workers, at most, that import themselves what they turn out to need
+WITHOUT_PRELOAD = 2  # workers, at most, that are forked before cloudpickle is there, and import it if they need it
 MESSAGE = struct.Struct("<bqq")
 
 
@@ -42,7 +43,7 @@ class Zygote:
         self._control = control
         self._board_fd, self._lifeline_fd = board_fd, lifeline_fd
         self._children: set[int] = set()
-        self._is_equipped = False
+        self._has_preloaded = False
 
     def serve(self) -> None:
         """The loop: one poll over requests and deaths."""
@@ -55,9 +56,9 @@ class Zygote:
         poll.register(self._control, select.POLLIN)
         poll.register(woken, select.POLLIN)
         while True:
-            ready = dict(poll.poll(None if self._is_equipped else 0))
+            ready = dict(poll.poll(None if self._has_preloaded else 0))
             if not ready:
-                self._equip()
+                self._preload()
             if woken in ready:
                 with contextlib.suppress(BlockingIOError):
                     os.read(woken, 1 << 12)
@@ -82,8 +83,8 @@ class Zygote:
         if fd is None:  # descriptors ran out on the way
             self._tell(REFUSED, number, errno.EMFILE)
             return
-        if len(self._children) == UNEQUIPPED:
-            self._equip()
+        if not self._has_preloaded and len(self._children) >= WITHOUT_PRELOAD:
+            self._preload()
         try:
             pid = os.fork()
         except OSError as error:
@@ -96,12 +97,11 @@ class Zygote:
             self._tell(FORKED, number, pid)
         os.close(fd)
 
-    def _equip(self) -> None:
-        """Have what functions of scripts need in all workers to come; the first ones are not to wait for that."""
-        self._is_equipped = True
-        with contextlib.suppress(
-            Exception
-        ):  # descriptors may have run out: then workers import it, as the first ones do
+    def _preload(self) -> None:
+        """Import what functions of scripts need, for all workers to come."""
+        self._has_preloaded = True
+        # Descriptors may have run out: then workers import it themselves, as the first ones do.
+        with contextlib.suppress(OSError, ImportError):
             import cloudpickle  # noqa: F401
 
     def _reap(self) -> None:

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import Any
 
 from manyhands._engine import forks, zygote
-from manyhands._engine.groups import signal_group
 from manyhands._engine.launch import Common, Exit, python_command, working_directory
+from manyhands._engine.process_groups import signal_group
 
 DEAF_SECONDS = 3.0  # a zygote that has not started, or killed, a worker for so long is taken to be stopped itself
 

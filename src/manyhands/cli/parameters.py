@@ -50,7 +50,10 @@ OnError = Annotated[
     OnErrorChoice,
     _work(help="A failing item: record it and go on, stop the run there, or leave it out of the results."),
 ]
-Chunksize = Annotated[int | None, _work(metavar="N", min=1, help="Items sent together; by default measured.")]
+Chunksize = Annotated[
+    int | None,
+    _work(metavar="N", min=1, help="Items sent together, or more if they take next to nothing; by default measured."),
+]
 Seed = Annotated[int | None, _work(metavar="N", min=0, help="Makes each item's random numbers repeatable.")]
 
 Out = Annotated[

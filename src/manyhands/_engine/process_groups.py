@@ -1,4 +1,7 @@
-"""Signals to a worker and all that its tasks have started: its process group."""
+"""Signals to a worker and all that its tasks have started: its process group.
+
+Apart from `launch`, so that the zygote need not import what starts programs.
+"""
 
 from __future__ import annotations
 
