@@ -536,6 +536,52 @@ def test_the_program_and_its_tasks_have_the_same_lock(process_backend, tmp_path,
         assert done.exists()
 
 
+@pytest.mark.parametrize(
+    "view_of",
+    [
+        np.asarray,
+        lambda shared: shared.view(np.ndarray),
+        lambda shared: np.asarray(shared)[:, ::2],
+        lambda shared: np.lib.stride_tricks.as_strided(shared, shared.shape, shared.strides),
+        lambda shared: memoryview(shared),
+    ],
+    ids=["asarray", "view", "strided", "as_strided", "memoryview"],
+)
+@pytest.mark.parametrize("captured", [True, False])
+def test_plain_views_of_a_shared_array_stay_shared(process_backend, view_of, captured):
+    shared = mh.empty_shared((6, 1000))
+    view = np.asarray(view_of(shared))
+
+    def fill(row, given):
+        (view if captured else given)[row] = row + 1
+
+    mh.map(fill, range(6), [None if captured else view] * 6, workers=2, **process_backend)
+    assert shared[:, 0].tolist() == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_plain_view_that_comes_back_is_the_memory_itself(process_backend):
+    shared = mh.empty_shared(1000, "int64")
+    view = np.asarray(shared)
+    [back] = mh.map(lambda _: view[10:20], [0], **process_backend)
+    assert type(back) is np.ndarray
+    back[:] = 7
+    assert shared[10:20].tolist() == [7] * 10
+
+
+def test_it_can_be_asked_whether_an_array_is_shared():
+    shared = mh.empty_shared((3, 4))
+    assert shared.is_shared
+    assert shared[1:, ::2].T.is_shared
+    assert not shared.copy().is_shared
+    assert not shared[[0, 1]].is_shared
+    assert not shared.astype("int32").is_shared
+
+
+def test_a_masked_array_is_not_shared_without_its_mask():
+    with pytest.raises(mh.OptionError, match=r"its \.data and its \.mask"):
+        mh.share(np.ma.array([1, 2], mask=[False, True]))
+
+
 def test_a_fork_that_comes_out_of_a_lock_has_locks_of_its_own(tmp_path):
     """Forked inside its parent's ``with``, it takes another lock, then its parent's, and leaves that ``with``."""
     free = tmp_path / "free"

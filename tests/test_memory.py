@@ -269,7 +269,7 @@ def test_a_task_that_grows_without_end_fails_and_the_others_go_on(process_backen
     assert "memory_limit" in str(pickle.loads(pickle.dumps(error)))
 
 
-@pytest.mark.parametrize("limit", [0, -5, "much", "2 elephants", True, 1.5])
+@pytest.mark.parametrize("limit", [0, -5, 2, "5MB", "much", "2 elephants", True, 1.5])
 def test_a_memory_limit_that_is_none_is_refused(limit):
     with pytest.raises(mh.OptionError, match="memory_limit"):
         mh.map(abs, [1], memory_limit=limit)

@@ -56,6 +56,8 @@ CASES = {
     "one core": (seen(10, 1 * SECOND, 10, cores=1), "serial", "alone"),
     "arrays that take longer to move than to sum": (seen(4, 1 * MS, 400, megabytes=8.0), "serial", "bytes"),
     "the same with warm workers": (seen(4, 1 * MS, 400, megabytes=8.0, warm=True), "serial", "bytes"),
+    "a large array that the function captures": (seen(100, 0.1 * MS, 400, luggage=100.0, warm=True), "serial", "bytes"),
+    "the same, worked on for long": (seen(100, 5 * MS, 400, luggage=100.0, warm=True), "processes", "computes"),
     "arrays that are worked on for long": (seen(4, 50 * MS, 400, megabytes=8.0), "processes", "computes"),
     "waiting": (seen(2, 50 * MS, 400, waiting=0.99), "processes", "waits"),
     "waiting, in threads": (seen(2, 50 * MS, 400, waiting=0.99, threads=True), "threads", "waits"),
@@ -553,3 +555,30 @@ def test_the_workers_that_only_waiting_needed_leave_when_it_is_over():
     mh.map(long_task, range(60), on_error="collect")
     zygote = 1
     assert eventually(lambda: len(psutil.Process().children(recursive=True)) <= mh.cpu_count() + zygote)
+
+
+# --- a busy machine -----------------------------------------------------------------------------------------
+
+
+def compute(steps):
+    return sum(step * step for step in range(steps))
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/thread-self/schedstat"), reason="the system does not tell")
+def test_tasks_that_queue_for_a_processor_are_not_said_to_wait():
+    mh.map(compute, [50_000] * 200, backend="processes", workers=8 * mh.cpu_count())
+    told = mh.last_report().strategy
+    assert told.processor > 0.6
+    assert "waiting" not in told.advice
+
+
+def test_threads_that_wait_are_told_that_more_would_help():
+    mh.map(time.sleep, [0.01] * 60, backend="threads", workers=2)
+    assert "backend='threads', workers=32 would take about 1/16 of the call's time" in mh.explain()
+
+
+def test_what_the_function_captures_is_weighed_before_it_is_sent():
+    np = pytest.importorskip("numpy")
+    large = np.zeros(12_500_000)
+    mh.map(compute, range(100), backend="processes")  # the workers are there
+    assert set(mh.map(lambda n: (large[n], compute(500), os.getpid())[2], range(300))) == {HOME}

@@ -30,13 +30,16 @@ def share(array: ArrayLike) -> SharedArray:
         array: anything numpy makes an array of, of any shape and dtype but those with Python objects.
 
     Returns:
-        A numpy array. Slices, reshaped and transposed views of it stay shared; what numpy computes from it is an
-        ordinary array. The memory goes with its last user, in whatever process, however that ends.
+        A numpy array. All views of it stay shared: slices, reshaped and transposed ones, and those of ``np.asarray``.
+        What numpy computes from it, and a copy, has memory of its own; ``is_shared`` tells. The memory goes with its
+        last user, in whatever process, however that ends.
 
     Raises:
-        OptionError: The array holds Python objects.
+        OptionError: The array holds Python objects, or is masked.
         OSError: There is not enough memory, or no descriptor left (each shared array needs two).
     """
+    if isinstance(array, np.ma.MaskedArray):
+        raise OptionError("a masked array is two arrays: share its .data and its .mask")
     source = np.asarray(array)
     shared = _zeros(source.shape, source.dtype, order="F" if source.flags.fnc else "C")
     shared[...] = source
@@ -74,10 +77,18 @@ def empty_shared(shape: int | tuple[int, ...], dtype: DTypeLike = float) -> Shar
 class SharedArray(np.ndarray[Any, Any]):
     """A numpy array whose memory other processes see, too; made by `share` and `empty_shared`.
 
-    ``isinstance(x, mh.SharedArray)`` tells whether an array is one: views are, what is computed from them is not.
+    >>> import manyhands as mh
+    >>> table = mh.empty_shared((3, 4))
+    >>> table[1].is_shared, table.copy().is_shared
+    (True, False)
     """
 
     segment: Segment | None = None  # that holds the memory
+
+    @property
+    def is_shared(self) -> bool:
+        """Other processes see its memory; False of a copy, which numpy makes of the same class."""
+        return self._offset() is not None
 
     def __array_finalize__(self, obj: Any) -> None:
         """A view of a shared array is one, too; what has memory of its own is not."""
@@ -103,6 +114,25 @@ class SharedArray(np.ndarray[Any, Any]):
         return offset if 0 <= offset < len(self.segment) else None
 
 
+def _segment_below(array: Any) -> Segment | None:
+    """What a plain array is a view of, however far down, if that is shared."""
+    below = array.base
+    while below is not None and not isinstance(below, Segment):
+        below = below.obj if isinstance(below, memoryview) else getattr(below, "base", None)
+    return below if below is not None and not below.private else None
+
+
+def _reduce_plain(array: NDArray[Any]) -> Any:
+    """A plain array: as numpy does, unless it is a view of a shared one."""
+    segment = _segment_below(array)
+    if segment is None:
+        return array.__reduce_ex__(5)
+    shared = array.view(SharedArray)
+    shared.segment = segment
+    reduced = shared.__reduce_ex__(5)
+    return (_plain_view, *reduced[1:]) if reduced[0] is _view else reduced
+
+
 def _zeros(shape: tuple[int, ...], dtype: np.dtype[Any], order: Any) -> SharedArray:
     if dtype.hasobject:
         raise OptionError(
@@ -123,6 +153,13 @@ def _view(buffer: Any, dtype: Any, shape: Any, strides: Any, offset: int, writea
     made.segment = segment
     made.flags.writeable = writeable
     return made
+
+
+def _plain_view(*form: Any) -> NDArray[Any]:
+    return np.asarray(_view(*form))
+
+
+payload.reduce_specially(np.ndarray, _reduce_plain)  # from here on: before, there was nothing shared
 
 
 def _address(array: NDArray[Any]) -> int:

@@ -111,6 +111,11 @@ class Crew:
         there = _weight(item)
         return (there + (there if result is MISSING else _weight(result))) / 1e6
 
+    @property
+    def luggage(self) -> float:
+        """Megabytes that the function brings along: arrays that it captures."""
+        return _weight(self._func) / 1e6
+
     def prepare(self, choice: Choice, tasks: int) -> None:
         """Have the workers started that were chosen, as many as so many tasks can use."""
         usual = self._options.workers is None and choice == (*self._options.place(), choice.why)

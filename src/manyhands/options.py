@@ -165,10 +165,13 @@ def checked_memory(value: object, backend: str) -> int | None:
     """Bytes. Raises OptionError."""
     if value is None:
         return None
-    match = _MEMORY.fullmatch(str(value).strip()) if type(value) in {int, str} else None
+    match = _MEMORY.fullmatch(str(value).strip()) if type(value) in {int, float, str} else None
     size = int(float(match[1]) * _UNITS[match[2].lower()]) if match else 0
-    if size <= 0:
-        raise OptionError(f"memory_limit={value!r}: bytes, or text such as '500MB' or '2GB'")
+    if size < LEAST_MEMORY:
+        raise OptionError(
+            f"memory_limit={value!r}: bytes, or text such as '500MB' or '2GB'; at least '10MB', which a worker needs "
+            "for itself"
+        )
     if backend in ("serial", "threads"):
         raise OptionError(f"memory_limit needs worker processes, and backend={backend!r} has none")
     if not appetite.CAN_TELL:
@@ -178,6 +181,7 @@ def checked_memory(value: object, backend: str) -> int | None:
 
 _MEMORY = re.compile(r"(\d+(?:\.\d*)?)\s*([kmgt]?)i?b?", re.IGNORECASE)
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+LEAST_MEMORY = 10 * 10**6
 _defaults = Options()
 # What other libraries call it.
 _MEANT = dict.fromkeys(("n_jobs", "processes", "max_workers", "num_workers", "jobs", "nproc"), "workers") | {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from manyhands import report
-from manyhands._core.strategy import MOST_WAITING, WAITING_SHARE, Choice, Measured, forecast
+from manyhands._core.strategy import GAIN, MOST_WAITING, WAITING_SHARE, Choice, Measured, forecast
 from manyhands.types import Strategy
 
 LONG_SECONDS = 0.1  # of a call; for shorter ones no advice is worth the reading
@@ -18,7 +18,7 @@ class Ran(NamedTuple):
 
     tasks: int
     busy: float  # seconds in the function
-    cpu: float  # of that, on a processor
+    cpu: float  # of that, on a processor or in the queue for one
     wall: float
     lost: float = 0.0  # of the busy ones, in tasks that were ended: what they did then is not known
     isolated: bool = False  # workers were asked for by something that threads cannot give
@@ -55,8 +55,8 @@ def of_workers(place: tuple[str, int], asked: str, ran: Ran) -> Strategy:
 
 def of_caller(choice: Choice | None, seen: Measured, ran: Ran) -> Strategy:
     """Of a call whose tasks all ran in the caller."""
-    each = _seconds(seen.wall / max(seen.tasks, 1))
     tasks = ran.tasks
+    each = _seconds(ran.busy / max(tasks, 1))
     if tasks == 0:
         reason = "There was nothing to do."
     elif tasks == 1 or (seen.workers or seen.cores) == 1:
@@ -64,11 +64,14 @@ def of_caller(choice: Choice | None, seen: Measured, ran: Ran) -> Strategy:
         reason = f"{what[0].upper()}{what[1:]} ran in this program: there was nobody to share them with."
     else:
         workers = min(tasks, seen.workers or seen.cores)
-        away = forecast(seen._replace(left=tasks), "processes", workers)
-        moved = f", most of it to move {seen.megabytes:.3g} MB a task" if choice and choice.why == "bytes" else ""
+        away = forecast(seen._replace(left=tasks, tasks=tasks, wall=ran.busy, cpu=ran.cpu), "processes", workers)
+        moved = f", most of it to move {_megabytes(seen)}" if choice and choice.why == "bytes" else ""
+        less = ""
+        if away < ran.busy:
+            less = ", not clearly less" if away > GAIN * ran.busy else ", less than the first tasks let expect"
         reason = (
             f"All {tasks} tasks ran in this program, as in a loop: {each} a task, {_seconds(ran.busy)} together; "
-            f"{workers} worker processes would have needed about {_seconds(away)}{moved}."
+            f"{workers} worker processes would have needed about {_seconds(away)}{moved}{less}."
         )
     return _made(("serial", 1), ran.tasks, seen.megabytes, ran, reason)
 
@@ -103,16 +106,26 @@ def _made(place: tuple[str, int], here: int, megabytes: float | None, ran: Ran, 
 def _advice(backend: str, workers: int, ran: Ran) -> str:
     crowd = min(ran.tasks, MOST_WAITING)
     waits = ran.processor < WAITING_SHARE and ran.busy > LONG_SECONDS
-    if waits and backend != "threads" and workers < crowd:  # a thread may only wait for the others
+    if backend == "threads":  # one of them may only wait until the others let go of the interpreter
+        waits = waits and ran.cpu < WAITING_SHARE * ran.wall
+    if waits and workers < crowd:
         part = f"about 1/{crowd / workers:.0f}" if crowd >= 2 * workers else "a part"
         how = f"workers={crowd}" if ran.isolated else f"backend='threads', workers={crowd}"
         wait = f"{1 - ran.processor:.0%} of the time in the function was waiting"
         return f"{wait}: {how} would take {part} of the call's time."
     if backend != "serial" and ran.tasks > 1 and ran.wall > SLOWER * ran.busy:
-        return f"A plain loop would take about {_seconds(ran.busy)} instead of {_seconds(ran.wall)}."
+        return (
+            f"The tasks took {_seconds(ran.busy)} by themselves and the call {_seconds(ran.wall)}: a plain loop may be "
+            "quicker."
+        )
     if ran.processor > MANY_CORES:
         return f"Each task used {ran.processor:.1f} cores by itself."
     return ""
+
+
+def _megabytes(seen: Measured) -> str:
+    heavy = seen.luggage > (seen.megabytes or 0.0) * seen.left
+    return f"the {seen.luggage:.3g} MB of the function" if heavy else f"{seen.megabytes or 0.0:.3g} MB a task"
 
 
 def _where(backend: str, workers: int) -> str:

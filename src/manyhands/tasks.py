@@ -123,7 +123,8 @@ def _needed_arguments(func: Callable[..., Any]) -> list[str]:
 def thread_safe(func: F) -> F:
     """Declare that a function may run in several threads at once.
 
-    ``backend="auto"`` chooses threads for it when they are quicker: when it waits, or lets go of the interpreter.
+    ``backend="auto"`` chooses threads for it when they are quicker: when it waits, or lets go of the interpreter. That
+    holds for this function from here on, wherever it is used.
 
     >>> import manyhands as mh
     >>> @mh.thread_safe

@@ -19,6 +19,7 @@ WORKER_SECONDS = 0.004  # more for each of them
 WARM_SECONDS = 0.002  # until one that is there is, or a thread
 TASK_SECONDS = 1e-6  # to hand a tiny task over and take its result
 MEGABYTE_SECONDS = 0.0005  # to bring a megabyte to another process or back
+LUGGAGE_SECONDS = 0.0003  # to bring a megabyte that the function captures to all workers, or to see that they have it
 LOOK_SECONDS = 0.0005  # of work to see before anything is decided: the first call of a function is not like the others
 SURE_SECONDS = 0.05  # of work that are enough in any case
 BIG_MEGABYTES = 0.5  # of a task
@@ -33,7 +34,7 @@ class Measured(NamedTuple):
 
     tasks: float  # that the caller has run, or has been running for so long; older ones count less
     wall: float  # seconds
-    cpu: float  # of the whole process: a task may use several cores
+    cpu: float  # on a processor or in the queue for one; of the whole process, since a task may use several cores
     spent: float  # seconds in all of them, so far
     left: int  # a guess where the input does not tell
     cores: int
@@ -41,6 +42,7 @@ class Measured(NamedTuple):
     busy: bool = False  # the caller is in the midst of a task, which is not among those left
     warm: bool = False  # worker processes are there
     megabytes: float | None = None  # of a task's input and result, as they would travel; None: not looked at
+    luggage: float = 0.0  # megabytes that the function brings along
     threads: bool = False  # it may run in threads
     gap: float | None = None  # how long another thread waited for the interpreter meanwhile
 
@@ -69,7 +71,7 @@ def decide(seen: Measured) -> Choice:
     backend = "threads" if _threads_do(seen, does_wait=does_wait) else "processes"
     stay = (seen.left + seen.busy) * seen.wall / seen.tasks
     if forecast(seen, backend, workers) > GAIN * stay:
-        light = forecast(seen._replace(megabytes=0.0), backend, workers) <= GAIN * stay
+        light = forecast(seen._replace(megabytes=0.0, luggage=0.0), backend, workers) <= GAIN * stay
         return Choice("serial", 1, "bytes" if light else "short")
     return Choice(backend, workers, "waits" if does_wait else "computes")
 
@@ -99,6 +101,8 @@ def forecast(seen: Measured, backend: str, workers: int) -> float:
     if backend == "processes":
         send += left * MEGABYTE_SECONDS * (seen.megabytes or 0.0)
     start = WARM_SECONDS if seen.warm or backend == "threads" else COLD_SECONDS + workers * WORKER_SECONDS
+    if backend == "processes":
+        start += LUGGAGE_SECONDS * seen.luggage
     if seen.busy:
         return max(per_task, start + max((work + 2 * send) / workers, send))
     rest = work * (1.0 - min(1.0, start / stay)) if stay else 0.0

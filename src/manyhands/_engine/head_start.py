@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from manyhands._core.strategy import Choice, Measured, decide
-from manyhands._engine import context, faults, signals
+from manyhands._engine import context, faults, run_queue, signals
 from manyhands._engine.latch import Latch
 from manyhands._engine.results import Batch, Piece
 from manyhands._engine.stream import IteratorFeed, SequenceFeed
@@ -61,6 +61,10 @@ class Elsewhere(Protocol):
 
     def megabytes(self, item: Any, result: Any) -> float:
         """What these two weigh on their way; without a result (MISSING), a guess."""
+
+    @property
+    def luggage(self) -> float:
+        """Megabytes that the function brings along to workers that are other processes."""
 
     def prepare(self, choice: Choice, tasks: int) -> None:
         """Have the workers started, as many as so many tasks can use. Raises NotSendable."""
@@ -100,6 +104,7 @@ class HeadStart:
         self._slices = 0
         self._megabytes: float | None = None
         self._guessed: float | None = None  # before any task has ended
+        self._luggage: float | None = None
         self._gap: float | None = None
         self._last: tuple[Any, Any] | None = None  # an input and its result
         self._slice: _Slice | None = None  # that is being run
@@ -176,6 +181,8 @@ class HeadStart:
         if self._unwatched:
             self._bell.put(None)
         before, began, cpu = context.enter(place), time.monotonic(), time.process_time()
+        queue = run_queue.mine()
+        queue.mark()
         try:
             (self._run_each if len(items) <= TIMED else self._run_all)(running)
         except BaseException as error:
@@ -191,7 +198,8 @@ class HeadStart:
                 self._go_on_alone()
         if not values:
             return None
-        self._measure(running, items, time.monotonic() - began, time.process_time() - cpu)
+        wall, cpu = time.monotonic() - began, time.process_time() - cpu
+        self._measure(running, items, wall, cpu + queue.since_mark(wall, cpu))
         if not errors:
             self._last = items[len(values) - 1], values[-1]
         return Piece(start, start + len(values), Batch(len(values), values=values, errors=errors), 0)
@@ -250,7 +258,8 @@ class HeadStart:
     def _decide(self, seen: Measured) -> None:
         self.choice, self.judged = decide(seen), seen
         if self.choice.backend == "processes":
-            self.judged = seen._replace(megabytes=self._weigh())
+            self._luggage = self._elsewhere.luggage if self._luggage is None else self._luggage
+            self.judged = seen._replace(megabytes=self._weigh(), luggage=self._luggage)
             self.choice = decide(self.judged)
         if self.choice.goes:
             self._elsewhere.prepare(self.choice, seen.left)
@@ -335,16 +344,18 @@ class _Slice:
         self.rest = iter(items)
         self.values: list[Any] = []  # results so far
         self.slowest, self.slowest_offset = 0.0, 0
+        self._queue = run_queue.mine()  # of the caller's thread, whoever asks
         self.mark()
 
     def mark(self) -> None:
         """From here on counts what happens lately."""
-        self._since = len(self.values), time.monotonic(), time.process_time()
+        self._since = len(self.values), time.monotonic(), time.process_time(), self._queue.total()
 
     def lately(self) -> tuple[int, float, float]:
-        """Tasks that have ended since, and the seconds by the clock and on a processor."""
-        count, began, cpu = self._since
-        return len(self.values) - count, time.monotonic() - began, time.process_time() - cpu
+        """Tasks that have ended since, and the seconds by the clock, and on a processor or in the queue for one."""
+        count, began, cpu, queued = self._since
+        wall, used = time.monotonic() - began, time.process_time() - cpu
+        return len(self.values) - count, wall, used + min(max(0.0, wall - used), self._queue.total() - queued)
 
 
 class _CallerContext(context.WorkerContext):

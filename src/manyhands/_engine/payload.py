@@ -15,10 +15,12 @@ beside it: how, `frames` says.
 from __future__ import annotations
 
 import contextlib
+import copyreg
 import functools
 import io
 import pickle
 import threading
+from collections import ChainMap
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 from weakref import WeakSet
@@ -34,6 +36,7 @@ SEGMENT_BYTES = 1 << 20  # from this size on a function's array is put into memo
 
 _here = threading.local()  # .packing: this thread packs something for another process of ours
 _by_value: set[tuple[str, str]] = set()  # (module, name) that some worker could not import
+_special: dict[type, Callable[[Any], Any]] = {}  # see reduce_specially
 _received: WeakSet[type] = WeakSet()  # in a worker: classes that came from the caller by value
 
 
@@ -88,7 +91,7 @@ def _pack(value: object, *, by_name: bool, reply: bool, inline: bool) -> Packed:
         return small
 
     try:
-        data = pickle.dumps(value, 5, buffer_callback=keep_in_band)
+        data = _dumps(value, keep_in_band)
     except Exception as error:  # anything may come out of __reduce__; cloudpickle has the last word
         if signals.raised(error):
             raise
@@ -101,6 +104,22 @@ def _pack(value: object, *, by_name: bool, reply: bool, inline: bool) -> Packed:
     made = pickler(target, keep_in_band, reply=reply)
     made.dump(value)
     return Packed(target.getvalue(), _raw(buffers), frozenset(made.classes))
+
+
+def _dumps(value: object, keep_in_band: Callable[[pickle.PickleBuffer], bool]) -> bytes:
+    if not _special:
+        return pickle.dumps(value, 5, buffer_callback=keep_in_band)
+    target = io.BytesIO()
+    made = pickle.Pickler(target, 5, buffer_callback=keep_in_band)
+    table: Any = ChainMap(_special, copyreg.dispatch_table)
+    made.dispatch_table = table
+    made.dump(value)
+    return target.getvalue()
+
+
+def reduce_specially(cls: type, reduce: Callable[[Any], Any]) -> None:
+    """From now on this is how objects of exactly this class are pickled for other processes of ours."""
+    _special[cls] = reduce
 
 
 def is_packing() -> bool:
@@ -250,6 +269,8 @@ def _make_pickler() -> Any:  # noqa: C901 - one class, made once cloudpickle is 
             self.classes: set[str] = set()
 
         def reducer_override(self, obj: Any) -> Any:
+            if type(obj) in _special:
+                return _special[type(obj)](obj)
             if isinstance(obj, type):
                 return self._reduce_class(obj)
             if isinstance(obj, io.IOBase) and not isinstance(obj, io.StringIO | io.BytesIO):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from manyhands._core.chunking import SLICE, in_slices
-from manyhands._engine import board
+from manyhands._engine import board, run_queue
 from manyhands._engine.context import WorkerContext
 from manyhands._engine.payload import SIMPLE
 
@@ -36,7 +36,7 @@ class Outcome:
         self.values: list[Any] = []
         self.errors: list[tuple[int, Any, bool]] = []  # (offset, described error, may be retried)
         self.busy = 0.0
-        self.cpu = 0.0  # of that, on a processor
+        self.cpu = 0.0  # of that, on a processor or in the queue for one: in the rest, the tasks waited
         self.slowest = 0.0
         self.slowest_offset = 0
 
@@ -65,6 +65,8 @@ def run(
     runner = _Runner(work, context.slot, outcome, seal, describe, passing)
     # In a process of its own a task may use threads; a thread's own time is all that can be told from the others'.
     clock = time.thread_time if seal is None else time.process_time
+    queue = run_queue.mine()
+    queue.mark()
     began, used = time.monotonic_ns(), clock()
     try:
         if in_slices(len(work.items), timed=work.timed):
@@ -73,7 +75,8 @@ def run(
             runner.run_each(began)
     finally:
         context.slot[board.CURRENT] = board.IDLE
-    outcome.busy, outcome.cpu = (time.monotonic_ns() - began) / 1e9, clock() - used
+    outcome.busy, cpu = (time.monotonic_ns() - began) / 1e9, clock() - used
+    outcome.cpu = cpu + queue.since_mark(outcome.busy, cpu)
 
 
 class _Runner(NamedTuple):

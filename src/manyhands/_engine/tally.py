@@ -9,7 +9,7 @@ SLOWEST = 5
 
 
 class Stats(NamedTuple):
-    """Of one chunk, in seconds: in the function, of that on a processor; altogether; the slowest task, its offset."""
+    """Of one chunk, in seconds: in the function, of that not waiting; altogether; the slowest task, its offset."""
 
     busy: float
     cpu: float
@@ -25,7 +25,7 @@ class Tally:
         self.began = time.monotonic()
         self.first_chunk: float | None = None  # when the first worker was at work
         self.busy: dict[int, float] = {}  # per worker, in the user's function
-        self.cpu = 0.0  # of that, on a processor
+        self.cpu = 0.0  # of that, on a processor or in the queue for one
         self.lost = 0.0  # of ``busy``, in tasks that were ended: nobody knows what they were doing
         self.transfer = 0.0  # in workers: unpacking, packing, sending
         self.chunks = 0

@@ -151,7 +151,7 @@ def _run(
 
 
 @app.command("doctor")
-def _doctor(*, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> Action:
+def _doctor(*, as_json: parameters.AsJson = False) -> Action:
     """Look at this machine and this installation, and say what is wrong and how to mend it.
 
     Exit codes: 0 all that is needed works, 1 something needed is broken.

@@ -13,6 +13,7 @@ from manyhands.cli.options import Backend as BackendName
 from manyhands.cli.options import OnError as OnErrorChoice
 from manyhands.cli.reporting import ProgressKind
 
+NONE = " "  # of a flag, beside which typer would write <bool>
 _source = partial(Option, rich_help_panel="Inputs: give exactly one source")
 _work = partial(Option, rich_help_panel="Work")
 _output = partial(Option, rich_help_panel="Output")
@@ -63,8 +64,9 @@ Out = Annotated[
         help="Write the results here, each line as it comes; an older FILE is kept as FILE.bak.",
     ),
 ]
-Plain = Annotated[bool, _output("--plain", help="Only the result of each item: text as it is, anything else as JSON.")]
+Plain = Annotated[bool, _output("--plain", metavar=NONE, help="Only each result: text as it is, all else as JSON.")]
 Progress = Annotated[ProgressKind, _output(help="On stderr: a bar on a terminal, lines, JSON lines, or none.")]
-Explain = Annotated[bool, _output("--explain", help="Tell at the end what ran the tasks, and why.")]
-Report = Annotated[bool, _output("--report", help="Tell at the end where the time went.")]
-DryRun = Annotated[bool, _output("--dry-run", help="Say what would run, and run nothing.")]
+Explain = Annotated[bool, _output("--explain", metavar=NONE, help="Tell at the end what ran the tasks, and why.")]
+Report = Annotated[bool, _output("--report", metavar=NONE, help="Tell at the end where the time went.")]
+DryRun = Annotated[bool, _output("--dry-run", metavar=NONE, help="Say what would run, and run nothing.")]
+AsJson = Annotated[bool, Option("--json", metavar=NONE, help="Print one JSON object.")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -22,6 +23,21 @@ class ProgressKind(StrEnum):
     PLAIN = "plain"
     JSON = "json"
     NONE = "none"
+
+
+_COLLECTS = "on_error='collect' asks that nothing but a task is lost with it"
+
+
+def in_options(text: str) -> str:
+    """What the library tells a program, as it is said to whoever typed a command.
+
+    >>> in_options("backend='threads', workers=32 would take about 1/16 of the call's time.")
+    "--backend threads --workers 32 would take about 1/16 of the call's time."
+    """
+    text = text.replace(_COLLECTS, "an item that fails, or ends its process, is not to end the others")
+    text = text.replace("a plain loop may be", "a plain loop (--backend serial) may be")
+    text = re.sub(r"\b(backend|workers|timeout|retry)=('?)([\w.]+)\2(,(?= \w+=))?", r"--\1 \3", text)
+    return text.replace("--timeout  asks", "--timeout asks")
 
 
 @dataclass

@@ -19,7 +19,7 @@ from manyhands.cli.options import OnError, Options
 from manyhands.cli.problems import CommandError, Exit
 from manyhands.cli.reading import STDIN
 from manyhands.cli.records import Outcome, failure_line, json_record, plain_result
-from manyhands.cli.reporting import ProgressKind, Tally, progress_option, summary
+from manyhands.cli.reporting import ProgressKind, Tally, in_options, progress_option, summary
 from manyhands.cli.sources import Inputs, Source, Stream, choose_source
 from manyhands.cli.streams import FileLines, Lines, ReaderGone, StdoutLines, results_apart, say
 from manyhands.cli.targets import Target, load_target, parse_address
@@ -140,9 +140,9 @@ class Run:
                 say(CALL_HINT)
         say(summary(self.options.progress, self.tally, seconds, ending))
         if self.options.report and self.report is not None:
-            say(str(self.report))  # with the explanation
+            say(in_options(str(self.report)))  # with the explanation
         elif self.options.explain and self.report is not None:
-            say(str(self.report.strategy))
+            say(in_options(str(self.report.strategy)))
 
 
 class _Remembered:
