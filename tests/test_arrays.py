@@ -582,6 +582,45 @@ def test_a_masked_array_is_not_shared_without_its_mask():
         mh.share(np.ma.array([1, 2], mask=[False, True]))
 
 
+def test_a_result_that_cannot_be_received_is_its_own_tasks_trouble(tmp_path):
+    """Row 18: the program has too few descriptors for it; the worker lives, and nobody else is to blame."""
+    program = programs.write(
+        tmp_path / "main.py",
+        """
+        import os, resource
+        import numpy as np
+        import manyhands as mh
+
+        def task(n):
+            return [mh.share(np.ones(10)) for _ in range(40)] if n == 3 else (n, os.getpid())
+
+        mh.map(abs, range(8), workers=2, backend="processes")
+        there = len(os.listdir("/proc/self/fd"))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (there + 30, there + 30))
+        results = mh.map(task, range(40), workers=2, backend="processes", chunksize=1, on_error="collect")
+        (failure,) = [result for result in results if isinstance(result, mh.Failure)]
+        print(failure.index, type(failure.error).__name__, "ulimit -n" in str(failure.error))
+        print(len({pid for _, pid in (result for result in results if not isinstance(result, mh.Failure))}) <= 2)
+        """,
+    )
+    assert programs.run(program, cwd=tmp_path).stdout == "3 NotSendable True\nTrue\n"
+
+
+def test_arguments_that_cannot_be_received_are_their_own_tasks_trouble(process_backend):
+    def lower(_):
+        import resource
+
+        there = len(os.listdir("/proc/self/fd"))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (there + 8, there + 8))
+
+    many = [mh.share(np.ones(10)) for _ in range(40)]
+    with mh.Executor(1, **process_backend) as executor:
+        executor.submit(lower, None).result()
+        with pytest.raises(mh.NotSendable, match="arguments could not be received"):
+            executor.submit(len, many).result()
+        assert executor.submit(abs, -1).result() == 1
+
+
 def test_a_fork_that_comes_out_of_a_lock_has_locks_of_its_own(tmp_path):
     """Forked inside its parent's ``with``, it takes another lock, then its parent's, and leaves that ``with``."""
     free = tmp_path / "free"

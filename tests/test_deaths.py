@@ -569,6 +569,21 @@ def test_without_an_interpreter_to_start_the_call_fails_and_says_why(method, mon
     assert isinstance(caught.value.__cause__, FileNotFoundError)
 
 
+@pytest.mark.parametrize("chunksize", [1, 5])
+def test_a_task_may_wait_for_a_later_one_among_tiny_ones(process_backend, tmp_path, chunksize):
+    """As many travel together, whatever is behind the one that waits is taken back and run by another worker."""
+    ready = tmp_path / "ready"
+
+    def task(n):
+        if n == 20_000:
+            return eventually(ready.exists)
+        if n == 20_001:
+            ready.touch()
+        return True
+
+    assert all(mh.map(task, range(40_000), chunksize=chunksize, workers=2, **process_backend))
+
+
 def test_of_tiny_tasks_that_may_not_run_twice_a_death_loses_only_its_own(process_backend):
     def task(n):
         if n == 15_000:
@@ -578,6 +593,14 @@ def test_of_tiny_tasks_that_may_not_run_twice_a_death_loses_only_its_own(process
     once = mh.Retry(attempts=1, on_worker_death=False)
     results = mh.map(task, range(20_000), chunksize=1, workers=2, on_error="collect", retry=once, **process_backend)
     assert [n for n, result in enumerate(results) if isinstance(result, mh.Failure)] == [15_000]
+
+
+def test_a_zygote_that_was_stopped_is_replaced_when_a_worker_is_wanted():
+    with mh.Executor(1, backend="processes", start_method="zygote") as executor:
+        zygote = executor.submit(os.getppid).result(PROMPT)
+        os.kill(zygote, signal.SIGSTOP)
+        assert isinstance(executor.submit(os.kill, 0, signal.SIGKILL).exception(PROMPT), mh.WorkerDied)
+        assert executor.submit(os.getppid).result(2 * PROMPT) != zygote
 
 
 def test_a_zygote_that_cannot_fork_fails_the_call():

@@ -180,8 +180,17 @@ def test_tensors_are_shown_by_their_shape_and_odd_objects_by_their_repr(argument
     assert caught.value.__notes__ == [f"manyhands: this was task 0, argument {shown}"]
 
 
-def test_an_array_of_records_is_shown_in_short():
-    records = np.zeros(1000, dtype=[(f"field_{number}", "f8") for number in range(50)])
+class Endless(Tensor):
+    shape = (2,) * 100_000
+
+    def __repr__(self):
+        return "an odd one"
+
+
+@pytest.mark.parametrize(
+    "argument", [np.zeros(1000, dtype=[(f"field_{number}", "f8") for number in range(50)]), Endless()], ids=type
+)
+def test_what_is_shown_of_an_array_is_short(argument):
     with pytest.raises(ZeroDivisionError) as caught:
-        mh.map(lambda _: 1 / 0, [records], backend="serial")
-    assert len(caught.value.__notes__[0]) < 300
+        mh.map(lambda _: 1 / 0, [argument], backend="serial")
+    assert len(caught.value.__notes__[0]) < 200

@@ -7,6 +7,7 @@ import reprlib
 from typing import Any
 
 SHOWN_ELEMENTS = 8  # of an array
+MOST_DIMENSIONS = 8  # that are shown
 
 
 class _Short(reprlib.Repr):
@@ -17,8 +18,8 @@ class _Short(reprlib.Repr):
         if shape is None or math.prod(shape) <= SHOWN_ELEMENTS:
             return super().repr_instance(value, level)
         dtype = getattr(value, "dtype", None)
-        kind = f" of {str(dtype)[: self.maxother]}" if dtype is not None else ""
-        return f"<{type(value).__name__}{kind}, shape {shape}>"
+        kind = f" of {str(dtype)[: self.maxother // 2]}" if dtype is not None else ""
+        return f"<{type(value).__name__[: self.maxother // 2]}{kind}, shape {shape}>"
 
     def repr_bytes(self, value: bytes | bytearray, _level: int) -> str:
         if len(value) <= self.maxother:
@@ -50,7 +51,10 @@ def _shape(value: Any) -> tuple[int, ...] | None:
     """Of an array, a tensor or a table; None of anything else."""
     try:
         shape = value.shape
-        return tuple(map(int, shape)) if isinstance(shape, tuple) and shape else None
+        if not isinstance(shape, tuple) or not 0 < len(shape) <= MOST_DIMENSIONS:
+            return None
+        lengths = tuple(map(int, shape))
+        return lengths if min(lengths) >= 0 else None
     except Exception:  # noqa: BLE001 - not an array: its own repr may be fine
         return None
 

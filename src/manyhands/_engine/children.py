@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from manyhands._engine import forks, payload, worker
-from manyhands._engine.launch import Common, Exit, python_command, working_directory
+from manyhands._engine.launch import START_SECONDS, Common, Exit, python_command, working_directory
 from manyhands._engine.process_groups import signal_group
 
 
@@ -118,6 +118,9 @@ class ChildLauncher:
 
     def pid(self, number: int) -> int | None:
         return self._children.get(number, (None, None))[0]
+
+    def patience(self, number: int) -> float:  # noqa: ARG002 - the same for all
+        return START_SECONDS
 
     def signal(self, number: int, signum: int) -> None:
         child = self._children.get(number)

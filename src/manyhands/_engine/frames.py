@@ -48,10 +48,14 @@ class Way(IntEnum):
 
 
 class Frame(NamedTuple):
-    """One message as received; buffers are writable, and the receiver's own unless they are of a shared segment."""
+    """One message as received; buffers are writable, and the receiver's own unless they are of a shared segment.
+
+    With an ``error`` there are none: there is no memory, or no descriptor, for them here.
+    """
 
     message: Any
     buffers: tuple[memoryview, ...]
+    error: Exception | None = None
 
 
 @lru_cache(64)
@@ -84,6 +88,7 @@ class FrameParser:
         self._filled = 0
         self._files: deque[int] = deque()  # descriptors that came
         self._files_lost = False  # there was no room here for some
+        self._lost: Exception | None = None  # so the next frame cannot have them
         self._in_lane: InLane | None = None
 
     @property
@@ -149,56 +154,75 @@ class FrameParser:
     def _parse(self, frame: memoryview, *, own: bool) -> Frame | None:
         """Take a whole frame apart; unless the memory is its ``own``, buffers are copied out of it. None: a carrier."""
         count, body = HEADER.unpack_from(frame)
+        error: Exception | None = None
         elsewhere: dict[int, memoryview] = {}
         if count >= TAGGED:
             if count == CARRIER:
                 self._check_files(body)
                 return None
             count -= TAGGED
-            elsewhere = self._from_elsewhere(places(count).unpack_from(frame, HEADER.size))
+            elsewhere, error = self._from_elsewhere(places(count).unpack_from(frame, HEADER.size))
         at = HEADER.size + 8 * count
         message = pickle.loads(frame[at : at + body])
         at += body
         buffers = []
-        for index, length in enumerate(places(count).unpack_from(frame, HEADER.size)):
+        for index, length in enumerate(places(count).unpack_from(frame, HEADER.size) if error is None else ()):
             if index in elsewhere:
                 buffers.append(elsewhere[index])
                 continue
             view = frame[at : at + length]
             buffers.append(view if own else memoryview(bytearray(view)))
             at += length
-        return Frame(message, tuple(buffers))
+        return Frame(message, tuple(buffers), error)
 
-    def _from_elsewhere(self, all_places: tuple[int, ...]) -> dict[int, memoryview]:
-        """The buffers that did not come in the frame, by their number."""
+    def _from_elsewhere(self, all_places: tuple[int, ...]) -> tuple[dict[int, memoryview], Exception | None]:
+        """The buffers that did not come in the frame, by their number; or why they cannot be had.
+
+        In that case, too, all of them are taken, so that the next frame finds its own.
+        """
         found: dict[int, memoryview] = {}
-        segments: dict[int, Segment] = {}
+        segments: dict[int, Segment | None] = {}
+        error, self._lost = self._lost, None
         read = [_read_place(one) for one in all_places]
         if self._in_lane is None and any(way == Way.LANE for way, _, _ in read):
+            if error is not None:
+                raise error  # what is in the lane cannot be had, now or later
             self._in_lane = InLane(self._files.popleft())  # its descriptor goes before those of segments
         for index, (way, where, length) in enumerate(read):
-            if way == Way.LANE:
-                assert self._in_lane is not None  # noqa: S101 - opened just before
-                found[index] = memoryview(self._in_lane.take(where * ALIGNMENT, length))
-            elif way != Way.INLINE:
-                if where not in segments:
-                    segments[where] = Segment.received(self._files.popleft(), length, private=way == Way.PRIVATE)
-                found[index] = memoryview(segments[where])
-        return found
+            try:
+                if way == Way.LANE:
+                    assert self._in_lane is not None  # noqa: S101 - opened just before
+                    found[index] = memoryview(self._in_lane.take(where * ALIGNMENT, length))
+                elif way != Way.INLINE:
+                    if where not in segments and error is None:
+                        segments[where] = None
+                        segments[where] = Segment.received(self._files.popleft(), length, private=way == Way.PRIVATE)
+                    if (segment := segments.get(where)) is not None:
+                        found[index] = memoryview(segment)
+            except (OSError, MemoryError) as failed:
+                error = error or failed
+        if error is not None:
+            self._drop_files()
+        return found, error
 
     def _check_files(self, count: int) -> None:
-        """So many descriptors came with this carrier, unless the system has dropped some."""
+        """So many descriptors came with this carrier, unless the system has dropped some: then the frame has none."""
         if self._files_lost or len(self._files) < count:
-            raise OSError(
+            self._files_lost = False
+            self._drop_files()
+            self._lost = OSError(
                 errno.EMFILE,
                 "too many open files to receive shared arrays, which take two each: raise `ulimit -n`, or share one "
                 "large array and slice it",
             )
 
-    def close(self) -> None:
-        """Nothing more will be read."""
+    def _drop_files(self) -> None:
         while self._files:
             os.close(self._files.popleft())
+
+    def close(self) -> None:
+        """Nothing more will be read."""
+        self._drop_files()
         if self._in_lane is not None:
             self._in_lane.close()
 

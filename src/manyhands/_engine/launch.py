@@ -14,6 +14,8 @@ from typing import Any, NamedTuple, Protocol
 from manyhands._engine.board import Board
 from manyhands._engine.lifeline import Lifeline
 
+START_SECONDS = 60.0  # a new interpreter may take long on a busy machine
+
 
 class Exit(NamedTuple):
     """A worker process has ended, or could not be started (``error``)."""
@@ -44,6 +46,9 @@ class Launcher(Protocol):
 
     def pid(self, number: int) -> int | None:
         """The process id, once known."""
+
+    def patience(self, number: int) -> float:
+        """Seconds that its start may take."""
 
     def signal(self, number: int, signum: int) -> None:
         """Signal the worker's process group, if it still exists."""

@@ -70,7 +70,6 @@ from manyhands.errors import InitializerError, NotSendable, WorkerStartError
 KILL_GRACE_SECONDS = 0.3  # between SIGTERM and SIGKILL
 REPORT_SECONDS = 1.0  # a worker whose socket has ended is given up if nobody reports its end by then
 MEMORY_SECONDS = 0.1  # between two looks at workers whose memory is limited
-START_SECONDS = 60.0  # a worker that is not ready by then is killed
 KNOWN_FUNCTIONS = 64  # that a worker keeps, if they are small
 KNOWN_BYTES = 32 << 20  # that they may have altogether; the newest is kept in any case
 _keys = count(1)
@@ -180,7 +179,7 @@ class Supervisor:
 
     def _greeting(self, around: surroundings.Surroundings) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         settings = self._settings
-        buffers: list[Any] = [payload.pack(around).data, _lock_file()]
+        buffers: list[Any] = [_pack_surroundings(around), _lock_file()]
         if settings.initializer is not None and not self._forks:
             self._initializer = self._initializer or _pack_initializer(settings)
             buffers += [self._initializer.data, *self._initializer.buffers]
@@ -249,7 +248,7 @@ class Supervisor:
             return
         if job.around is not None and record.around is not job.around:
             record.around = job.around
-            self._write(worker, record, (Kind.AROUND,), (payload.pack(job.around).data,))
+            self._write(worker, record, (Kind.AROUND,), (_pack_surroundings(job.around),))
         self._send_function(worker, record, job)
         message = (
             _CHUNK, chunk.serial, chunk.start, job.shipment.key, int(job.style), job.seed,
@@ -371,20 +370,24 @@ class Supervisor:
 
     def _shorten(self, timeout: float | None) -> float | None:
         times = [] if timeout is None else [time.monotonic() + timeout]
-        for record in self._workers.values():
+        for worker, record in self._workers.items():
             if not record.here or record.kill_at is not None or record.ended_at is not None:
-                times += self._due(record)
+                times += self._due(worker, record)
         if self._settings.memory_limit is not None and self._workers:
             times.append(self._memory_seen + MEMORY_SECONDS)
         return max(0.0, min(times) - time.monotonic()) if times else None
 
-    def _due(self, record: _Worker) -> list[float]:
+    def _due(self, worker: int, record: _Worker) -> list[float]:
         times = [] if record.kill_at is None else [record.kill_at]
         if record.ended_at is not None:
             times.append(record.ended_at + REPORT_SECONDS)
         if not record.here and record.kill_at is None:
-            times.append(record.started + START_SECONDS)
+            times.append(self._late_at(worker, record))
         return times
+
+    def _late_at(self, worker: int, record: _Worker) -> float:
+        """When a worker that was begun and is not there is killed."""
+        return record.started + (self._launcher.patience(worker) if self._launcher is not None else 0.0)
 
     def _look_at_clock(self) -> None:
         now = time.monotonic()
@@ -395,7 +398,7 @@ class Supervisor:
                 self.kill(worker, at_once=True)
             if record.ended_at is not None and record.ended_at + REPORT_SECONDS <= now:
                 self._exited(launch.Exit(worker, None, None))
-            elif not record.here and record.kill_at is None and record.started + START_SECONDS <= now:
+            elif not record.here and record.kill_at is None and self._late_at(worker, record) <= now:
                 self.kill(worker, at_once=True)
 
     def _look_at_memory(self, limit: int) -> None:
@@ -477,7 +480,9 @@ class Supervisor:
 
     def _hear(self, worker: int, record: _Worker, frame: Frame) -> None:
         kind, heard = frame.message[0], self._notices
-        if kind == _RESULTS:
+        if frame.error is not None and kind != _RESULTS:
+            _log.error("something that a worker has said cannot be received: %s", _why(frame.error))
+        elif kind == _RESULTS:
             results = _results(worker, frame)
             if results.batch.count > 1 or len(frame.buffers) > 1:
                 self._weigh(worker, results.serial, max(1, results.batch.count), frame.buffers)
@@ -563,6 +568,8 @@ def _readable(channel: Channel) -> bool:
 def _results(worker: int, frame: Frame) -> ChunkResults:
     _, serial, first, count, errors, sizes, stats = frame.message
     stats = Stats(*stats) if stats is not None else None
+    if frame.error is not None:
+        return ChunkResults(worker, serial, first, _unreceived(count, frame.error), _none_again(count), stats)
     if not errors:
         return ChunkResults(worker, serial, first, Batch(count, sizes=sizes, buffers=frame.buffers), (), stats)
     told = [(offset - first, Fault(*_with_packed(fault))) for offset, fault, _ in errors]
@@ -570,6 +577,22 @@ def _results(worker: int, frame: Frame) -> ChunkResults:
     return ChunkResults(
         worker, serial, first, Batch(count, sizes=sizes, buffers=frame.buffers, errors=told), failed, stats
     )
+
+
+def _unreceived(count: int, error: Exception) -> Batch:
+    """In the place of results for which there is no room here."""
+    told = f"the task's result, or one that was sent with it, cannot be received: {_why(error)}"
+    return Batch(count, values=[None] * count, errors=[(offset, NotSendable(told)) for offset in range(count)])
+
+
+def _none_again(count: int) -> tuple[tuple[int, bool], ...]:
+    return tuple((offset, False) for offset in range(count))
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return "there is not enough memory left. Return less at a time, or write it to a file and return its path"
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _with_packed(told: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -583,6 +606,12 @@ def _lock_file() -> memoryview:
         return memoryview(locks.segment())
     except OSError:
         return memoryview(b"")
+
+
+def _pack_surroundings(around: surroundings.Surroundings) -> bytes:
+    """Plain words and numbers. That one of Python's warning filters names ``__main__`` is no reason for cloudpickle."""
+    data: bytes = payload.pack(around, main_by_name=True).data
+    return data
 
 
 def _pack_initializer(settings: Settings) -> Packed:

@@ -144,6 +144,8 @@ class Worker:
         single = False  # a call of its own, that somebody waits for: often the next one follows at once
         while (frame := self._channel.receive(soon=single)) is not None:
             kind = frame.message[0]
+            if frame.error is not None and kind != _CHUNK:
+                raise frame.error
             if kind == _CHUNK:
                 single = frame.message[4] == Style.APPLY
                 self._run(frame)
@@ -204,7 +206,10 @@ class Worker:
         try:
             call = self._call(serial, key, style, isolated=sizes is not None)
             slot[board.SINCE] = time.monotonic_ns()
-            items, call = self._items(serial, frame.buffers, sizes, call)
+            if frame.error is not None:
+                items, call = self._unreceived(serial, sizes, frame.error)
+            else:
+                items, call = self._items(serial, frame.buffers, sizes, call)
         except _RefusedError:
             return
         work = runner.Work(serial, first_task, items, call, seed, self._retry_classes(retry_on), timed)
@@ -236,7 +241,8 @@ class Worker:
         except BaseException as error:  # noqa: BLE001 - importing a module may raise anything
             if not isolated:
                 self._refuse(serial, key, self._functions.get(key), error)
-            return _raiser("the function could not be unpacked in the worker", error)
+            advice = "What it needs must be importable in a new Python process."
+            return _raiser("the function could not be unpacked in the worker", error, advice)
 
     def _items(
         self, serial: int, buffers: tuple[memoryview, ...], sizes: list[Any] | None, call: Callable[[Any], Any]
@@ -249,6 +255,15 @@ class Worker:
             return payload.unpack(packed), call
         except BaseException as error:  # noqa: BLE001 - user code in __setstate__
             self._refuse(serial, None, packed, error)
+
+    def _unreceived(
+        self, serial: int, sizes: list[Any] | None, error: Exception
+    ) -> tuple[Sequence[Any], Callable[[Any], Any]]:
+        """There is no room here for the inputs: each task that is sent by itself is told so."""
+        if sizes is None:
+            self._refuse(serial, None, None, None)
+        advice = "Send less at a time, or a path to it."
+        return sizes, _raiser("the task's arguments could not be received in the worker", error, advice)
 
     def _function(self, key: bytes) -> Callable[..., Any]:
         if key not in self._loaded:
@@ -336,8 +351,8 @@ def _unpacking(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return run
 
 
-def _raiser(text: str, error: BaseException) -> Callable[[Any], Any]:
-    told = f"{text}: {_told(error)}. What it needs must be importable in a new Python process."
+def _raiser(text: str, error: BaseException, advice: str) -> Callable[[Any], Any]:
+    told = f"{text}: {_told(error)}. {advice}"
 
     def fail(_item: Any) -> Any:
         raise NotSendable(told) from error

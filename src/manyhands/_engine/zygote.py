@@ -101,7 +101,7 @@ class Zygote:
         """Import what functions of scripts need, for all workers to come."""
         self._has_preloaded = True
         # Descriptors may have run out: then workers import it themselves, as the first ones do.
-        with contextlib.suppress(OSError, ImportError):
+        with contextlib.suppress(BaseException):  # nor may a broken one of the user's end all workers
             import cloudpickle  # noqa: F401
 
     def _reap(self) -> None:

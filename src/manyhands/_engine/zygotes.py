@@ -13,9 +13,10 @@ from collections.abc import Callable
 from typing import Any
 
 from manyhands._engine import forks, zygote
-from manyhands._engine.launch import Common, Exit, python_command, working_directory
+from manyhands._engine.launch import START_SECONDS, Common, Exit, python_command, working_directory
 from manyhands._engine.process_groups import signal_group
 
+UNANSWERED_SECONDS = 10.0  # for a zygote that has answered before, to a request for a worker
 DEAF_SECONDS = 3.0  # a zygote that has not started, or killed, a worker for so long is taken to be stopped itself
 
 
@@ -30,6 +31,7 @@ class ZygoteLauncher:
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._lock = threading.Lock()
+        self._has_answered = False  # the zygote there is
 
     def start(self, number: int, slot: int, sock: socket.socket, inherited: dict[bytes, Callable[..., Any]]) -> None:
         del inherited  # a zygote has no functions to pass on
@@ -78,6 +80,7 @@ class ZygoteLauncher:
             self._zygote_gone()
             return
         kind, first, second = zygote.MESSAGE.unpack(data)
+        self._has_answered = True
         if kind == zygote.FORKED:
             self._pids[first] = second
             self._asked.pop(first, None)
@@ -110,6 +113,9 @@ class ZygoteLauncher:
     def pid(self, number: int) -> int | None:
         return self._pids.get(number)
 
+    def patience(self, number: int) -> float:
+        return UNANSWERED_SECONDS if self._has_answered and number in self._asked else START_SECONDS
+
     def signal(self, number: int, signum: int) -> None:
         pid, control, process = self._pids.get(number), self._control, self._process
         if control is None or process is None:
@@ -132,6 +138,7 @@ class ZygoteLauncher:
         with self._lock:
             control, process = self._control, self._process
             self._control = self._process = None
+            self._has_answered = False
         if control is None or process is None:
             return None
         self._common.unwatch(control.fileno())
