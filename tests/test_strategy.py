@@ -582,3 +582,21 @@ def test_what_the_function_captures_is_weighed_before_it_is_sent():
     large = np.zeros(12_500_000)
     mh.map(compute, range(100), backend="processes")  # the workers are there
     assert set(mh.map(lambda n: (large[n], compute(500), os.getpid())[2], range(300))) == {HOME}
+
+
+def test_workers_are_started_beside_a_program_that_computes_all_the_time():
+    """The thread that starts them needs the interpreter, which a task in pure Python hardly lets go of."""
+    before = sys.getswitchinterval()
+    pids = mh.map(lambda n: (compute(8_000), os.getpid())[1], range(4000))
+    assert pids.count(HOME) < 2000
+    assert sys.getswitchinterval() == before
+
+
+def test_the_switch_interval_that_a_program_has_chosen_is_kept():
+    before = sys.getswitchinterval()
+    try:
+        sys.setswitchinterval(0.0001)
+        mh.map(lambda _: compute(5_000), range(1000))
+        assert sys.getswitchinterval() == pytest.approx(0.0001)
+    finally:
+        sys.setswitchinterval(before)

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from manyhands._core.strategy import Choice, Measured, decide
-from manyhands._engine import context, faults, run_queue, signals
+from manyhands._engine import context, faults, haste, run_queue, signals
 from manyhands._engine.latch import Latch
 from manyhands._engine.results import Batch, Piece
 from manyhands._engine.stream import IteratorFeed, SequenceFeed
@@ -41,7 +41,7 @@ GUESS = 10  # tasks, at least, that are left in an input of unknown length
 READ_AHEAD = 4  # inputs, before the first task
 READ_SECONDS = 0.002  # for these
 PATIENCE = 0.005  # the watcher steps in when the caller was in one slice for so long
-READY_LOOK = 0.001  # its looks whether a worker is ready
+GIVE_WAY = 0.0001  # the caller pauses between two slices, while workers are being started by other threads
 START_PATIENCE = 5.0  # then the rest is handed over though no worker is ready: whoever has it will say why
 TICKS = 3  # at least
 TICK = 0.0005  # it sleeps so long to see how long the interpreter is kept from it
@@ -136,6 +136,7 @@ class HeadStart:
         """Begin no more tasks, and hand none over. From any thread, a signal handler or finalizer: waits for nobody."""
         self._stopped = True
         self._over.set()
+        haste.end(self)
         if (running := self._slice) is not None:
             list(running.rest)
         self._bell.put(None)
@@ -160,6 +161,8 @@ class HeadStart:
                 raise WorkersUnavailable("this process was forked by a task, and the results come to its parent")
             if self._over.is_set():
                 return None
+        if self._prepared is not None:
+            time.sleep(GIVE_WAY)
         items = self._feed.draw(self.tasks, self._size)  # without the lock: that may take as long as it likes
         if not items or self._over.is_set():  # the input may have closed the call
             return None
@@ -251,8 +254,10 @@ class HeadStart:
             if self._elsewhere.ready or time.monotonic() - self._prepared > START_PATIENCE:
                 self._elsewhere.take(self.tasks, self.seen.spent)
                 self._over.set()
+                haste.end(self)
         finally:
             if self._stopped:  # meanwhile, by somebody who did not wait for us
+                haste.end(self)
                 self._elsewhere.give_up()
 
     def _decide(self, seen: Measured) -> None:
@@ -263,6 +268,7 @@ class HeadStart:
             self.choice = decide(self.judged)
         if self.choice.goes:
             self._elsewhere.prepare(self.choice, seen.left)
+            haste.begin(self)
             self._prepared = time.monotonic()
 
     def _take_back(self, running: _Slice) -> None:
@@ -294,7 +300,7 @@ class HeadStart:
         """Step in where the caller cannot, because it is in a long task."""
         if self.seen.threads:
             self._measure_gap()
-        while not self._over.wait(PATIENCE if self._prepared is None else READY_LOOK):
+        while not self._over.wait(PATIENCE):
             if self._lazy and self._slice is None:
                 self._sleep()
                 continue
@@ -304,9 +310,9 @@ class HeadStart:
                     return
                 if running is None:
                     continue
+                if time.monotonic() - running.marked < PATIENCE:
+                    continue  # the caller will look for itself
                 ended, seconds, cpu = running.lately()
-                if seconds < PATIENCE and self._prepared is None:
-                    continue
                 self._take_back(running)
                 left = self._left(self.tasks)
                 spent = self.seen.spent + seconds
@@ -349,7 +355,8 @@ class _Slice:
 
     def mark(self) -> None:
         """From here on counts what happens lately."""
-        self._since = len(self.values), time.monotonic(), time.process_time(), self._queue.total()
+        self.marked = time.monotonic()
+        self._since = len(self.values), self.marked, time.process_time(), self._queue.total()
 
     def lately(self) -> tuple[int, float, float]:
         """Tasks that have ended since, and the seconds by the clock, and on a processor or in the queue for one."""
