@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 import manyhands as mh
-from manyhands.cli import parameters
+from manyhands.cli import images, parameters
 from manyhands.cli.formats import Call
 from manyhands.cli.options import Backend, OnError, Options
 from manyhands.cli.problems import CommandError, Exit
@@ -148,6 +148,72 @@ def _run(
 
         return partial(preview, target, inputs, options)
     return partial(run, target, inputs, options)
+
+
+@app.command("images")
+def _images(
+    *,
+    sources: images.Sources,
+    out: images.Out,
+    recursive: images.Recursive = False,
+    glob: images.Glob = None,
+    name: images.Name = None,
+    on_conflict: images.Conflict = images.OnConflict.SKIP,
+    out_inside: images.OutInside = False,
+    manifest: images.Manifest = None,
+    dry_run: images.DryRun = False,
+    resize: images.Resize = None,
+    mode: images.ModeChoice = images.Mode.STRETCH,
+    no_upscale: images.NoUpscale = False,
+    filter_: Annotated[images.Filter, images.FILTER] = None,
+    each_filter: images.EachFilter = None,
+    apply: images.Apply = None,
+    format_: Annotated[images.Format, images.FORMAT] = None,
+    quality: images.Quality = 90,
+    keep: images.Keep = None,
+    orient: images.Orient = True,
+    background: images.Background = "white",
+    max_pixels: images.MaxPixels = "89M",
+    on_truncated: images.Truncated = images.OnTruncated.FAIL,
+    frames: images.FramesChoice = images.Frames.FIRST,
+    workers: parameters.Workers = None,
+    progress: parameters.Progress = ProgressKind.AUTO,
+) -> Action:
+    """Resize, filter and convert folders of pictures, on all cores.
+
+    A second run only makes what is missing, or stale since a source or the command has changed. A picture that cannot
+    be used is named with the reason, and the others go on.
+
+    Filters: blur, edges, emboss, sharpen, contour, detail, smooth, smooth_more.
+
+    Exit codes: 0 all done, 1 some pictures failed, 2 wrong command, or nothing can be written, 130 interrupted.
+
+    Example: manyhands images photos -o small -r --resize 200x200 --mode cover --format jpg
+    """
+    steps = partial(images.steps, resize or (), mode, filter_ or (), each_filter, apply, upscale=not no_upscale)
+    return partial(
+        images.make,
+        sources,
+        out,
+        operations=steps,
+        manifest=manifest,
+        recursive=recursive,
+        glob=glob,
+        name=name,
+        on_conflict=on_conflict.value,
+        out_inside=out_inside,
+        dry_run=dry_run,
+        format=format_,
+        quality=quality,
+        keep=keep.split(",") if keep else (),
+        orient=orient,
+        background=background,
+        max_pixels=images.pixels(max_pixels),
+        on_truncated=on_truncated.value,
+        frames=frames.value,
+        workers=workers,
+        progress=images.progress(progress),
+    )
 
 
 @app.command("doctor")

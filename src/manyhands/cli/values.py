@@ -8,6 +8,7 @@ from manyhands.cli.problems import CommandError
 
 UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
 DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(ms|s|m|h|)", re.ASCII)
+COUNT = re.compile(r"(\d+(?:\.\d*)?)\s*([kmg]?)", re.ASCII | re.IGNORECASE)
 RANGE = re.compile(r"([+-]?\d+):([+-]?\d+)(?::([+-]?\d+))?", re.ASCII)
 
 
@@ -24,6 +25,19 @@ def parse_duration(text: str) -> float:
     if seconds <= 0:
         raise CommandError(f"a time of {text!r} leaves no time at all: give more than zero, such as 30s")
     return seconds
+
+
+def parse_count(text: str, option: str) -> int:
+    """Read a number that may end in K, M or G.
+
+    >>> parse_count("89M", "--max-pixels")
+    89000000
+    """
+    match = COUNT.fullmatch(text.strip())
+    number = int(float(match[1]) * {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}[match[2].upper()]) if match else 0
+    if number < 1:
+        raise CommandError(f"{option} {text!r} is not a number of at least 1: write 5000000, 5M or 1.5G")
+    return number
 
 
 def parse_range(text: str) -> range:

@@ -1,0 +1,188 @@
+"""From a file to pictures that every operation can work on: RGB, RGBA or L, upright, in sRGB.
+
+What a file may be otherwise (palette, CMYK, 16 bit, another colour profile, turned by a tag) is converted on purpose,
+here, and said in the manifest. A truncated file is found by reading it to its end: its header is fine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import threading
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from manyhands.apps.images.problems import Unusable, unreadable
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+ORIENTATION = 0x0112
+_salvaging = threading.Lock()  # Pillow has one switch for all threads
+
+
+@dataclass(slots=True)
+class Picture:
+    """One frame, ready for operations."""
+
+    image: Image
+    frame: int = 0
+    exif: bytes = b""
+    icc: bytes = b""
+    notes: list[str] = field(default_factory=list)  # what was converted, or is missing
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How files are read."""
+
+    orient: bool = True
+    max_pixels: int = 89_478_485
+    truncated: str = "fail"
+    frames: str = "first"
+    keep: frozenset[str] = frozenset()
+
+    @property
+    def key(self) -> str:
+        """The same text for the same way."""
+        return f"{self.orient} {self.truncated} {self.frames} {sorted(self.keep)}"
+
+
+def open_picture(path: Path, reading: Reading) -> Image:
+    """The file's header, checked. Raises Unusable."""
+    from PIL import Image as PillowImage
+    from PIL import UnidentifiedImageError
+
+    try:
+        if path.stat().st_size == 0:
+            raise Unusable("empty", "the file is empty")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what Pillow thinks too large; the limit here is the user's
+            image = PillowImage.open(path)
+    except UnidentifiedImageError:
+        raise Unusable("not a picture", "no decoder knows this kind of file") from None
+    except PillowImage.DecompressionBombError:
+        raise Unusable("too large", f"it has far more than {reading.max_pixels:,} pixels (--max-pixels)") from None
+    except OSError as error:
+        if error.errno is None:
+            raise Unusable("damaged", str(error)) from None
+        raise unreadable(error) from None
+    except (ValueError, SyntaxError, EOFError, IndexError, TypeError) as error:  # broken headers raise all of these
+        raise Unusable("damaged", f"its header is broken: {error}") from None
+    if image.width * image.height > reading.max_pixels:
+        size = f"{image.width} x {image.height}"
+        image.close()
+        raise Unusable("too large", f"{size} is more than {reading.max_pixels:,} pixels (--max-pixels)")
+    return image
+
+
+def pictures(image: Image, path: Path, reading: Reading, need: tuple[int, int] | None) -> Iterator[Picture]:
+    """The frames that were asked for. ``need``: pixels that are enough, where a part of the size can be decoded."""
+    count = getattr(image, "n_frames", 1)
+    if count > 1 and reading.frames == "error":
+        raise Unusable("unsupported", f"it has {count} frames (--frames first takes one, all takes each)")
+    frames = range(count) if reading.frames == "all" else range(1)
+    for frame in frames:
+        if frame:
+            image.seek(frame)
+        yield _picture(image, path, reading, need if count == 1 else None, frame)
+
+
+def _picture(image: Image, path: Path, reading: Reading, need: tuple[int, int] | None, frame: int) -> Picture:
+    notes: list[str] = []
+    if need is not None and image.format == "JPEG":
+        image.draft(None, (2 * need[0], 2 * need[1]))  # the decoder's own scaling; twice as much keeps the quality
+    loaded = _loaded(image, path, reading, notes)
+    icc, exif = bytes(image.info.get("icc_profile") or b""), b""
+    tags = image.getexif()
+    turned = tags.get(ORIENTATION, 1)
+    if reading.orient and turned in range(2, 9):
+        from PIL import ImageOps
+
+        loaded = ImageOps.exif_transpose(loaded)
+        notes.append("turned upright")
+    if "exif" in reading.keep and len(tags):
+        if reading.orient:
+            tags[ORIENTATION] = 1
+        exif = tags.tobytes()
+    if icc and "icc" not in reading.keep:
+        loaded = _in_srgb(loaded, icc, notes)
+        icc = b""
+    return Picture(_workable(loaded, notes), frame, exif, icc, notes)
+
+
+def _loaded(image: Image, path: Path, reading: Reading, notes: list[str]) -> Image:
+    try:
+        image.load()
+        return image
+    except MemoryError:
+        raise Unusable("too large", "there is not enough memory to decode it") from None
+    except Exception as error:  # noqa: BLE001 - decoders of broken files raise nearly anything
+        if reading.truncated == "salvage" and (saved := _salvaged(path, image.tell())) is not None:
+            notes.append("damaged: what could be read was kept")
+            return saved
+        raise Unusable("damaged", str(error) or type(error).__name__) from None
+
+
+def _salvaged(path: Path, frame: int) -> Image | None:
+    from PIL import Image as PillowImage
+    from PIL import ImageFile
+
+    with _salvaging, contextlib.suppress(Exception):
+        before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, True
+        try:
+            again = PillowImage.open(io.BytesIO(path.read_bytes()))
+            again.seek(frame)
+            again.load()
+        finally:
+            ImageFile.LOAD_TRUNCATED_IMAGES = before
+        return again
+    return None
+
+
+def _in_srgb(image: Image, icc: bytes, notes: list[str]) -> Image:
+    """Colours as they look, since the profile that says so does not go along."""
+    from PIL import ImageCms
+
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+        if "srgb" in ImageCms.getProfileDescription(profile).lower():
+            return image
+        target: Any = "RGB" if image.mode in {"RGB", "CMYK", "LAB"} else image.mode
+        if target not in {"RGB", "RGBA"}:
+            return image
+        changed = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode=target)
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        notes.append("its colour profile is broken and was ignored")
+        return image
+    notes.append("converted to sRGB")
+    return changed if changed is not None else image
+
+
+def _workable(image: Image, notes: list[str]) -> Image:
+    """In a mode that every operation knows."""
+    if image.mode in {"RGB", "RGBA", "L"}:
+        return image
+    if image.mode.startswith("I"):
+        notes.append("16 bit became 8 bit")
+        return _eight_bit(image)
+    if image.mode == "F":
+        raise Unusable("unsupported", "its pixels are floating-point numbers, without a range: convert it by yourself")
+    has_alpha = image.mode in {"LA", "PA", "La", "RGBa"} or "transparency" in image.info
+    target = "RGBA" if has_alpha else "L" if image.mode == "1" else "RGB"
+    notes.append(f"{image.mode} became {target}")
+    return image.convert(target)
+
+
+def _eight_bit(image: Image) -> Image:
+    """The high byte of each pixel; of 32 bits, of the lower 16."""
+    import numpy as np
+    from PIL import Image as PillowImage
+
+    values = np.asarray(image).astype(np.int64)
+    if values.min(initial=0) < 0 or values.max(initial=0) > 0xFFFF:
+        raise Unusable("unsupported", "its pixels have 32 bits and an unknown range: convert it by yourself")
+    return PillowImage.fromarray((values >> 8).astype(np.uint8))

@@ -1,0 +1,89 @@
+"""From a picture to a file: whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from manyhands.apps.images.decoding import Picture
+from manyhands.apps.images.problems import Unusable
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+FORMATS = {  # by suffix: Pillow's name, and the modes that it takes
+    "jpg": ("JPEG", ("L", "RGB")),
+    "jpeg": ("JPEG", ("L", "RGB")),
+    "png": ("PNG", ("L", "RGB", "RGBA")),
+    "webp": ("WEBP", ("RGB", "RGBA")),
+    "tif": ("TIFF", ("L", "RGB", "RGBA")),
+    "tiff": ("TIFF", ("L", "RGB", "RGBA")),
+    "bmp": ("BMP", ("L", "RGB")),
+    "gif": ("GIF", ("L", "RGB")),
+    "ppm": ("PPM", ("L", "RGB")),
+    "jp2": ("JPEG2000", ("L", "RGB", "RGBA")),
+}
+UNFINISHED = ".manyhands-"  # how the name of a file that is being written begins; then the process, then chance
+
+
+def flattened(image: Image, suffix: str, background: Any) -> Image:
+    """In a mode that the format takes; what is transparent shows the background."""
+    modes = FORMATS[suffix][1]
+    if image.mode in modes:
+        return image
+    if image.mode == "RGBA":
+        from PIL import Image as PillowImage
+
+        under = PillowImage.new("RGB", image.size, background("RGB"))
+        under.paste(image, mask=image.getchannel("A"))
+        return under
+    return image.convert(modes[-1] if image.mode == "L" and "RGB" not in modes else "RGB")
+
+
+def save(picture: Picture, image: Image, path: Path, quality: int) -> int:
+    """Write it beside its place and move it there; the bytes written."""
+    suffix = path.suffix[1:].lower()
+    name, _ = FORMATS[suffix]
+    options: dict[str, Any] = {"quality": quality} if name in {"JPEG", "WEBP"} else {}
+    if picture.exif and name in {"JPEG", "PNG", "WEBP", "TIFF"}:
+        options["exif"] = picture.exif
+    if picture.icc and name in {"JPEG", "PNG", "WEBP", "TIFF"}:
+        options["icc_profile"] = picture.icc
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{UNFINISHED}{os.getpid()}-{secrets.token_hex(8)}.part")
+    try:
+        image.save(unfinished, format=name, **options)
+        size = unfinished.stat().st_size
+        unfinished.replace(path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
+        if isinstance(error, ValueError | KeyError | TypeError):  # the encoder's: a picture too large for the format
+            raise Unusable("unwritable", f"it cannot be written as {name}: {error}") from None
+        raise
+    return size
+
+
+def remove_unfinished(folder: Path) -> int:
+    """Remove what runs that were killed have left in this folder and those below it; how many."""
+    removed = 0
+    for path in folder.rglob(f"{UNFINISHED}*-*.part"):
+        owner = path.name[len(UNFINISHED) :].split("-")[0]
+        if owner.isdigit() and not _lives(int(owner)):
+            with contextlib.suppress(OSError):
+                path.unlink()
+                removed += 1
+    return removed
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

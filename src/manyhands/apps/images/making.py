@@ -1,0 +1,150 @@
+"""One task: from a source to its outputs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from manyhands.apps.images import decoding, encoding
+from manyhands.apps.images.decoding import Picture, Reading
+from manyhands.apps.images.operations import Resize
+from manyhands.apps.images.planning import Source, Target
+from manyhands.apps.images.problems import Unusable, is_disk_full
+from manyhands.apps.images.state import Writer
+from manyhands.apps.images.summary import Done
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+BYTES_PER_PIXEL = 8  # decoded, and once more while something is done to it
+
+
+class DiskFullError(OSError):
+    """No other picture could be written either."""
+
+
+@dataclass(frozen=True, slots=True)
+class Background:
+    """The colour behind what is transparent, and around what is padded, in any mode."""
+
+    name: str
+
+    def __call__(self, mode: str) -> Any:
+        """As pixels of this mode have it."""
+        from PIL import ImageColor
+
+        return ImageColor.getcolor(self.name, mode)
+
+
+class Budget:
+    """Memory for decoded pictures, shared by threads: who wants more than is left waits for others to finish."""
+
+    def __init__(self, size: int) -> None:
+        self._size = self._left = size
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def take(self, cost: int) -> Iterator[None]:
+        """So many bytes; one that is larger than all of it has it alone."""
+        cost = min(cost, self._size)
+        with self._changed:
+            self._changed.wait_for(lambda: self._left >= cost)
+            self._left -= cost
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._left += cost
+                self._changed.notify_all()
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """How sources become outputs; called with each."""
+
+    reading: Reading
+    quality: int
+    background: Background
+    how: str
+    writer: Writer
+    budget: Budget | None = None  # None where each worker has a picture of its own and no more
+
+    def __call__(self, source: Source) -> Done:
+        """Make its outputs, or say why not. Raises DiskFullError."""
+        done = Done(str(source.path), "failed")
+        try:
+            self._make(source, done)
+            done.status = "written"
+        except Unusable as problem:
+            done.kind, done.reason = problem.kind, problem.reason
+        except MemoryError:
+            done.kind, done.reason = "too large", "there is not enough memory for it"
+        except OSError as error:
+            if is_disk_full(error):
+                raise DiskFullError(error.errno, error.strerror, str(self.writer.out)) from error
+            done.kind, done.reason = "unwritable", f"{error.strerror or error}: {error.filename or self.writer.out}"
+        return done
+
+    def _make(self, source: Source, done: Done) -> None:
+        began = time.perf_counter()
+        with decoding.open_picture(source.path, self.reading) as image:
+            done.width, done.height = image.size
+            need = _need(image.size, source.targets)
+            with _taken(self.budget, BYTES_PER_PIXEL * image.width * image.height):
+                outputs: list[Path] = []
+                for picture in decoding.pictures(image, source.path, self.reading, need):
+                    done.notes += [note for note in picture.notes if note not in done.notes]
+                    done.decode += time.perf_counter() - began
+                    for target in source.targets:
+                        outputs.append(self._write(source, target, picture, done, outputs))
+                    began = time.perf_counter()
+        self.writer.note(source, self.how, outputs, whole=True)
+        done.outputs = list(map(str, outputs))
+
+    def _write(self, source: Source, target: Target, picture: Picture, done: Done, before: list[Path]) -> Path:
+        path = target.path.with_name(target.path.name.replace("{frame}", f"{picture.frame:03}"))
+        began = time.perf_counter()
+        image = _worked_on(picture.image, target, self.background)
+        flat = encoding.flattened(image, path.suffix[1:].lower(), self.background)
+        made = time.perf_counter()
+        self.writer.note(source, self.how, [*before, path], whole=False)  # should we be ended now, it is known as ours
+        done.bytes += encoding.save(picture, flat, path, self.quality)
+        done.operations += made - began
+        done.encode += time.perf_counter() - made
+        return path
+
+
+def _worked_on(image: Image, target: Target, background: Background) -> Image:
+    for operation in target.variant.operations:
+        try:
+            image = operation(image, background)
+        except MemoryError:
+            raise
+        except Exception as error:  # user code, and what a filter does not take
+            raise Unusable("failed", f"{operation.key} raised {type(error).__name__}: {error}") from error
+    return image
+
+
+def _need(size: tuple[int, int], targets: tuple[Target, ...]) -> tuple[int, int] | None:
+    """Pixels of the source that are enough for all targets; None: all, since some target does not shrink it first."""
+    needs = []
+    for target in targets:
+        first = next(iter(target.variant.operations), None)
+        if not isinstance(first, Resize):
+            return None
+        needs.append(first.needs(size))
+    return max(width for width, _ in needs), max(height for _, height in needs)
+
+
+@contextmanager
+def _taken(budget: Budget | None, cost: int) -> Iterator[None]:
+    if budget is None:
+        yield
+        return
+    with budget.take(cost):
+        yield

@@ -1,0 +1,220 @@
+"""What is done to a picture: resizing, filters, and functions of the user's."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import re
+import types
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from manyhands.apps.images.sizes import MODES, Mode, fit, parse_size
+from manyhands.errors import OptionError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+# Of each filter: Pillow's kernel, and what a first number means (None: how much of the effect, 0 to 1).
+_KERNELS = {
+    "blur": "BLUR",
+    "edges": "FIND_EDGES",
+    "emboss": "EMBOSS",
+    "sharpen": "SHARPEN",
+    "contour": "CONTOUR",
+    "detail": "DETAIL",
+    "smooth": "SMOOTH",
+    "smooth_more": "SMOOTH_MORE",
+}
+FILTERS = tuple(_KERNELS)
+
+
+class Operation(Protocol):
+    """One step from picture to picture."""
+
+    @property
+    def key(self) -> str:
+        """The same text for the same step: another one makes what was written before stale."""
+
+    def __call__(self, image: Image, background: Any) -> Image:
+        """The picture after it."""
+
+
+Operations: TypeAlias = Sequence[Operation]
+
+
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """Bring a picture to a size, without aliasing.
+
+    >>> Resize("200x200", "cover").key
+    'resize(200x200, cover)'
+
+    Args:
+        size: ``WIDTHxHEIGHT`` in pixels; ``200x`` and ``x200`` keep the shape.
+        mode: ``stretch`` to exactly that; ``contain``: as large as fits into it; ``cover``: fill it and cut off what
+            is over; ``pad``: as contain, on a canvas of exactly that size.
+        upscale: also make small pictures larger.
+
+    Raises:
+        OptionError: size or mode is none.
+    """
+
+    size: str
+    mode: Mode = "stretch"
+    upscale: bool = True
+
+    def __post_init__(self) -> None:
+        parse_size(self.size)
+        if self.mode not in MODES:
+            raise OptionError(f"there is no mode {self.mode!r}; choose one of {', '.join(MODES)}")
+
+    @property
+    def key(self) -> str:
+        """The same text for the same step."""
+        return f"resize({self.size}, {self.mode}{'' if self.upscale else ', no upscale'})"
+
+    def __call__(self, image: Image, background: Any) -> Image:
+        """The picture at that size."""
+        from PIL import Image as PillowImage
+
+        way = fit(image.size, parse_size(self.size), self.mode, upscale=self.upscale)
+        drawn = image.resize(way.size, PillowImage.Resampling.LANCZOS, box=way.box, reducing_gap=3.0)
+        if way.canvas == way.size:
+            return drawn
+        canvas = PillowImage.new(drawn.mode, way.canvas, background(drawn.mode))
+        canvas.paste(drawn, way.offset)
+        return canvas
+
+    def needs(self, source: tuple[int, int]) -> tuple[int, int]:
+        """Pixels of the whole source that are enough to draw it: a JPEG can be decoded at a part of its size."""
+        way = fit(source, parse_size(self.size), self.mode, upscale=self.upscale)
+        scale = max(way.size[0] / (way.box[2] - way.box[0]), way.size[1] / (way.box[3] - way.box[1]))
+        return max(1, round(source[0] * min(1.0, scale))), max(1, round(source[1] * min(1.0, scale)))
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """One of Pillow's filters: blur, edges, emboss, sharpen, contour, detail, smooth, smooth_more.
+
+    >>> Filter("blur", 5).key
+    'blur(5)'
+
+    Args:
+        name: the filter.
+        amount: of ``blur`` and ``sharpen`` the radius in pixels; of the others how much of the effect, 0 to 1.
+            Without it, Pillow's own kernel of that name.
+
+    Raises:
+        OptionError: there is no such filter, or the amount is out of range.
+    """
+
+    name: str
+    amount: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.name not in _KERNELS:
+            raise OptionError(f"there is no filter {self.name!r}; choose one of {', '.join(FILTERS)}")
+        most = 1000.0 if self.name in {"blur", "sharpen"} else 1.0
+        if self.amount is not None and not 0 <= self.amount <= most:
+            raise OptionError(f"{self.name} takes a number from 0 to {most:g}; got {self.amount:g}")
+
+    @property
+    def key(self) -> str:
+        """The same text for the same step."""
+        return self.name if self.amount is None else f"{self.name}({self.amount:g})"
+
+    def __call__(self, image: Image, background: Any) -> Image:  # noqa: ARG002 - other operations need it
+        """The picture, filtered."""
+        from PIL import Image as PillowImage
+        from PIL import ImageFilter
+
+        if self.amount is None:
+            return image.filter(getattr(ImageFilter, _KERNELS[self.name]))
+        if self.name == "blur":
+            return image.filter(ImageFilter.GaussianBlur(self.amount))
+        if self.name == "sharpen":
+            return image.filter(ImageFilter.UnsharpMask(self.amount))
+        return PillowImage.blend(image, image.filter(getattr(ImageFilter, _KERNELS[self.name])), self.amount)
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """A function of yours: it gets an array (height, width, channels) of uint8 and gives one back.
+
+    If its first argument is annotated with PIL's ``Image``, it gets that instead. It may return either.
+    """
+
+    func: Callable[[Any], Any]
+
+    @property
+    def key(self) -> str:
+        """The same text for the same function: its name, and a digest of its code."""
+        name = getattr(self.func, "__qualname__", type(self.func).__name__)
+        return f"apply({getattr(self.func, '__module__', '')}.{name}, {_digest_of(self.func)})"
+
+    def __call__(self, image: Image, background: Any) -> Image:  # noqa: ARG002 - other operations need it
+        """What the function makes of it."""
+        import numpy as np
+        from PIL import Image as PillowImage
+
+        result = self.func(image if self._takes_image() else np.asarray(image).copy())
+        if isinstance(result, PillowImage.Image):
+            return result
+        if not isinstance(result, np.ndarray) or result.dtype != np.uint8:
+            kind = f"array of {result.dtype}" if isinstance(result, np.ndarray) else type(result).__name__
+            raise TypeError(
+                f"{self.key.split(',')[0]}) returned a {kind}; it must return an array of uint8 or an Image"
+            )
+        return PillowImage.fromarray(result)
+
+    def _takes_image(self) -> bool:
+        annotations = dict(getattr(self.func, "__annotations__", {}))
+        annotations.pop("return", None)
+        first = next(iter(annotations.values()), None)
+        return "Image" in (first if isinstance(first, str) else getattr(first, "__name__", ""))
+
+
+def _digest_of(func: Any) -> str:
+    """Of its code and of what is bound to it: when that changes, its results do."""
+    return hashlib.sha256(repr(_told(func)).encode()).hexdigest()[:12]
+
+
+def _told(func: Any) -> Any:
+    if isinstance(func, functools.partial):
+        return _told(func.func), repr(func.args), repr(sorted(func.keywords.items()))
+    code = getattr(getattr(func, "__func__", func), "__code__", None)
+    return repr(func.__defaults__) + _code_told(code) if code is not None else type(func).__qualname__
+
+
+def _code_told(code: types.CodeType) -> str:
+    parts = []
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            parts.append(_code_told(constant))
+        else:  # a set has another order in each run
+            parts.append(repr(sorted(map(repr, constant)) if isinstance(constant, frozenset) else constant))
+    return repr((code.co_code, parts, code.co_names))
+
+
+def parse_filter(text: str) -> Filter:
+    """A filter from text such as ``edges`` or ``blur(5)``.
+
+    >>> parse_filter("blur(5)")
+    Filter(name='blur', amount=5)
+    """
+    found = re.fullmatch(r"\s*([a-z_-]+)\s*(?:\(\s*([^()]*?)\s*\))?\s*", text)
+    if found is None:
+        raise OptionError(f"a filter is a name with an optional number, as in blur(5); got {text!r}")
+    name, amount = found.group(1).replace("-", "_"), found.group(2)
+    if not amount:
+        return Filter(name)
+    try:
+        number = ast.literal_eval(amount)
+    except (ValueError, SyntaxError):
+        number = None
+    if not isinstance(number, int | float) or isinstance(number, bool):
+        raise OptionError(f"a filter takes one number, as in blur(5); got {text!r}")
+    return Filter(name, number)

@@ -1,0 +1,210 @@
+"""What is to be made from what, found out and checked before anything is written."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from string import Formatter
+from typing import NamedTuple
+
+from manyhands.apps.images.encoding import FORMATS
+from manyhands.apps.images.operations import Operations
+from manyhands.apps.images.problems import unreadable
+from manyhands.errors import OptionError
+
+SUFFIXES = (*FORMATS, "jpe", "jfif", "pgm", "pnm", "pbm", "ico", "tga", "dib", "avif", "j2k", "mpo")
+FIELDS = ("rel", "stem", "ext", "variant", "size", "filter", "frame")
+CONFLICTS = ("skip", "newer", "overwrite", "rename", "error")
+SHOWN = 5  # collisions that an error names
+
+
+class Variant(NamedTuple):
+    """One output of each source. ``size`` and ``filter`` may stand in its name."""
+
+    name: str
+    operations: Operations
+    size: str = ""
+    filter: str = ""
+
+
+class Target(NamedTuple):
+    """One file to be written."""
+
+    path: Path
+    variant: Variant
+
+
+class Source(NamedTuple):
+    """One file to be read, as it is now, and what is made from it."""
+
+    path: Path
+    size: int
+    mtime_ns: int
+    targets: tuple[Target, ...]
+
+    @property
+    def key(self) -> str:
+        """What it is known by from run to run."""
+        return str(self.targets[0].path)
+
+
+class Lost(NamedTuple):
+    """A file or folder that cannot even be looked at."""
+
+    path: Path
+    kind: str
+    reason: str
+
+
+class Plan(NamedTuple):
+    """All that would be done."""
+
+    sources: list[Source]
+    lost: list[Lost]
+
+
+def find(places: Iterable[Path], *, recursive: bool, glob: str | None, out: Path) -> Iterator[tuple[Path, Path] | Lost]:
+    """Files below these places, each with the folder that its place in the output is relative to."""
+    for place in places:
+        if place.is_dir():
+            yield from _in_folder(place, recursive=recursive, glob=glob, out=out.resolve())
+        elif place.exists():
+            yield place, place.parent
+        else:
+            raise OptionError(f"there is no file or folder {place}")
+
+
+def _in_folder(place: Path, *, recursive: bool, glob: str | None, out: Path) -> Iterator[tuple[Path, Path] | Lost]:
+    lost: list[Lost] = []
+
+    def note(error: OSError) -> None:
+        problem = unreadable(error)
+        lost.append(Lost(Path(error.filename or place), problem.kind, problem.reason))
+
+    for folder, inner, names in os.walk(place, onerror=note):
+        inner[:] = sorted(name for name in inner if Path(folder, name).resolve() != out) if recursive else []
+        for name in sorted(names):
+            if _is_wanted(name, glob):
+                yield Path(folder, name), place
+    yield from lost
+
+
+def _is_wanted(name: str, glob: str | None) -> bool:
+    if name.startswith("."):
+        return False
+    if glob is not None:
+        return fnmatch.fnmatchcase(name, glob)
+    return PurePosixPath(name).suffix[1:].lower() in SUFFIXES
+
+
+def check_name(template: str, variants: list[Variant], *, frames: str) -> None:
+    """Raise OptionError for a template with unknown fields, or one that would give all outputs the same name."""
+    try:
+        used = {field for _, field, _, _ in Formatter().parse(template) if field is not None}
+    except ValueError as error:
+        raise OptionError(f"the name {template!r} is no template: {error}") from None
+    if unknown := used - set(FIELDS):
+        known = ", ".join(f"{{{field}}}" for field in FIELDS)
+        raise OptionError(f"the name {template!r} has an unknown field {{{min(unknown)}}}; there are {known}")
+    if len(variants) > 1 and not used & {"variant", "size", "filter"}:
+        raise OptionError(
+            f"{len(variants)} outputs of a file would have the same name: put {{variant}} into {template!r}"
+        )
+    if frames == "all" and "frame" not in used:
+        raise OptionError(f"all frames of a file would have the same name: put {{frame}} into {template!r}")
+
+
+def default_name(variants: list[Variant], *, frames: str) -> str:
+    """Where outputs go if nothing is said."""
+    variant = "_{variant}" if len(variants) > 1 else ""
+    frame = "_{frame}" if frames == "all" else ""
+    return f"{{rel}}/{{stem}}{variant}{frame}.{{ext}}"
+
+
+class Naming(NamedTuple):
+    """Where outputs go. ``ext``: the suffix of all; None: each source's own."""
+
+    out: Path
+    template: str
+    ext: str | None
+
+    def target(self, path: Path, root: Path, variant: Variant) -> Target:
+        """This output of the file; ``{frame}`` stays, since nobody knows yet how many there are."""
+        told = self.template.format(
+            rel=path.parent.relative_to(root).as_posix(), stem=path.stem, ext=self.ext or _own_suffix(path),
+            variant=variant.name, size=variant.size, filter=variant.filter, frame="{frame}",
+        )  # fmt: skip
+        target = Path(os.path.normpath(self.out / told))
+        if not target.is_relative_to(os.path.normpath(self.out)):
+            raise OptionError(f"the name {self.template!r} leads out of the folder {self.out}: {target}")
+        if target.suffix[1:].lower() not in FORMATS:
+            raise OptionError(f"{target.name} has no suffix that can be written; there are {', '.join(FORMATS)}")
+        return Target(target, variant)
+
+
+def make(found: Iterable[tuple[Path, Path] | Lost], naming: Naming, variants: list[Variant]) -> Plan:
+    """The plan for these files, each once."""
+    plan = Plan([], [])
+    seen: set[Path] = set()
+    for one in found:
+        if isinstance(one, Lost):
+            plan.lost.append(one)
+            continue
+        path, root = one
+        if path in seen:
+            continue
+        seen.add(path)
+        try:
+            status = path.stat()
+        except OSError as error:
+            problem = unreadable(error)
+            plan.lost.append(Lost(path, problem.kind, problem.reason))
+            continue
+        targets = tuple(naming.target(path, root, variant) for variant in variants)
+        plan.sources.append(Source(path, status.st_size, status.st_mtime_ns, targets))
+    return plan
+
+
+def _own_suffix(path: Path) -> str:
+    suffix = path.suffix[1:].lower()
+    return suffix if suffix in FORMATS else "jpg" if suffix in {"jpe", "jfif", "mpo"} else "png"
+
+
+def check_collisions(sources: list[Source]) -> None:
+    """Raise OptionError if two outputs would be one file, or a source would be overwritten."""
+    owners: dict[str, Path] = {}
+    inputs = {os.path.realpath(source.path) for source in sources}
+    clashes: list[str] = []
+    for source in sources:
+        for target in source.targets:
+            other = owners.setdefault(os.path.normcase(target.path), source.path)
+            if other != source.path:
+                clashes.append(f"{other} and {source.path} would both become {target.path}")
+            elif os.path.realpath(target.path) in inputs:
+                clashes.append(f"{target.path} is one of the sources, which are never written to")
+    if clashes:
+        more = f"\n... and {len(clashes) - SHOWN} more" if len(clashes) > SHOWN else ""
+        told = "\n".join(clashes[:SHOWN])
+        raise OptionError(f"nothing was done, since outputs collide; another --name or --format helps:\n{told}{more}")
+
+
+def check_place(places: Iterable[Path], out: Path, *, inside: bool) -> None:
+    """Raise OptionError if the output is to lie in a source folder, and nobody asked for that."""
+    resolved = out.resolve()
+    for place in places:
+        if place.is_dir() and not inside and resolved.is_relative_to(place.resolve()):
+            raise OptionError(
+                f"the output folder {out} lies in the source folder {place}: choose another, or say --out-inside "
+                "(it is left out when pictures are looked for)"
+            )
+
+
+def renamed(path: Path, taken: Mapping[Path, object]) -> Path:
+    """The first free name of this kind."""
+    for number in range(1, 1_000_000):
+        other = path.with_stem(f"{path.stem}_{number}")
+        if other not in taken and not other.exists():
+            return other
+    raise OptionError(f"there is no free name for {path}")

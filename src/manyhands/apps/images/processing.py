@@ -1,0 +1,259 @@
+"""A folder of pictures, or several, made into another."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import manyhands as mh
+from manyhands.apps.images import encoding, planning, state
+from manyhands.apps.images.decoding import Reading
+from manyhands.apps.images.making import Background, Budget, DiskFullError, Maker
+from manyhands.apps.images.operations import Apply, Filter, Operation, Resize
+from manyhands.apps.images.planning import Source, Variant
+from manyhands.apps.images.summary import Done, Summary
+from manyhands.errors import OptionError
+
+Places = str | os.PathLike[str]
+MAX_PIXELS = 89_478_485  # Pillow's own limit: a third of a gigabyte of pixels of four bytes
+IN_FLIGHT = 1 << 30  # bytes of decoded pictures at a time, over all threads
+
+
+def process(
+    src: Places | Iterable[Places],
+    out: Places,
+    operations: Sequence[Operation] | Mapping[str, Sequence[Operation]] = (),
+    *,
+    recursive: bool = False,
+    glob: str | None = None,
+    format: str | None = None,  # noqa: A002 - as in Pillow
+    quality: int = 90,
+    name: str | None = None,
+    on_conflict: Literal["skip", "newer", "overwrite", "rename", "error"] = "skip",
+    out_inside: bool = False,
+    keep: Iterable[str] = (),
+    orient: bool = True,
+    background: str = "white",
+    max_pixels: int = MAX_PIXELS,
+    on_truncated: Literal["fail", "salvage"] = "fail",
+    frames: Literal["first", "all", "error"] = "first",
+    workers: int | None = None,
+    backend: Literal["threads", "processes", "serial"] | None = None,
+    progress: bool | Callable[[Any], object] | None = None,
+    dry_run: bool = False,
+) -> Summary:
+    """Make pictures from pictures, on all cores; what a run before has made already is not made again.
+
+    >>> import pathlib, tempfile
+    >>> from PIL import Image
+    >>> from manyhands.apps import images
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> (folder / "photos").mkdir()
+    >>> Image.new("RGB", (800, 600)).save(folder / "photos" / "a.png")
+    >>> summary = images.process(folder / "photos", folder / "small", [images.Resize("200x200")], format="jpg")
+    >>> summary.count("written"), [path.name for path in (folder / "small").glob("*.jpg")]
+    (1, ['a.jpg'])
+
+    Args:
+        src: files and folders; files are only read.
+        out: the folder to write to; made if it is not there.
+        operations: what is done to each picture, in order; or a mapping of names to such sequences: several outputs
+            of each picture, which is decoded once.
+        recursive: also the folders within the folders.
+        glob: only files whose name matches this; None: those whose suffix is of a picture.
+        format: the suffix to write, ``jpg`` for one; None: the source's own.
+        quality: of JPEG and WebP, 1 to 100.
+        name: of the outputs, below ``out``: a template with ``{rel}`` (the folder within ``src``), ``{stem}``,
+            ``{ext}``, ``{variant}``, ``{size}``, ``{filter}`` and ``{frame}``.
+        on_conflict: if an output is there that no run of this has made: leave it; replace it if the source is newer;
+            replace it; write beside it under another name; or do nothing at all and raise OptionError.
+        out_inside: ``out`` may lie in a source folder.
+        keep: any of ``exif`` and ``icc``; a colour profile that is not kept is converted to sRGB.
+        orient: turn pictures upright as their EXIF tag says.
+        background: behind what is transparent where the format has no transparency, and around what is padded.
+        max_pixels: of a picture; larger ones fail.
+        on_truncated: ``salvage`` keeps what can be read of a broken file.
+        frames: of an animation: the ``first``, ``all`` as an output each, or ``error``: such files fail.
+        workers: how many; None: one a core.
+        backend: None: threads, since decoding and Pillow's filters let go of the interpreter; processes if a function
+            of yours is applied.
+        progress: as in `map`.
+        dry_run: look and check, and write nothing: what would be written has the status ``planned``.
+
+    Returns:
+        What was done, source by source. A file that cannot be used is told there, with the reason; the others go on.
+
+    Raises:
+        OptionError: an argument is wrong, or outputs would collide; nothing was done.
+        OSError: the disk is full, or ``out`` cannot be written to. No half-written file is left; run it again to go on.
+    """
+    began = time.monotonic()
+    places = [Path(src)] if isinstance(src, str | os.PathLike) else [Path(place) for place in src]
+    into = Path(os.path.abspath(out))  # noqa: PTH100 - links stay as they are
+    variants = _variants(operations)
+    template = name if name is not None else planning.default_name(variants, frames=frames)
+    ext = _checked_format(format, quality)
+    reading = Reading(orient, _positive(max_pixels), on_truncated, frames, _checked_keep(keep))
+    _check_words(on_conflict, on_truncated, frames, background)
+    planning.check_name(template, variants, frames=frames)
+    planning.check_place(places, into, inside=out_inside)
+    found = planning.find(places, recursive=recursive, glob=glob, out=into)
+    plan = planning.make(found, planning.Naming(into, template, ext), variants)
+    planning.check_collisions(plan.sources)
+    how = _how(reading, variants, quality, background)
+    known = state.load(into)
+    fresh = {source.key for source in plan.sources if state.is_fresh(source, known.get(source.key), how, into)}
+    todo, skipped = _settled(plan.sources, fresh, known, on_conflict)
+    done = [Done(str(lost.path), "failed", kind=lost.kind, reason=lost.reason) for lost in plan.lost]
+    done += [Done(str(source.path), "up to date") for source in plan.sources if source.key in fresh]
+    done += [Done(str(source.path), "skipped", reason="an output is there already") for source in skipped]
+    place = backend or ("processes" if _applies(variants) else "threads")
+    count = workers or mh.cpu_count()
+    if dry_run:
+        done += [Done(str(s.path), "planned", [str(target.path) for target in s.targets]) for s in todo]
+    elif todo:
+        budget = Budget(IN_FLIGHT) if place == "threads" else None
+        maker = Maker(reading, quality, Background(background), how, state.Writer(into), budget)
+        with _folder(into), _pixel_limit():
+            done += _run(maker, todo, place, count, progress)
+    order = {str(source.path): index for index, source in enumerate(plan.sources)}
+    done.sort(key=lambda one: order.get(one.source, -1))
+    return Summary(tuple(done), time.monotonic() - began, count)
+
+
+def _run(maker: Maker, todo: list[Source], backend: Any, workers: int, progress: Any) -> list[Done]:
+    done = []
+    options: dict[str, Any] = {"backend": backend, "workers": workers, "progress": progress, "on_error": "collect"}
+    with mh.imap(maker, todo, desc="pictures", **options) as results:
+        for source, result in zip(todo, results, strict=False):
+            if not isinstance(result, mh.Failure):
+                done.append(result)
+            elif isinstance(result.error, DiskFullError):
+                written = sum(one.status == "written" for one in done)
+                told = f"the disk is full: {written} of {len(todo)} pictures were made. Make room and run it again"
+                raise OSError(result.error.errno, told, str(maker.writer.out)) from result.error
+            else:
+                reason = f"{type(result.error).__name__}: {result.error}"
+                done.append(Done(str(source.path), "failed", kind="failed", reason=reason))
+    return done
+
+
+@contextmanager
+def _folder(out: Path) -> Iterator[None]:
+    """The output folder, there and tidy, before and after."""
+    out.mkdir(parents=True, exist_ok=True)
+    encoding.remove_unfinished(out)
+    try:
+        yield
+    finally:
+        state.tidy(out)
+
+
+@contextmanager
+def _pixel_limit() -> Iterator[None]:
+    """Pillow has one limit for the whole process, which reading a large picture may raise."""
+    from PIL import Image
+
+    before = Image.MAX_IMAGE_PIXELS
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def _settled(
+    sources: list[Source], fresh: set[str], known: dict[str, state.Made], on_conflict: str
+) -> tuple[list[Source], list[Source]]:
+    """What is to be made, and what is left alone since something is there that is not ours."""
+    todo, skipped, foreign = [], [], []
+    taken = {target.path: None for source in sources for target in source.targets}
+    for source in sources:
+        if source.key in fresh:
+            continue
+        there = [target.path for target in source.targets if source.key not in known and target.path.exists()]
+        foreign += there
+        if not there or on_conflict == "overwrite":
+            todo.append(source)
+        elif on_conflict == "rename":
+            moved = tuple(
+                target._replace(path=planning.renamed(target.path, taken)) if target.path in there else target
+                for target in source.targets
+            )
+            taken.update({target.path: None for target in moved})
+            todo.append(source._replace(targets=moved))
+        elif on_conflict == "newer" and all(path.stat().st_mtime_ns < source.mtime_ns for path in there):
+            todo.append(source)
+        else:
+            skipped.append(source)
+    if foreign and on_conflict == "error":
+        raise OptionError(f"nothing was done: {len(foreign)} outputs are there already, {foreign[0]} among them")
+    return todo, skipped
+
+
+def _variants(operations: Any) -> list[Variant]:
+    named = operations if isinstance(operations, Mapping) else {"": operations}
+    variants = [Variant(str(name), tuple(one)) for name, one in named.items()]
+    for variant in variants:
+        for operation in variant.operations:
+            if not callable(operation) or not hasattr(operation, "key"):
+                raise OptionError(f"an operation is a Resize, a Filter or an Apply; got {operation!r}")
+    if not variants:
+        raise OptionError("no outputs are asked for: the mapping of operations is empty")
+    return [_described(variant) for variant in variants]
+
+
+def _described(variant: Variant) -> Variant:
+    sizes = [operation.size for operation in variant.operations if isinstance(operation, Resize)]
+    filters = [operation.name for operation in variant.operations if isinstance(operation, Filter)]
+    return variant._replace(size="_".join(sizes), filter="_".join(filters))
+
+
+def _how(reading: Reading, variants: list[Variant], quality: int, background: str) -> str:
+    told = [reading.key, quality, background, [[v.name, [step.key for step in v.operations]] for v in variants]]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+
+
+def _applies(variants: list[Variant]) -> bool:
+    return any(isinstance(step, Apply) for variant in variants for step in variant.operations)
+
+
+def _checked_format(format: str | None, quality: int) -> str | None:  # noqa: A002
+    if not 1 <= quality <= 100:
+        raise OptionError(f"quality is 1 to 100; got {quality!r}")
+    ext = format.lower().lstrip(".") if format is not None else None
+    if ext is not None and ext not in encoding.FORMATS:
+        raise OptionError(f"there is no format {format!r}; choose one of {', '.join(encoding.FORMATS)}")
+    return ext
+
+
+def _checked_keep(keep: Iterable[str]) -> frozenset[str]:
+    kept = frozenset(keep)
+    if unknown := kept - {"exif", "icc"}:
+        raise OptionError(f"there is nothing called {min(unknown)!r} to keep; there are exif and icc")
+    return kept
+
+
+def _positive(pixels: int) -> int:
+    if pixels < 1:
+        raise OptionError(f"max_pixels is at least 1; got {pixels!r}")
+    return pixels
+
+
+def _check_words(on_conflict: str, on_truncated: str, frames: str, background: str) -> None:
+    for name, value, known in (
+        ("on_conflict", on_conflict, planning.CONFLICTS),
+        ("on_truncated", on_truncated, ("fail", "salvage")),
+        ("frames", frames, ("first", "all", "error")),
+    ):
+        if value not in known:
+            raise OptionError(f"{name} is one of {', '.join(known)}; got {value!r}")
+    try:
+        Background(background)("RGB")
+    except ValueError:
+        raise OptionError(f"there is no colour {background!r}; write white, #ffcc00 or rgb(255, 204, 0)") from None

@@ -1,0 +1,88 @@
+"""What was made in a folder, from what and how: so that a second run does only what is missing or stale.
+
+One hidden file in the output folder. While a run goes on, lines are appended to it: one before the outputs of a source
+are moved to their places, one after. At the end it is written anew, sorted, so that it only depends on what was made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from manyhands.apps.images.planning import Source
+
+FILE = ".manyhands-images.jsonl"
+
+
+class Made(NamedTuple):
+    """The outputs of one source; not ``whole`` if a run was ended while they were written."""
+
+    size: int
+    mtime_ns: int
+    how: str
+    outputs: tuple[str, ...]
+    whole: bool = True
+
+
+def load(out: Path) -> dict[str, Made]:
+    """By the source's key; nothing if there is no such file, and not what is broken in it."""
+    known: dict[str, Made] = {}
+    try:
+        lines = (out / FILE).read_bytes().splitlines()
+    except OSError:
+        return known
+    for line in lines:
+        with contextlib.suppress(ValueError, KeyError, TypeError):  # a run was killed in the midst of it
+            told = json.loads(line)
+            known[str(out / told["key"])] = Made(
+                told["size"], told["mtime_ns"], told["how"], tuple(told["outputs"]), told["whole"]
+            )
+    return known
+
+
+def is_fresh(source: Source, made: Made | None, how: str, out: Path) -> bool:
+    """It was made from this very file in this very way, and is still there."""
+    return (
+        made is not None
+        and made.whole
+        and (made.size, made.mtime_ns, made.how) == (source.size, source.mtime_ns, how)
+        and all((out / output).exists() for output in made.outputs)
+    )
+
+
+class Writer:
+    """Appends to the file; from several threads or processes, since a line is one write."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+
+    def note(self, source: Source, how: str, outputs: list[Path], *, whole: bool) -> None:
+        """These outputs are about to be, or are, in their places."""
+        relative = tuple(path.relative_to(self.out).as_posix() for path in outputs)
+        line = _line(_relative(source.key, self.out), Made(source.size, source.mtime_ns, how, relative, whole))
+        fd = os.open(self.out / FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            os.write(fd, line)
+        finally:
+            os.close(fd)
+
+
+def tidy(out: Path) -> None:
+    """Write it anew, sorted, one line for each source whose outputs are there."""
+    known = {key: made for key, made in load(out).items() if made.whole}
+    unfinished = out / f"{FILE}.{os.getpid()}"
+    lines = [_line(_relative(key, out), made) for key, made in sorted(known.items())]
+    unfinished.write_bytes(b"".join(lines))
+    unfinished.replace(out / FILE)
+
+
+def _relative(key: str, out: Path) -> str:
+    return Path(key).relative_to(out).as_posix()
+
+
+def _line(key: str, made: Made) -> bytes:
+    told: dict[str, Any] = {"key": key, **made._asdict()}
+    return json.dumps(told, ensure_ascii=False, sort_keys=True).encode() + b"\n"

@@ -1,0 +1,88 @@
+"""What a run has done."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(slots=True)
+class Done:
+    """One source: what became of it."""
+
+    source: str
+    status: str  # "written", "up to date", "skipped", "failed"
+    outputs: list[str] = field(default_factory=list)
+    kind: str = ""  # of failure
+    reason: str = ""
+    width: int = 0
+    height: int = 0
+    notes: list[str] = field(default_factory=list)  # what was converted
+    decode: float = 0.0  # seconds
+    operations: float = 0.0
+    encode: float = 0.0
+    bytes: int = 0  # written
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run has done: every source once. ``seconds`` by the clock."""
+
+    done: tuple[Done, ...]
+    seconds: float
+    workers: int
+
+    def count(self, status: str) -> int:
+        """Sources that were ``written``, ``up to date``, ``skipped`` or ``failed``."""
+        return sum(one.status == status for one in self.done)
+
+    @property
+    def failed(self) -> list[Done]:
+        """Those that failed, each with its reason."""
+        return [one for one in self.done if one.status == "failed"]
+
+    @property
+    def ok(self) -> bool:
+        """Nothing has failed."""
+        return not self.failed
+
+    def __str__(self) -> str:
+        written = [one for one in self.done if one.status == "written"]
+        files = sum(len(one.outputs) for one in written)
+        lines = [f"{_number(len(self.done), 'picture')}: {_number(files, 'file')} written in {self.seconds:.1f} s"]
+        others = [f"{self.count(status)} {status}" for status in ("up to date", "skipped", "failed")]
+        lines[0] += "".join(f", {text}" for text in others if not text.startswith("0 "))
+        if written and self.seconds > 0:
+            pixels = sum(one.width * one.height for one in written) / 1e6
+            lines.append(
+                f"{len(written) / self.seconds:.1f} pictures/s, {pixels / self.seconds:.1f} Mpx/s with "
+                f"{_number(self.workers, 'worker')}; decoding {self._share('decode')}, operations "
+                f"{self._share('operations')}, encoding {self._share('encode')} of the work"
+            )
+        if failed := self.failed:
+            kinds = Counter(one.kind for one in failed)
+            lines.append("failed: " + ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()))
+            lines += [f"  {one.source}: {one.reason}" for one in failed]
+        return "\n".join(lines)
+
+    def _share(self, step: str) -> str:
+        total = sum(one.decode + one.operations + one.encode for one in self.done)
+        return f"{sum(getattr(one, step) for one in self.done) / total:.0%}" if total else "0%"
+
+    def write_manifest(self, path: Path) -> None:
+        """One JSON object a source, in the order of the sources."""
+        unfinished = path.with_name(f".{path.name}.part")
+        unfinished.write_text("".join(json.dumps(_plain(one), ensure_ascii=False) + "\n" for one in self.done))
+        unfinished.replace(path)
+
+
+def _plain(done: Done) -> dict[str, Any]:
+    told = asdict(done)
+    return told | {step: round(told[step], 6) for step in ("decode", "operations", "encode")}
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

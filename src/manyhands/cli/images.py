@@ -1,0 +1,153 @@
+"""`manyhands images`: its arguments, and what is printed; the work is that of `manyhands.apps.images`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Argument, Option
+
+import manyhands as mh
+from manyhands.cli.parameters import NONE
+from manyhands.cli.problems import CommandError, Exit
+from manyhands.cli.reporting import ProgressKind, progress_option
+from manyhands.cli.streams import say
+from manyhands.cli.values import parse_count
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from manyhands.apps import images
+
+NEEDS = "manyhands images needs numpy and Pillow: pip install 'manyhands[images]'"
+
+
+class Mode(StrEnum):
+    """How a picture comes to a size."""
+
+    STRETCH = "stretch"
+    CONTAIN = "contain"
+    COVER = "cover"
+    PAD = "pad"
+
+
+class OnConflict(StrEnum):
+    """What is done if an output is there that no run has made."""
+
+    SKIP = "skip"
+    NEWER = "newer"
+    OVERWRITE = "overwrite"
+    RENAME = "rename"
+    ERROR = "error"
+
+
+class OnTruncated(StrEnum):
+    """What is done with broken files."""
+
+    FAIL = "fail"
+    SALVAGE = "salvage"
+
+
+class Frames(StrEnum):
+    """Which pictures of an animation."""
+
+    FIRST = "first"
+    ALL = "all"
+    ERROR = "error"
+
+
+_files = partial(Option, rich_help_panel="Files")
+_work = partial(Option, rich_help_panel="What is done, in this order")
+_reading = partial(Option, rich_help_panel="Reading and writing")
+
+Sources = Annotated[list[Path], Argument(metavar="SRC...", help="Pictures and folders of them.", show_default=False)]
+Out = Annotated[Path, _files("--out", "-o", metavar="DIR", help="Where outputs go.", show_default=False)]
+Recursive = Annotated[bool, _files("--recursive", "-r", metavar=NONE, help="Also folders within the folders.")]
+Glob = Annotated[str | None, _files(metavar="PATTERN", help="Only files of such a name, as '*.png'.")]
+Name = Annotated[
+    str | None, _files(metavar="TEMPLATE", help="Of outputs: {rel} {stem} {ext} {variant} {size} {filter} {frame}.")
+]
+Conflict = Annotated[OnConflict, _files(help="If an output is there that no run has made.")]
+OutInside = Annotated[bool, _files("--out-inside", metavar=NONE, help="The output may lie in a source folder.")]
+Manifest = Annotated[Path | None, _files(metavar="FILE", help="Write one JSON line a picture, failures included.")]
+DryRun = Annotated[bool, _files("--dry-run", metavar=NONE, help="Say what would be written, and write nothing.")]
+
+Resize = Annotated[
+    list[str] | None, _work(metavar="WxH", help="A size, as 200x200 or 200x; several give several outputs.")
+]
+ModeChoice = Annotated[Mode, _work("--mode", help="How a picture comes to that size.")]
+NoUpscale = Annotated[bool, _work("--no-upscale", metavar=NONE, help="Small pictures stay as they are.")]
+Filter = list[str] | None
+FILTER = _work("--filter", metavar="NAME", help="As blur(5) or edges; several follow one another.")
+EachFilter = Annotated[str | None, _work(metavar="NAMES", help="As blur,edges,emboss: an output for each.")]
+Apply = Annotated[str | None, _work(metavar="TARGET", help="file.py:function, from array to array; last of all.")]
+
+Format = str | None
+FORMAT = _reading("--format", metavar="SUFFIX", help="As jpg or png; the source's own if not given.")
+Quality = Annotated[int, _reading("--quality", "-Q", metavar="N", min=1, max=100, help="Of JPEG and WebP.")]
+Keep = Annotated[str | None, _reading(metavar="WHAT", help="As exif,icc; what is not kept is left out.")]
+Orient = Annotated[bool, _reading("--orient/--no-orient", metavar=NONE, help="Turn pictures upright.")]
+Background = Annotated[str, _reading(metavar="COLOUR", help="Behind what is transparent, and around what is padded.")]
+MaxPixels = Annotated[str, _reading(metavar="N", help="Larger pictures fail; as 89M.")]
+Truncated = Annotated[OnTruncated, _reading("--on-truncated", help="A broken file: fail, or keep what can be read.")]
+FramesChoice = Annotated[Frames, _reading("--frames", help="Of an animation: the first, all, or fail.")]
+
+
+def make(
+    sources: list[Path], out: Path, *, operations: Callable[[], Any], manifest: Path | None, **options: Any
+) -> int:
+    """Run it, print the summary, and return the exit code."""
+    try:
+        from manyhands.apps import images
+    except ImportError as error:
+        raise CommandError(NEEDS, detail=str(error)) from error
+    try:
+        summary = images.process(sources, out, operations(), **options)
+    except mh.OptionError as error:
+        raise CommandError(str(error)) from error
+    except OSError as error:
+        raise CommandError(f"{error.strerror or error}: {error.filename or out}") from error
+    if manifest is not None:
+        summary.write_manifest(manifest)
+    for one in summary.done:
+        for output in one.outputs if one.status == "planned" else ():
+            print(f"{one.source} -> {output}")
+    say(str(summary))
+    return Exit.DONE if summary.ok else Exit.FAILED
+
+
+def steps(
+    sizes: Sequence[str], mode: Mode, filters: Sequence[str], each: str | None, function: str | None, *, upscale: bool
+) -> Any:
+    """The operations, or a mapping of them if there are several outputs."""
+    from manyhands.apps import images
+
+    chain: list[Any] = [images.parse_filter(text) for text in filters]
+    last = [images.Apply(_function(function))] if function else []
+    ends = [images.parse_filter(text) for text in each.split(",")] if each else [None]
+    resizes: list[images.Resize | None] = [images.Resize(size, mode.value, upscale) for size in sizes]
+    variants = {}
+    for resize in resizes or [None]:
+        for end in ends:
+            parts = [resize.size if resize and len(sizes) > 1 else "", end.name if end else ""]
+            every = [*([resize] if resize else []), *chain, *([end] if end else []), *last]
+            variants["_".join(filter(None, parts))] = every
+    return variants if len(variants) > 1 or each else next(iter(variants.values()))
+
+
+def _function(target: str) -> Any:
+    from manyhands.cli.targets import load_target, parse_address
+
+    return load_target(parse_address(target)).function
+
+
+def pixels(text: str) -> int:
+    """A number of pixels, as 89M."""
+    return parse_count(text, "--max-pixels")
+
+
+def progress(kind: ProgressKind) -> Any:
+    """The progress option of a run whose results are files."""
+    return progress_option(kind, results_on_terminal=False)

@@ -1,0 +1,566 @@
+"""The images application: what becomes of pictures of every kind, and of a run that is ended in the midst of it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+import programs
+import pytest
+from PIL import Image, ImageCms, ImageFilter
+from watching import eventually
+
+import manyhands as mh
+from manyhands.apps import images
+from manyhands.apps.images.sizes import fit
+
+
+def noise(width=64, height=48, mode="RGB", seed=0):
+    bands = {"L": 1, "RGB": 3, "RGBA": 4, "CMYK": 4}[mode]
+    data = np.random.default_rng(seed).integers(0, 256, (height, width, bands), dtype=np.uint8)
+    return Image.fromarray(data[:, :, 0] if bands == 1 else data, mode if mode == "CMYK" else None)
+
+
+def tree(folder):
+    """Every file with its content."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    (folder / "trip").mkdir(parents=True)
+    noise(seed=1).save(folder / "a.png")
+    noise(80, 60, seed=2).save(folder / "b.jpg")
+    noise(seed=3).save(folder / "trip" / "ü 图.png")
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+def only(summary):
+    (done,) = summary.done
+    return done
+
+
+# --- sizes, pure --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "wanted", "mode", "size", "canvas"),
+    [
+        ((800, 600), (200, 200), "stretch", (200, 200), (200, 200)),
+        ((800, 600), (200, 200), "contain", (200, 150), (200, 150)),
+        ((800, 600), (200, 200), "cover", (200, 200), (200, 200)),
+        ((800, 600), (200, 200), "pad", (200, 150), (200, 200)),
+        ((800, 600), (200, None), "stretch", (200, 150), (200, 150)),
+        ((800, 600), (None, 300), "cover", (400, 300), (400, 300)),
+        ((10_000, 1), (100, 100), "contain", (100, 1), (100, 1)),
+    ],
+)
+def test_fit(source, wanted, mode, size, canvas):
+    found = fit(source, wanted, mode)
+    assert (found.size, found.canvas) == (size, canvas)
+
+
+@pytest.mark.parametrize("mode", ["stretch", "contain", "cover"])
+def test_without_upscaling_a_small_picture_stays_as_it_is(mode):
+    assert fit((50, 40), (200, 200), mode, upscale=False).size == (50, 40)
+
+
+# --- what is made -------------------------------------------------------------------------------------------
+
+
+def test_a_folder_becomes_another(photos, tmp_path):
+    before = tree(photos)
+    summary = images.process(photos, tmp_path / "out", [images.Resize("20x20")], recursive=True, format="jpg")
+    assert summary.count("written") == 3
+    assert summary.ok
+    made = {path for path in tree(tmp_path / "out") if not path.startswith(".")}
+    assert made == {"a.jpg", "b.jpg", "trip/ü 图.jpg"}
+    for name in made:
+        with Image.open(tmp_path / "out" / name) as picture:
+            assert (picture.format, picture.size) == ("JPEG", (20, 20))
+    assert tree(photos) == before
+
+
+def test_folders_within_are_left_out_unless_asked_for(photos, tmp_path):
+    assert images.process(photos, tmp_path / "out").count("written") == 2
+
+
+@pytest.mark.parametrize("name", images.FILTERS)
+def test_filters_are_those_of_pillow(photos, tmp_path, name):
+    kernel = {"edges": "FIND_EDGES"}.get(name, name.upper())
+    images.process(photos / "a.png", tmp_path / "out", [images.Filter(name)])
+    with Image.open(photos / "a.png") as source, Image.open(tmp_path / "out" / "a.png") as made:
+        assert np.array_equal(np.asarray(made), np.asarray(source.filter(getattr(ImageFilter, kernel))))
+
+
+def test_several_outputs_come_from_one_reading(photos, tmp_path):
+    several = {"small": [images.Resize("10x10")], "edgy": [images.Filter("edges")]}
+    images.process(photos / "a.png", tmp_path / "out", several)
+    assert {path.name for path in (tmp_path / "out").glob("*.png")} == {"a_small.png", "a_edgy.png"}
+
+
+def brighten(array):
+    assert array.dtype == np.uint8
+    return np.clip(array.astype(int) + 50, 0, 255).astype(np.uint8)
+
+
+def mirror(image: Image.Image):
+    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+
+
+@pytest.mark.parametrize("func", [brighten, mirror])
+@pytest.mark.parametrize("backend", ["threads", "processes", None])
+def test_a_function_of_the_users_is_applied(photos, tmp_path, func, backend):
+    images.process(photos / "a.png", tmp_path / "out", [images.Apply(func)], backend=backend)
+    with Image.open(photos / "a.png") as source, Image.open(tmp_path / "out" / "a.png") as made:
+        expected = func(np.asarray(source)) if func is brighten else np.asarray(mirror(source))
+        assert np.array_equal(np.asarray(made), expected)
+
+
+def test_shrinking_does_not_alias(tmp_path):
+    board = np.indices((600, 600)).sum(0) % 2 * 255
+    Image.fromarray(board.astype(np.uint8)).save(tmp_path / "board.png")
+    images.process(tmp_path / "board.png", tmp_path / "out", [images.Resize("100x100")])
+    with Image.open(tmp_path / "out" / "board.png") as made:
+        assert np.asarray(made).std() < 2
+
+
+# --- kinds of pictures --------------------------------------------------------------------------------------
+
+
+def turned(path):
+    picture = noise(40, 20)
+    exif = picture.getexif()
+    exif[0x0112] = 6
+    exif[0x010F] = "a camera"
+    picture.save(path, exif=exif)
+
+
+def test_pictures_are_turned_upright(tmp_path):
+    turned(tmp_path / "a.jpg")
+    images.process(tmp_path / "a.jpg", tmp_path / "out", keep=["exif"])
+    with Image.open(tmp_path / "out" / "a.jpg") as made:
+        assert made.size == (20, 40)
+        assert (made.getexif()[0x0112], made.getexif()[0x010F]) == (1, "a camera")
+
+
+def test_or_are_not_and_keep_nothing(tmp_path):
+    turned(tmp_path / "a.jpg")
+    images.process(tmp_path / "a.jpg", tmp_path / "out", orient=False)
+    with Image.open(tmp_path / "out" / "a.jpg") as made:
+        assert made.size == (40, 20)
+        assert not made.getexif()
+
+
+KINDS = {
+    "palette": lambda path: noise().convert("P").save(path.with_suffix(".png")),
+    "palette with transparency": lambda path: noise(mode="RGBA").quantize(16).save(path.with_suffix(".png")),
+    "one bit": lambda path: noise().convert("1").save(path.with_suffix(".png")),
+    "grey": lambda path: noise(mode="L").save(path.with_suffix(".png")),
+    "grey with alpha": lambda path: noise().convert("LA").save(path.with_suffix(".png")),
+    "alpha": lambda path: noise(mode="RGBA").save(path.with_suffix(".png")),
+    "cmyk": lambda path: noise(mode="CMYK").save(path.with_suffix(".jpg")),
+    "16 bit": lambda path: Image.fromarray(np.full((48, 64), 0x8000, np.uint16)).save(path.with_suffix(".png")),
+    "animation": lambda path: noise().save(
+        path.with_suffix(".gif"), save_all=True, append_images=[noise(seed=n) for n in range(1, 4)]
+    ),
+}
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif", "bmp"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_picture_becomes_every_format(tmp_path, kind, suffix):
+    KINDS[kind](tmp_path / "picture")
+    (source,) = tmp_path.glob("picture.*")
+    steps = [images.Resize("16x12"), images.Filter("blur")]
+    done = only(images.process(source, tmp_path / "out", steps, format=suffix))
+    assert (done.status, done.reason) == ("written", "")
+    with Image.open(tmp_path / "out" / f"picture.{suffix}") as made:
+        assert made.size == (16, 12)
+        if kind == "16 bit":
+            assert abs(int(np.asarray(made.convert("L")).mean()) - 0x80) <= 1
+
+
+def test_what_was_transparent_shows_the_background(tmp_path):
+    Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+    images.process(tmp_path / "clear.png", tmp_path / "out", format="jpg", background="#ff0000")
+    with Image.open(tmp_path / "out" / "clear.jpg") as made:
+        red, green, _ = made.getpixel((4, 4))
+        assert red > 240
+        assert green < 20
+
+
+def test_padding_has_the_background(tmp_path):
+    noise(100, 50).save(tmp_path / "wide.png")
+    images.process(tmp_path / "wide.png", tmp_path / "out", [images.Resize("50x50", "pad")], background="black")
+    with Image.open(tmp_path / "out" / "wide.png") as made:
+        assert made.size == (50, 50)
+        assert made.getpixel((0, 0)) == (0, 0, 0)
+
+
+def test_all_frames_of_an_animation(tmp_path):
+    KINDS["animation"](tmp_path / "move")
+    images.process(tmp_path / "move.gif", tmp_path / "out", format="png", frames="all")
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == [f"move_00{n}.png" for n in range(4)]
+    done = only(images.process(tmp_path / "move.gif", tmp_path / "other", frames="error"))
+    assert done.kind == "unsupported"
+
+
+def test_a_colour_profile_is_kept_or_applied(tmp_path):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
+    lab = ImageCms.profileToProfile(noise(), ImageCms.createProfile("sRGB"), profile, outputMode="LAB")
+    lab.save(tmp_path / "lab.tif", icc_profile=profile.tobytes())
+    done = only(images.process(tmp_path / "lab.tif", tmp_path / "out", format="png"))
+    assert "converted to sRGB" in done.notes
+    with Image.open(tmp_path / "out" / "lab.png") as made:
+        assert abs(np.asarray(made).astype(int) - np.asarray(noise())).mean() < 3
+
+
+# --- what cannot be used ------------------------------------------------------------------------------------
+
+
+def bomb(path):
+    """A PNG whose header promises ten thousand megapixels."""
+
+    def part(kind, content):
+        body = kind + content
+        return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
+
+    header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + part(b"IHDR", header) + part(b"IDAT", zlib.compress(b"")))
+
+
+def cut(path):
+    whole = io.BytesIO()
+    noise(200, 200).save(whole, "JPEG")
+    path.write_bytes(whole.getvalue()[: len(whole.getvalue()) // 2])
+
+
+BAD = {
+    "empty.jpg": (lambda path: path.write_bytes(b""), "empty"),
+    "text.png": (lambda path: path.write_text("not a picture"), "not a picture"),
+    "cut.jpg": (cut, "damaged"),
+    "header.png": (lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 40), "not a picture"),
+    "bomb.png": (bomb, "too large"),
+    "link.png": (lambda path: path.symlink_to("nowhere.png"), "unreadable"),
+}
+
+
+def test_bad_files_are_named_with_the_reason_and_the_rest_goes_on(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(20):
+        noise(seed=number).save(folder / f"good{number}.png")
+    for name, (make, _) in BAD.items():
+        make(folder / name)
+    summary = images.process(folder, tmp_path / "out", [images.Resize("10x10")], format="jpg")
+    assert summary.count("written") == 20
+    assert {Path(one.source).name: one.kind for one in summary.failed} == {
+        name: kind for name, (_, kind) in BAD.items()
+    }
+    assert all(one.reason for one in summary.failed)
+    assert len(list((tmp_path / "out").glob("*.jpg"))) == 20
+
+
+def test_what_can_be_read_of_a_broken_file_is_kept_if_asked_for(tmp_path):
+    cut(tmp_path / "cut.jpg")
+    done = only(images.process(tmp_path / "cut.jpg", tmp_path / "out", on_truncated="salvage"))
+    assert done.status == "written"
+    assert any("damaged" in note for note in done.notes)
+
+
+def test_a_function_that_raises_fails_its_own_picture(photos, tmp_path):
+    def picky(array):
+        if array.shape[1] == 80:
+            raise ValueError("too wide for me")
+        return array
+
+    summary = images.process(photos, tmp_path / "out", [images.Apply(picky)])
+    assert [(Path(one.source).name, one.kind) for one in summary.failed] == [("b.jpg", "failed")]
+    assert "too wide for me" in summary.failed[0].reason
+    assert not (tmp_path / "out" / "b.jpg").exists()
+
+
+def test_the_pixel_limit_is_the_users(tmp_path):
+    noise(100, 100).save(tmp_path / "a.png")
+    assert only(images.process(tmp_path / "a.png", tmp_path / "out", max_pixels=9_999)).kind == "too large"
+    assert only(images.process(tmp_path / "a.png", tmp_path / "out", max_pixels=10_000)).status == "written"
+
+
+# --- before anything is written -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"quality": 0}, "quality"),
+        ({"format": "docx"}, "format"),
+        ({"name": "same.{ext}"}, "collide"),
+        ({"name": "{rel}/{nothing}.{ext}"}, "unknown field"),
+        ({"name": "../{stem}.{ext}"}, "leads out"),
+        ({"keep": ["everything"]}, "keep"),
+        ({"background": "colourless"}, "colour"),
+        ({"on_conflict": "hope"}, "on_conflict"),
+        ({"frames": "last"}, "frames"),
+        ({"max_pixels": 0}, "max_pixels"),
+    ],
+)
+def test_wrong_options_are_refused_before_anything_is_done(photos, tmp_path, options, message):
+    with pytest.raises(mh.OptionError, match=message):
+        images.process(photos, tmp_path / "out", recursive=True, **options)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("wrong", ["200", "0x200", "x", "axb", "200x200x3"])
+def test_what_is_no_size_is_refused(wrong):
+    with pytest.raises(mh.OptionError, match="WIDTHxHEIGHT"):
+        images.Resize(wrong)
+
+
+@pytest.mark.parametrize("wrong", ["sepia", "blur(", "blur(a)", "emboss(2)", "blur(-1)"])
+def test_what_is_no_filter_is_refused(wrong):
+    with pytest.raises(mh.OptionError):
+        images.parse_filter(wrong)
+
+
+def test_files_that_would_become_one_are_found_before(tmp_path):
+    noise().save(tmp_path / "a.png")
+    noise().save(tmp_path / "a.tif")
+    with pytest.raises(mh.OptionError, match=r"a\.png and .*a\.tif would both become"):
+        images.process([tmp_path / "a.png", tmp_path / "a.tif"], tmp_path / "out", format="jpg")
+
+
+def test_the_output_is_not_in_the_source_unless_asked_for(photos):
+    with pytest.raises(mh.OptionError, match="lies in the source folder"):
+        images.process(photos, photos / "small")
+    with pytest.raises(mh.OptionError, match="lies in the source folder"):
+        images.process(photos, photos)
+    for _ in range(2):
+        images.process(photos, photos / "small", recursive=True, out_inside=True)
+    assert len(list((photos / "small").rglob("*.*g"))) == 3
+
+
+def test_a_source_is_never_an_output(photos):
+    with pytest.raises(mh.OptionError, match="never written to"):
+        images.process(photos, photos, out_inside=True)
+
+
+def test_a_dry_run_writes_nothing(photos, tmp_path):
+    summary = images.process(photos, tmp_path / "out", format="jpg", dry_run=True)
+    assert [Path(one.outputs[0]).name for one in summary.done if one.status == "planned"] == ["a.jpg", "b.jpg"]
+    assert not (tmp_path / "out").exists()
+
+
+# --- again --------------------------------------------------------------------------------------------------
+
+
+def run_again(photos, out, *steps, **options):
+    summary = images.process(photos, out, steps or [images.Resize("10x10")], **options)
+    return {Path(one.source).name: one.status for one in summary.done}
+
+
+def test_a_second_run_does_only_what_is_missing_or_stale(photos, tmp_path):
+    out = tmp_path / "out"
+    assert set(run_again(photos, out).values()) == {"written"}
+    assert set(run_again(photos, out).values()) == {"up to date"}
+    (out / "a.png").unlink()
+    noise(90, 90).save(photos / "b.jpg")
+    assert run_again(photos, out) == {"a.png": "written", "b.jpg": "written"}
+    assert set(run_again(photos, out, images.Resize("11x11")).values()) == {"written"}
+    assert set(run_again(photos, out, images.Resize("11x11"), quality=50).values()) == {"written"}
+
+
+def test_a_function_that_has_changed_makes_its_outputs_stale(photos, tmp_path):
+    def darker(array):
+        return array // 2
+
+    def other(array):
+        return array // 3
+
+    other.__qualname__ = darker.__qualname__
+    run_again(photos, tmp_path / "out", images.Apply(darker))
+    assert set(run_again(photos, tmp_path / "out", images.Apply(darker)).values()) == {"up to date"}
+    assert set(run_again(photos, tmp_path / "out", images.Apply(other)).values()) == {"written"}
+
+
+@pytest.mark.parametrize(
+    ("on_conflict", "status", "files"),
+    [
+        ("skip", "skipped", {"a.png": True}),
+        ("newer", "skipped", {"a.png": True}),
+        ("overwrite", "written", {"a.png": False}),
+        ("rename", "written", {"a.png": True, "a_1.png": False}),
+    ],
+)
+def test_what_no_run_has_made_is_treated_as_asked_for(photos, tmp_path, on_conflict, status, files):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a.png").write_text("mine")
+    assert run_again(photos / "a.png", out, on_conflict=on_conflict) == {"a.png": status}
+    assert {path.name: path.read_bytes() == b"mine" for path in out.glob("*.png")} == files
+
+
+def test_or_is_an_error_before_anything_is_done(photos, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a.png").write_text("mine")
+    with pytest.raises(mh.OptionError, match="there already"):
+        run_again(photos, out, on_conflict="error")
+    assert [path.name for path in out.iterdir()] == ["a.png"]
+
+
+def test_an_older_output_of_somebody_is_replaced_by_a_newer_source(photos, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a.png").write_text("mine")
+    os.utime(out / "a.png", (1, 1))
+    assert run_again(photos / "a.png", out, on_conflict="newer") == {"a.png": "written"}
+
+
+# --- the command, and its end -------------------------------------------------------------------------------
+
+
+def command(*args, cwd):
+    ran = subprocess.run(
+        [sys.executable, "-m", "manyhands", "images", *map(str, args)],
+        cwd=cwd, env=programs.environment(), capture_output=True, text=True, timeout=programs.PATIENCE, check=False,
+    )  # fmt: skip
+    return ran.returncode, ran.stdout, ran.stderr
+
+
+def test_the_command_does_what_it_says(photos, tmp_path):
+    cut(photos / "cut.jpg")
+    code, _, told = command(
+        photos, "-o", "out", "-r", "--resize", "20x", "--filter", "blur(2)", "--format", "jpg", "--manifest", "m.jsonl",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert code == 1
+    assert "4 pictures: 3 files written" in told
+    assert "cut.jpg: " in told
+    records = [json.loads(line) for line in (tmp_path / "m.jsonl").read_text().splitlines()]
+    assert sorted(record["status"] for record in records) == ["failed", "written", "written", "written"]
+
+
+def test_the_command_makes_an_output_for_each_filter_and_size(photos, tmp_path):
+    options = ["--each-filter", "blur,edges", "--resize", "8x8", "--resize", "9x9"]
+    code, _, _ = command(photos / "a.png", "-o", "out", *options, cwd=tmp_path)
+    assert code == 0
+    made = {path.name for path in (tmp_path / "out").glob("*.png")}
+    assert made == {f"a_{size}_{name}.png" for size in ("8x8", "9x9") for name in ("blur", "edges")}
+
+
+def test_the_command_applies_a_function_of_a_file(photos, tmp_path):
+    (tmp_path / "mine.py").write_text("def invert(array):\n    return 255 - array\n")
+    code, _, told = command(photos / "a.png", "-o", "out", "--apply", "mine.py:invert", cwd=tmp_path)
+    assert code == 0, told
+    with Image.open(photos / "a.png") as source, Image.open(tmp_path / "out" / "a.png") as made:
+        assert np.array_equal(np.asarray(made), 255 - np.asarray(source))
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["nowhere", "-o", "out"], "no file or folder"),
+        (["photos", "-o", "out", "--resize", "big"], "WIDTHxHEIGHT"),
+        (["photos", "-o", "out", "--filter", "sepia"], "no filter 'sepia'"),
+        (["photos", "-o", "photos/out"], "lies in the source folder"),
+        (["photos", "-o", "out", "--max-pixels", "many"], "--max-pixels"),
+    ],
+)
+def test_a_wrong_command_is_told_in_one_line(photos, tmp_path, args, message):
+    code, _, told = command(*args, cwd=tmp_path)
+    assert code == 2
+    assert message in told
+    assert "Traceback" not in told
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_at_once(photos, tmp_path):
+    (tmp_path / "out").write_text("a file")
+    code, _, told = command(photos, "-o", "out", cwd=tmp_path)
+    assert code == 2
+    assert "out" in told
+    assert "Traceback" not in told
+
+
+def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path):
+    """At ten moments, then undisturbed: the same tree as a run of its own, byte by byte, and nothing unfinished."""
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    for number in range(120):
+        noise(300, 200, seed=number).save(photos / f"{number:03}.png")
+    args = [
+        sys.executable,
+        "-m",
+        "manyhands",
+        "images",
+        "photos",
+        "-o",
+        "out",
+        "--resize",
+        "150x100",
+        "--format",
+        "jpg",
+    ]
+    for moment in range(10):
+        run = subprocess.Popen(
+            args, cwd=tmp_path, env=programs.environment(), stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        wanted = 1 + 10 * moment
+        eventually(lambda run=run, wanted=wanted: len(list(out.glob("*.jpg"))) >= wanted or run.poll() is not None)
+        if run.poll() is None:
+            os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+    code, _, told = command("photos", "-o", "out", "--resize", "150x100", "--format", "jpg", cwd=tmp_path)
+    assert code == 0, told
+    assert "up to date" in told
+    command("photos", "-o", "undisturbed", "--resize", "150x100", "--format", "jpg", cwd=tmp_path)
+    assert tree(out) == tree(tmp_path / "undisturbed")
+    assert len(list(out.iterdir())) == 121
+
+
+def test_a_full_disk_stops_the_run_and_leaves_no_half_file(photos, tmp_path, monkeypatch):
+    real = Image.Image.save
+    calls = []
+
+    def save(self, file, *args, **kwargs):
+        calls.append(file)
+        if len(calls) > 1:
+            Path(file).write_bytes(b"half")
+            raise OSError(28, "No space left on device", str(file))
+        real(self, file, *args, **kwargs)
+
+    monkeypatch.setattr(Image.Image, "save", save)
+    with pytest.raises(OSError, match="the disk is full: 1 of 2 pictures were made"):
+        images.process(photos, tmp_path / "out", workers=1)
+    assert len([path for path in (tmp_path / "out").iterdir() if not path.name.startswith(".")]) == 1
+    assert not list((tmp_path / "out").glob("*.part"))
+
+
+def test_memory_for_decoded_pictures_is_shared_out(monkeypatch):
+    from manyhands.apps.images.making import Budget
+
+    budget = Budget(100)
+    held = []
+
+    def hold(cost):
+        with budget.take(cost):
+            held.append(cost)
+            most = sum(held)
+            time.sleep(0.001)
+            held.remove(cost)
+        return most
+
+    assert max(mh.map(hold, [60, 40, 70, 30, 500] * 5, backend="threads", workers=8)) <= 500
+    assert all(most <= 100 for most in mh.map(hold, [60, 40, 70, 30] * 5, backend="threads", workers=8))
