@@ -411,6 +411,38 @@ def test_what_no_run_has_made_is_treated_as_asked_for(photos, tmp_path, on_confl
     assert {path.name: path.read_bytes() == b"mine" for path in out.glob("*.png")} == files
 
 
+def test_a_renamed_output_is_found_again(photos, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a.png").write_text("mine")
+    for status in ("written", "up to date"):
+        assert run_again(photos / "a.png", out, on_conflict="rename") == {"a.png": status}
+    assert run_again(photos / "a.png", out, images.Resize("5x5"), on_conflict="rename") == {"a.png": "written"}
+    assert {path.name for path in out.glob("*.png")} == {"a.png", "a_1.png"}
+    assert (out / "a.png").read_bytes() == b"mine"
+
+
+def test_two_outputs_of_a_file_that_would_become_one_are_found_before(photos, tmp_path):
+    same = {"one": [images.Resize("5x5")], "two": [images.Resize("5x5", "pad")]}
+    with pytest.raises(mh.OptionError, match="two outputs of"):
+        images.process(photos, tmp_path / "out", same, name="{stem}_{size}.{ext}")
+
+
+def test_a_limit_above_that_of_pillow_holds(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    assert only(images.process(photos / "a.png", tmp_path / "out", max_pixels=10_000)).status == "written"
+    assert Image.MAX_IMAGE_PIXELS == 1000
+
+
+def test_a_name_that_is_no_unicode_is_a_name_like_others(photos, tmp_path):
+    odd = photos / os.fsdecode(b"\xc4\xe3.png")
+    noise().save(odd)
+    for status in ("written", "up to date"):
+        summary = images.process(odd, tmp_path / "out")
+        assert only(summary).status == status
+        summary.write_manifest(tmp_path / "m.jsonl")
+
+
 def test_or_is_an_error_before_anything_is_done(photos, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
@@ -431,10 +463,13 @@ def test_an_older_output_of_somebody_is_replaced_by_a_newer_source(photos, tmp_p
 # --- the command, and its end -------------------------------------------------------------------------------
 
 
-def command(*args, cwd):
+def command(*args, cwd, before=()):
+    """``before``: folders in which modules are looked for first."""
+    env = programs.environment()
+    env["PYTHONPATH"] = os.pathsep.join([*map(str, before), env["PYTHONPATH"]])
     ran = subprocess.run(
         [sys.executable, "-m", "manyhands", "images", *map(str, args)],
-        cwd=cwd, env=programs.environment(), capture_output=True, text=True, timeout=programs.PATIENCE, check=False,
+        cwd=cwd, env=env, capture_output=True, text=True, timeout=programs.PATIENCE, check=False,
     )  # fmt: skip
     return ran.returncode, ran.stdout, ran.stderr
 
@@ -458,6 +493,21 @@ def test_the_command_makes_an_output_for_each_filter_and_size(photos, tmp_path):
     assert code == 0
     made = {path.name for path in (tmp_path / "out").glob("*.png")}
     assert made == {f"a_{size}_{name}.png" for size in ("8x8", "9x9") for name in ("blur", "edges")}
+
+
+def test_the_same_filter_of_two_strengths_gives_two_outputs(photos, tmp_path):
+    code, _, told = command(photos / "a.png", "-o", "out", "--each-filter", "blur(1),blur(3)", cwd=tmp_path)
+    assert code == 0, told
+    assert {path.name for path in (tmp_path / "out").glob("*.png")} == {"a_blur1.png", "a_blur3.png"}
+
+
+def test_without_pillow_the_command_says_what_to_install(photos, tmp_path):
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "PIL.py").write_text("raise ModuleNotFoundError(name='PIL')\n")
+    code, _, told = command(photos, "-o", "out", "--resize", "8x8", cwd=tmp_path, before=[tmp_path / "none"])
+    assert code == 2
+    assert "manyhands[images]" in told
+    assert "Traceback" not in told
 
 
 def test_the_command_applies_a_function_of_a_file(photos, tmp_path):

@@ -261,8 +261,9 @@ class Scheduler:
 
     def _job_added(self, event: JobAdded, _now: float) -> Iterable[Command]:
         single = event.closed and event.stop == 1
-        own = Chunker(event.policy.chunksize, exact=not event.policy.rerun_after_death)
-        chunker = self._single if single and not event.start else own
+        policy = event.policy
+        shares = single and not event.start
+        chunker = self._single if shares else Chunker(policy.chunksize, exact=not policy.rerun_after_death)
         job = self._jobs[event.job] = _Job(event.policy, chunker, event.start, event.start, event.start)
         chunker.learn(event.start, event.seconds)
         was_sent = event.sent is not None and self._was_sent(event.job, job, event.sent)

@@ -99,18 +99,20 @@ def make(
     sources: list[Path], out: Path, *, operations: Callable[[], Any], manifest: Path | None, **options: Any
 ) -> int:
     """Run it, print the summary, and return the exit code."""
-    try:
-        from manyhands.apps import images
-    except ImportError as error:
-        raise CommandError(NEEDS, detail=str(error)) from error
+    from manyhands.apps import images
+
     try:
         summary = images.process(sources, out, operations(), **options)
+        if manifest is not None:
+            summary.write_manifest(manifest)
+    except ModuleNotFoundError as error:
+        if error.name not in {"numpy", "PIL"}:
+            raise
+        raise CommandError(NEEDS, detail=str(error)) from error
     except mh.OptionError as error:
         raise CommandError(str(error)) from error
     except OSError as error:
         raise CommandError(f"{error.strerror or error}: {error.filename or out}") from error
-    if manifest is not None:
-        summary.write_manifest(manifest)
     for one in summary.done:
         for output in one.outputs if one.status == "planned" else ():
             print(f"{one.source} -> {output}")
@@ -131,7 +133,10 @@ def steps(
     variants = {}
     for resize in resizes or [None]:
         for end in ends:
-            parts = [resize.size if resize and len(sizes) > 1 else "", end.name if end else ""]
+            parts = [
+                resize.size if resize and len(sizes) > 1 else "",
+                end.key.strip(")").replace("(", "") if end else "",
+            ]
             every = [*([resize] if resize else []), *chain, *([end] if end else []), *last]
             variants["_".join(filter(None, parts))] = every
     return variants if len(variants) > 1 or each else next(iter(variants.values()))

@@ -36,8 +36,7 @@ def in_options(text: str) -> str:
     """
     text = text.replace(_COLLECTS, "an item that fails, or ends its process, is not to end the others")
     text = text.replace("a plain loop may be", "a plain loop (--backend serial) may be")
-    text = re.sub(r"\b(backend|workers|timeout|retry)=('?)([\w.]+)\2(,(?= \w+=))?", r"--\1 \3", text)
-    return text.replace("--timeout  asks", "--timeout asks")
+    return re.sub(r"\b(backend|workers)=('?)(\w+)\2(,(?= \w+=))?", r"--\1 \3", text)
 
 
 @dataclass

@@ -59,6 +59,9 @@ def open_picture(path: Path, reading: Reading) -> Image:
     try:
         if path.stat().st_size == 0:
             raise Unusable("empty", "the file is empty")
+        limit = PillowImage.MAX_IMAGE_PIXELS
+        if limit is not None and limit < reading.max_pixels:
+            PillowImage.MAX_IMAGE_PIXELS = reading.max_pixels  # in this process, until the run is over
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what Pillow thinks too large; the limit here is the user's
             image = PillowImage.open(path)

@@ -90,8 +90,10 @@ class Resize:
 
     def needs(self, source: tuple[int, int]) -> tuple[int, int]:
         """Pixels of the whole source that are enough to draw it: a JPEG can be decoded at a part of its size."""
-        way = fit(source, parse_size(self.size), self.mode, upscale=self.upscale)
-        scale = max(way.size[0] / (way.box[2] - way.box[0]), way.size[1] / (way.box[3] - way.box[1]))
+        scale = 0.0
+        for size in (source, source[::-1]):  # it may be turned upright first
+            way = fit(size, parse_size(self.size), self.mode, upscale=self.upscale)
+            scale = max(scale, way.size[0] / (way.box[2] - way.box[0]), way.size[1] / (way.box[3] - way.box[1]))
         return max(1, round(source[0] * min(1.0, scale))), max(1, round(source[1] * min(1.0, scale)))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from string import Formatter
 from typing import NamedTuple
@@ -37,17 +37,13 @@ class Target(NamedTuple):
 
 
 class Source(NamedTuple):
-    """One file to be read, as it is now, and what is made from it."""
+    """One file to be read, as it is now, and what is made from it. ``key``: what it is known by from run to run."""
 
     path: Path
     size: int
     mtime_ns: int
     targets: tuple[Target, ...]
-
-    @property
-    def key(self) -> str:
-        """What it is known by from run to run."""
-        return str(self.targets[0].path)
+    key: str
 
 
 class Lost(NamedTuple):
@@ -163,7 +159,8 @@ def make(found: Iterable[tuple[Path, Path] | Lost], naming: Naming, variants: li
             plan.lost.append(Lost(path, problem.kind, problem.reason))
             continue
         targets = tuple(naming.target(path, root, variant) for variant in variants)
-        plan.sources.append(Source(path, status.st_size, status.st_mtime_ns, targets))
+        key = str(targets[0].path)  # also if they are renamed
+        plan.sources.append(Source(path, status.st_size, status.st_mtime_ns, targets, key))
     return plan
 
 
@@ -174,14 +171,17 @@ def _own_suffix(path: Path) -> str:
 
 def check_collisions(sources: list[Source]) -> None:
     """Raise OptionError if two outputs would be one file, or a source would be overwritten."""
-    owners: dict[str, Path] = {}
+    owners: dict[str, tuple[Path, str]] = {}
     inputs = {os.path.realpath(source.path) for source in sources}
     clashes: list[str] = []
     for source in sources:
         for target in source.targets:
-            other = owners.setdefault(os.path.normcase(target.path), source.path)
-            if other != source.path:
-                clashes.append(f"{other} and {source.path} would both become {target.path}")
+            mine = source.path, target.variant.name
+            other = owners.setdefault(os.path.normcase(target.path), mine)
+            if other[0] != source.path:
+                clashes.append(f"{other[0]} and {source.path} would both become {target.path}")
+            elif other != mine:
+                clashes.append(f"two outputs of {source.path} would both become {target.path}")
             elif os.path.realpath(target.path) in inputs:
                 clashes.append(f"{target.path} is one of the sources, which are never written to")
     if clashes:
@@ -201,10 +201,10 @@ def check_place(places: Iterable[Path], out: Path, *, inside: bool) -> None:
             )
 
 
-def renamed(path: Path, taken: Mapping[Path, object]) -> Path:
-    """The first free name of this kind."""
+def renamed(path: Path, taken: Container[Path], ours: Container[Path]) -> Path:
+    """The first name of this kind that is free, or was given to it before."""
     for number in range(1, 1_000_000):
         other = path.with_stem(f"{path.stem}_{number}")
-        if other not in taken and not other.exists():
+        if other not in taken and (other in ours or not other.exists()):
             return other
     raise OptionError(f"there is no free name for {path}")

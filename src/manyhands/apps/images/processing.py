@@ -109,7 +109,8 @@ def process(
     how = _how(reading, variants, quality, background)
     known = state.load(into)
     fresh = {source.key for source in plan.sources if state.is_fresh(source, known.get(source.key), how, into)}
-    todo, skipped = _settled(plan.sources, fresh, known, on_conflict)
+    ours = {key: {into / output for output in made.outputs} for key, made in known.items()}
+    todo, skipped = _settled([source for source in plan.sources if source.key not in fresh], ours, on_conflict)
     done = [Done(str(lost.path), "failed", kind=lost.kind, reason=lost.reason) for lost in plan.lost]
     done += [Done(str(source.path), "up to date") for source in plan.sources if source.key in fresh]
     done += [Done(str(source.path), "skipped", reason="an output is there already") for source in skipped]
@@ -167,25 +168,22 @@ def _pixel_limit() -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = before
 
 
-def _settled(
-    sources: list[Source], fresh: set[str], known: dict[str, state.Made], on_conflict: str
-) -> tuple[list[Source], list[Source]]:
+def _settled(sources: list[Source], ours: dict[str, set[Path]], on_conflict: str) -> tuple[list[Source], list[Source]]:
     """What is to be made, and what is left alone since something is there that is not ours."""
     todo, skipped, foreign = [], [], []
-    taken = {target.path: None for source in sources for target in source.targets}
+    taken = {target.path for source in sources for target in source.targets}
     for source in sources:
-        if source.key in fresh:
-            continue
-        there = [target.path for target in source.targets if source.key not in known and target.path.exists()]
+        mine = ours.get(source.key, set())
+        there = [target.path for target in source.targets if target.path not in mine and target.path.exists()]
         foreign += there
         if not there or on_conflict == "overwrite":
             todo.append(source)
         elif on_conflict == "rename":
             moved = tuple(
-                target._replace(path=planning.renamed(target.path, taken)) if target.path in there else target
+                target._replace(path=planning.renamed(target.path, taken, mine)) if target.path in there else target
                 for target in source.targets
             )
-            taken.update({target.path: None for target in moved})
+            taken.update(target.path for target in moved)
             todo.append(source._replace(targets=moved))
         elif on_conflict == "newer" and all(path.stat().st_mtime_ns < source.mtime_ns for path in there):
             todo.append(source)

@@ -85,4 +85,4 @@ def _relative(key: str, out: Path) -> str:
 
 def _line(key: str, made: Made) -> bytes:
     told: dict[str, Any] = {"key": key, **made._asdict()}
-    return json.dumps(told, ensure_ascii=False, sort_keys=True).encode() + b"\n"
+    return json.dumps(told, sort_keys=True).encode() + b"\n"

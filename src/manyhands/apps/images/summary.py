@@ -75,7 +75,7 @@ class Summary:
     def write_manifest(self, path: Path) -> None:
         """One JSON object a source, in the order of the sources."""
         unfinished = path.with_name(f".{path.name}.part")
-        unfinished.write_text("".join(json.dumps(_plain(one), ensure_ascii=False) + "\n" for one in self.done))
+        unfinished.write_text("".join(json.dumps(_plain(one)) + "\n" for one in self.done))
         unfinished.replace(path)
 
 
