@@ -1161,3 +1161,34 @@ class TestRetry:
 
     def test_a_negative_or_endless_backoff_from_a_function_means_at_once(self) -> None:
         assert [Retry(backoff=lambda _made, d=d: d).delay()(1) for d in (-1.0, float("inf"))] == [0.0, 0.0]
+
+
+# --- more workers for tasks that wait ---------------------------------------------------------------------------
+
+
+def begun(scheduler: Scheduler, event: m.Event, now: float = 0.0) -> list[int]:
+    """Workers that are started when this happens."""
+    return [command.worker for command in scheduler.handle(event, now) if isinstance(command, m.StartWorker)]
+
+
+def waiting_job(seconds: float) -> tuple[Scheduler, list[int]]:
+    """400 tasks that wait, of which the caller ran 10 in so many seconds, and who is started for them at first."""
+    scheduler = Scheduler(Limits(max_workers=8, few_workers=2))
+    event = m.JobAdded(0, m.Policy(), stop=400, closed=True, start=10, seconds=seconds, crowd=8)
+    return scheduler, begun(scheduler, event)
+
+
+def test_workers_beyond_one_a_core_start_when_those_before_have_imported_what_they_need() -> None:
+    scheduler, first = waiting_job(seconds=10.0)
+    assert first == [0, 1]
+    assert begun(scheduler, m.WorkerStarted(0)) == begun(scheduler, m.WorkerStarted(1)) == []
+    assert begun(scheduler, m.FunctionLoaded(0, 0.5)) == [2]
+    assert begun(scheduler, m.FunctionLoaded(1, 0.5)) == [3]
+    started = [number for worker in range(2, 8) for number in begun(scheduler, m.FunctionLoaded(worker, 0.5))]
+    assert started == [4, 5, 6, 7]
+
+
+def test_no_more_of_them_are_started_when_the_others_would_be_done_before() -> None:
+    scheduler, first = waiting_job(seconds=0.01)  # 0.4 s of work are left
+    assert first == [0, 1]
+    assert begun(scheduler, m.FunctionLoaded(0, 0.5)) == begun(scheduler, m.FunctionLoaded(1, 0.5)) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import importlib
 import itertools
 import os
 import signal
@@ -555,6 +556,66 @@ def test_the_workers_that_only_waiting_needed_leave_when_it_is_over():
     mh.map(long_task, range(60), on_error="collect")
     zygote = 1
     assert eventually(lambda: len(psutil.Process().children(recursive=True)) <= mh.cpu_count() + zygote)
+
+
+# --- functions that import much ------------------------------------------------------------------------------
+
+
+def importing(tmp_path, monkeypatch, body):
+    """A module that was imported here, and does this whenever it is imported elsewhere."""
+    text = f"import os, pathlib, time\nHERE = pathlib.Path({str(tmp_path)!r})\nif os.getpid() != {HOME}:\n"
+    text += textwrap.indent(textwrap.dedent(body), "    ")
+    text += "\ndef wait(x):\n    time.sleep(0.02)\n    return x\n"
+    name = f"imports_much_{tmp_path.name}"
+    (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    return importlib.import_module(name)
+
+
+@pytest.mark.parametrize("options", [{}, {"on_error": "collect"}], ids=["begun here", "all in workers"])
+def test_no_more_workers_import_at_a_time_than_there_are_cores(options, tmp_path, monkeypatch):
+    """All of them at once would be in one another's way, and make the call slower than a loop."""
+    module = importing(
+        tmp_path,
+        monkeypatch,
+        """
+        mine = HERE / f"importing-{os.getpid()}"
+        mine.touch()
+        time.sleep(0.1)
+        (HERE / f"seen-{os.getpid()}").write_text(str(len(list(HERE.glob("importing-*")))))
+        mine.unlink()
+        """,
+    )
+    shared.renew()
+    assert mh.map(module.wait, range(300), **options) == list(range(300))
+    seen = [int(file.read_text()) for file in tmp_path.glob("seen-*")]
+    assert len(seen) >= 2 * mh.cpu_count()
+    assert max(seen) <= mh.cpu_count()
+
+
+def test_the_program_goes_on_while_workers_import(tmp_path, monkeypatch):
+    """They get what the function needs before there is a task for them."""
+    module = importing(tmp_path, monkeypatch, "(HERE / 'begun').touch(); time.sleep(0.5)")
+    shared.renew()
+    assert mh.map(module.wait, range(200), workers=2) == list(range(200))
+    assert (tmp_path / "begun").exists()
+    assert mh.last_report().strategy.tasks_here > 10  # of 0.02 s; workers are there after 0.1 s
+
+
+def test_what_cannot_be_imported_in_workers_is_told(tmp_path, monkeypatch):
+    module = importing(tmp_path, monkeypatch, "raise RuntimeError('not here')")
+    shared.renew()
+    with pytest.raises(mh.NotSendable, match="not here"):
+        mh.map(module.wait, range(200), workers=2)
+
+
+def test_what_a_module_prints_when_it_is_imported_comes_out(tmp_path):
+    (tmp_path / "talks.py").write_text("import time\nprint('hello')\ndef wait(x):\n    time.sleep(0.05)\n")
+    (tmp_path / "main.py").write_text(
+        "import talks, manyhands as mh\nif __name__ == '__main__':\n    mh.map(talks.wait, range(20), workers=2)\n"
+    )
+    ran = subprocess.run([sys.executable, "main.py"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["hello"] * 3
 
 
 # --- a busy machine -----------------------------------------------------------------------------------------

@@ -58,7 +58,8 @@ class Crew:
             return strategy.of_workers((place[0], used), self.asked_for, ran)
         if not self.at_work or head.tasks >= tasks:
             return strategy.of_caller(head.choice, head.judged, ran)
-        return strategy.of_both(place, head.judged, head.tasks, ran)
+        used = max(place[1], len(tally.busy) - 1)  # more than one a core, if tasks waited; and the caller
+        return strategy.of_both((place[0], used), head.judged, head.tasks, ran)
 
     def head_start(self, *, lazy: bool) -> HeadStart:
         """The caller's share, which ends by giving us ours. ``lazy``: somebody takes result after result."""
@@ -75,6 +76,8 @@ class Crew:
 
     def release(self) -> None:
         """The call is over."""
+        if self._dispatcher is not None:
+            self._dispatcher.forget(self._job)
         with contextlib.suppress(IndexError):
             self._releases.pop()()
 
@@ -103,8 +106,8 @@ class Crew:
 
     @property
     def ready(self) -> bool:
-        """One of the workers is there."""
-        return self._dispatcher is not None and self._dispatcher.has_ready_worker
+        """One of the workers is there, and has imported what the function needs."""
+        return self._dispatcher is not None and self._dispatcher.has_loaded_worker
 
     def megabytes(self, item: Any, result: Any) -> float:
         """What an input and a result weigh when they travel; a result that is not there yet, as much as the input."""
@@ -118,12 +121,13 @@ class Crew:
 
     def prepare(self, choice: Choice, tasks: int) -> None:
         """Have the workers started that were chosen, as many as so many tasks can use."""
-        usual = self._options.workers is None and choice == (*self._options.place(), choice.why)
+        usual = self._options.workers is None and choice.backend == self._options.place()[0]
         if not usual:  # the usual ones are those that a call without a head start has, too
             self._options = replace(self._options, backend=choice.backend, workers=choice.workers)
         self._prepare()
+        self._job.crowd = choice.workers
         assert self._dispatcher is not None  # noqa: S101 - just made
-        self._dispatcher.want_workers(min(choice.workers, tasks))
+        self._dispatcher.expect(self._job, min(choice.workers, tasks))
 
     def _prepare(self) -> None:
         options = self._options
@@ -151,6 +155,7 @@ class Crew:
         assert self._dispatcher is not None  # noqa: S101 - prepared
         self._job.start, self._job.seconds = start, seconds
         self._stream.open(self._dispatcher, self._job)
+        self._dispatcher.forget(self._job)
         self.at_work = True
         if self._background and self._dispatcher.backend.threaded:
             self._stream.read_in_background()

@@ -46,7 +46,7 @@ class JobAdded(NamedTuple):
     """A job exists, with tasks up to ``stop``; with ``closed`` there will be no more.
 
     ``sent``: it has one task, which whoever adds it has sent already, with this reservation. Tasks before ``start``
-    were run elsewhere, in so many ``seconds``.
+    were run elsewhere, in so many ``seconds``. ``crowd``: so many workers may be of use, if that is known.
     """
 
     job: int
@@ -56,6 +56,7 @@ class JobAdded(NamedTuple):
     sent: Reserved | None = None
     start: int = 0
     seconds: float = 0.0
+    crowd: int = 0
 
 
 class WorkersWanted(NamedTuple):
@@ -129,6 +130,13 @@ class ResultsArrived(NamedTuple):
     cpu: float = 0.0
 
 
+class FunctionLoaded(NamedTuple):
+    """A worker has imported what a function needs, in so many seconds."""
+
+    worker: int
+    seconds: float
+
+
 class WorkerFull(NamedTuple):
     """A worker has more memory than it may have: it is to be replaced before it begins anything further."""
 
@@ -180,6 +188,7 @@ Event = (
     | StartFailed
     | WorkerDied
     | ResultsArrived
+    | FunctionLoaded
     | WorkerFull
     | ChunkRefused
     | Inspected

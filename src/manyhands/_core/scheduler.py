@@ -41,6 +41,7 @@ from manyhands._core.messages import (
     Event,
     FailTask,
     FinishJob,
+    FunctionLoaded,
     Inspected,
     InspectWorker,
     JobAdded,
@@ -68,7 +69,7 @@ from manyhands._core.messages import (
     WorkerStarted,
     WorkersWanted,
 )
-from manyhands._core.strategy import SURE_SECONDS, waits, workers_for_waiting
+from manyhands._core.strategy import SURE_SECONDS, pays, waits, workers_for_waiting
 
 STEAL_SECONDS = 0.005  # a worker stuck this long in one task, while another idles, gives up what it has not begun
 HOLD_SECONDS = 0.002  # between forbidding and looking; see above
@@ -136,6 +137,7 @@ class _Worker:
     given: int = 0
     held: bool = False
     reserved: bool = False
+    loaded: bool = False  # it has imported what a function needs
     full: bool = False  # it has too much memory: nothing more is sent to it, and then it leaves
     may_be_stuck: bool = False  # take back what it has not begun if the next inspection shows it in a task
     stop_cancelled: bool = False  # kill it if the next inspection shows a task of a cancelled job
@@ -184,6 +186,8 @@ class Scheduler:
         self._some_full = False
         self._crowd = self._few  # workers that are of use for what is being done
         self._busy = self._cpu = 0.0  # seconds in tasks, and of these on a processor, since no job was open
+        self._ran, self._spent = 0, 0.0  # tasks since then, and the seconds in them, in the caller, too
+        self._loading = 0.0  # seconds that a worker's imports took
         self._handlers: dict[type, Callable[[Any, float], Iterable[Command]]] = {
             JobAdded: self._job_added,
             TasksAdded: self._tasks_added,
@@ -194,6 +198,7 @@ class Scheduler:
             StartFailed: self._start_failed,
             WorkerDied: self._worker_died,
             ResultsArrived: self._results_arrived,
+            FunctionLoaded: self._function_loaded,
             WorkerFull: self._worker_full,
             ChunkRefused: self._chunk_refused,
             Inspected: self._inspected,
@@ -213,6 +218,11 @@ class Scheduler:
     def has_ready_worker(self) -> bool:
         """Somebody could begin at once. A hint, for any thread."""
         return any(worker.state is _State.READY for worker in list(self._workers.values()))
+
+    @property
+    def has_loaded_worker(self) -> bool:
+        """Somebody could begin at once, and has imported what is needed. A hint, for any thread."""
+        return any(worker.state is _State.READY and worker.loaded for worker in list(self._workers.values()))
 
     @property
     def _few(self) -> int:
@@ -266,6 +276,8 @@ class Scheduler:
         chunker = self._single if shares else Chunker(policy.chunksize, exact=not policy.rerun_after_death)
         job = self._jobs[event.job] = _Job(event.policy, chunker, event.start, event.start, event.start)
         chunker.learn(event.start, event.seconds)
+        self._crowd = max(self._crowd, min(self.limits.max_workers, event.crowd))
+        self._ran, self._spent = self._ran + event.start, self._spent + event.seconds
         was_sent = event.sent is not None and self._was_sent(event.job, job, event.sent)
         if self.broken:
             return self._break_all()
@@ -301,6 +313,12 @@ class Scheduler:
 
     def _workers_wanted(self, event: WorkersWanted, _now: float) -> Iterable[Command]:
         return () if self._closing else self._start_workers(event.workers)
+
+    def _function_loaded(self, event: FunctionLoaded, _now: float) -> Iterable[Command]:
+        if event.worker in self._workers:
+            self._workers[event.worker].loaded = True
+            self._loading = event.seconds
+        return ()
 
     def _worker_full(self, event: WorkerFull, now: float) -> Iterator[Command]:
         worker = self._workers.get(event.worker)
@@ -418,7 +436,7 @@ class Scheduler:
         chunk = _find(worker, event.chunk)
         if worker is None or chunk is None:
             return
-        worker.steal_at = None
+        worker.steal_at, worker.loaded = None, True
         job = self._jobs.get(chunk.job)
         upto = min(event.upto, chunk.stop)
         if job is not None and upto > chunk.done:
@@ -429,6 +447,7 @@ class Scheduler:
             worker.idle_since = now
             if job is not None:
                 job.chunker.learn(event.upto - chunk.start, event.seconds)
+                self._ran, self._spent = self._ran + event.upto - chunk.start, self._spent + event.busy
                 self._learn_whether_tasks_wait(event)
                 yield from self._resend(chunk, chunk.done, chunk.stop)
             if worker.held:
@@ -741,6 +760,7 @@ class Scheduler:
     def _thin_out(self, now: float) -> Iterator[Command]:
         """What waited is done, and what comes next may compute."""
         self._crowd, self._busy, self._cpu = self._few, 0.0, 0.0
+        self._ran, self._spent = 0, 0.0
         staying = [number for number, worker in self._workers.items() if worker.state is not _State.LEAVING]
         for number in staying[self._crowd :]:
             if self._may_leave(self._workers[number]):
@@ -794,10 +814,22 @@ class Scheduler:
             elif worker.chunks or worker.reserved or self._room(worker) != 0:
                 useful += 1
         wanted = min(self._crowd, tasks) - useful
+        if self._crowd > self._few:
+            wanted = min(wanted, self._growth(useful))
         for _ in range(min(wanted, 2 * self.limits.max_workers - useful - leaving)):
             number, self._next_worker = self._next_worker, self._next_worker + 1
             self._workers[number] = _Worker()
             yield StartWorker(number)
+
+    def _growth(self, useful: int) -> int:
+        """Workers to start beyond one a core: as many at a time as the cores can get ready, and as long as it pays.
+
+        All at once they would be in one another's way, each with a task that waits behind its imports.
+        """
+        loading = sum(not worker.loaded for worker in self._workers.values())
+        if useful >= self._few and not pays(self._open, self._spent / max(self._ran, 1), useful, self._loading):
+            return 0
+        return self._few - loading
 
     def _has_idle_worker(self) -> bool:
         return any(self._can_take(w) and not w.chunks for w in self._workers.values())

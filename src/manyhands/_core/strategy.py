@@ -88,6 +88,11 @@ def workers_for_waiting(wall: float, cpu: float, cores: int) -> int:
     return max(cores, min(MOST_WAITING, wanted))
 
 
+def pays(left: int, per_task: float, workers: int, loading: float) -> bool:
+    """One worker more, which needs so many seconds before it can begin, is there long before the others are done."""
+    return left * per_task / workers > loading
+
+
 def forecast(seen: Measured, backend: str, workers: int) -> float:
     """Seconds until the rest is done by workers; the caller goes on while they start.
 

@@ -36,6 +36,7 @@ from manyhands._engine.interface import (
     Full,
     Gone,
     Job,
+    Loaded,
     Notice,
     NotStarted,
     Ready,
@@ -92,6 +93,7 @@ class Dispatcher:
         self._started: set[int] = set()  # workers that were begun and have not ended
         self._start_error: WorkersUnavailable | None = None
         self._short_way = ShortWay(backend)
+        self._expected: Job | None = None  # that new workers may already get ready for
         self._starts_early = MUST_START_EARLY and backend.threaded
         self._closing = False  # no more work is taken
         self._closed = False  # and the scheduler knows
@@ -135,14 +137,26 @@ class Dispatcher:
         self.request(start)
         self._starts_early = begun.wait(EARLY_SECONDS)  # if it is held up by user code, nobody waits for it again
 
-    def want_workers(self, count: int) -> None:
-        """Have so many workers started, for work that may come."""
-        self.request(lambda: self._handle(m.WorkersWanted(count)))
+    def expect(self, job: Job, workers: int) -> None:
+        """Have so many workers started, if they are not there, and those get ready for this job, which may come."""
+        self.backend.prepare(job)
+        self._expected = job
+        self.request(lambda: self._handle(m.WorkersWanted(workers)))
+
+    def forget(self, job: Job) -> None:
+        """It has come, or will not."""
+        if self._expected is job:
+            self._expected = None
 
     @property
     def has_ready_worker(self) -> bool:
         """Some worker could begin at once."""
         return self._scheduler.has_ready_worker
+
+    @property
+    def has_loaded_worker(self) -> bool:
+        """Some worker could begin at once, and need not first import what the tasks use."""
+        return self._scheduler.has_loaded_worker
 
     def check_open(self) -> None:
         """Raise ExecutorClosed after shutdown, or why no worker can be had."""
@@ -269,7 +283,7 @@ class Dispatcher:
             job.sink.finish(job.refused)
             return
         self._jobs[job.number] = job
-        self._handle(m.JobAdded(job.number, job.policy, stop, closed, sent, job.start, job.seconds))
+        self._handle(m.JobAdded(job.number, job.policy, stop, closed, sent, job.start, job.seconds, job.crowd))
 
     def fail_to_send(self, command: m.SendChunk, error: Exception) -> None:
         """Its function or an input cannot be sent in any form."""
@@ -422,6 +436,8 @@ class Dispatcher:
             self._obey()  # what was sent past us comes before what its worker says
             if isinstance(notice, Refused) and notice.where is not None:
                 send_by_value(notice.where)
+            if isinstance(notice, Ready) and (expected := self._expected) is not None:
+                self.backend.load(notice.worker, expected)
             self._handle(self._event(notice), notice)
             if isinstance(notice, Refused):
                 self._short_way.came_back(notice.serial, self)
@@ -458,6 +474,8 @@ class Dispatcher:
             return m.StartFailed(notice.worker, notice.fatal)
         if isinstance(notice, Full):
             return m.WorkerFull(notice.worker)
+        if isinstance(notice, Loaded):
+            return m.FunctionLoaded(notice.worker, notice.seconds)
         if isinstance(notice, Gone):
             self._started.discard(notice.worker)
             self._count_lost(notice)

@@ -86,6 +86,7 @@ class Job:
     begun: bool = False  # some of it was sent
     start: int = 0  # tasks before this one were run elsewhere...
     seconds: float = 0.0  # ...in this time
+    crowd: int = 0  # so many workers may be of use, if there may be so many; 0: that will show
     tally: Tally | None = None
     awaited: bool = True  # somebody waits for it; otherwise it is finished before the interpreter ends
     number: int = -1  # the dispatcher's
@@ -96,6 +97,13 @@ class Ready(NamedTuple):
     """A worker can take chunks."""
 
     worker: int
+
+
+class Loaded(NamedTuple):
+    """A worker has unpacked a function, and imported what that needs, in so many seconds."""
+
+    worker: int
+    seconds: float
 
 
 class NotStarted(NamedTuple):
@@ -169,7 +177,7 @@ class Weighed(NamedTuple):
     size: int
 
 
-Notice = Ready | NotStarted | Gone | Full | ChunkResults | Refused | Said | Weighed
+Notice = Ready | Loaded | NotStarted | Gone | Full | ChunkResults | Refused | Said | Weighed
 
 
 class Backend(Protocol):
@@ -192,6 +200,9 @@ class Backend(Protocol):
 
     def prepare(self, job: Job) -> None:
         """Note what the job must find as it is now, and pack a single call. In the thread that asks for it."""
+
+    def load(self, worker: int, job: Job) -> None:
+        """Have the worker get ready for this job, which may follow; where there is anything to load."""
 
     def send(self, worker: int, job: Job, chunk: Chunk, parcel: Any) -> None:
         """Give a chunk to a worker; nothing happens if the worker has gone."""

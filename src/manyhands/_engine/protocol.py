@@ -4,7 +4,7 @@ To the worker::
 
     HELLO    threads, authkey, memory limit + surroundings, + the locks' file, + initializer and arguments (if any)
     AROUND   -                              + surroundings, when they have changed
-    FUNCTION key                            + the packed function
+    FUNCTION key, early                     + the packed function; ``early``: load it now, chunks may follow
     FORGET   keys                           functions that will not be needed again
     CHUNK    serial, first task, key, style, seed, retry_on, timed, sizes   + the packed inputs
     STOP     -                              leave when done
@@ -21,6 +21,7 @@ To the caller::
     WARNING  -                              + a packed warning
     IDLE     -                              nothing has come for a while
     FULL     -                              it has more memory than it may have, and is in no task
+    LOADED   seconds                        a function was unpacked, and what it needs imported; or that failed
 
 ``sizes``: None when the values share one pickle; else for each value how many buffers are its own, and for
 an input that could not be packed, the Fault that says so.
@@ -55,6 +56,7 @@ class Kind(IntEnum):
     HERE = 14
     IDLE = 15
     FULL = 16
+    LOADED = 17
 
 
 class Style(IntEnum):

@@ -47,6 +47,7 @@ from manyhands._engine.interface import (
     Full,
     Gone,
     Job,
+    Loaded,
     Notice,
     NotStarted,
     Ready,
@@ -246,10 +247,7 @@ class Supervisor:
         record = self._workers.get(worker)
         if record is None:
             return
-        if job.around is not None and record.around is not job.around:
-            record.around = job.around
-            self._write(worker, record, (Kind.AROUND,), (_pack_surroundings(job.around),))
-        self._send_function(worker, record, job)
+        self._send_needs(worker, record, job)
         message = (
             _CHUNK, chunk.serial, chunk.start, job.shipment.key, int(job.style), job.seed,
             parcel.retry_on, job.policy.timeout is not None, parcel.sizes,
@@ -264,14 +262,23 @@ class Supervisor:
         if size >= BIG_BUFFER:
             self._notices.append(Weighed(worker, serial, tasks, size))
 
-    def _send_function(self, worker: int, record: _Worker, job: Job) -> None:
+    def load(self, worker: int, job: Job) -> None:
+        """Send what any chunk of this job will need, to be unpacked and imported at once."""
+        if (record := self._workers.get(worker)) is not None:
+            with contextlib.suppress(NotSendable):  # that is told if there is a chunk
+                self._send_needs(worker, record, job, early=True)
+
+    def _send_needs(self, worker: int, record: _Worker, job: Job, *, early: bool = False) -> None:
+        if job.around is not None and record.around is not job.around:
+            record.around = job.around
+            self._write(worker, record, (Kind.AROUND,), (_pack_surroundings(job.around),))
         key, classes = job.shipment.key, job.shipment.classes
         if key in record.known and (not classes or all(record.classes.get(name) == key for name in classes)):
             record.known.move_to_end(key)
             return
         packed = job.shipment.packed()  # also when another function has changed a class that this one uses
         record.classes.update(dict.fromkeys(packed.classes, key))
-        self._write(worker, record, (Kind.FUNCTION, key), (packed.data, *packed.buffers))
+        self._write(worker, record, (Kind.FUNCTION, key, early), (packed.data, *packed.buffers))
         record.known[key] = job.shipment.keep, packed.size()
         while len(record.known) > KNOWN_FUNCTIONS or (
             len(record.known) > 1 and sum(size for _, size in record.known.values()) > KNOWN_BYTES
@@ -509,6 +516,8 @@ class Supervisor:
         elif kind == Kind.READY:
             record.ready = True
             heard.append(Ready(worker))
+        elif kind == Kind.LOADED:
+            heard.append(Loaded(worker, frame.message[1]))
         elif kind == Kind.IDLE:
             record.channel.rest()
         elif kind == Kind.FULL:

@@ -153,6 +153,8 @@ class Worker:
             elif kind == Kind.FUNCTION:
                 self._forget([frame.message[1]])
                 self._functions[frame.message[1]] = Packed(frame.buffers[0], frame.buffers[1:])
+                if frame.message[2]:
+                    self._load_early(frame.message[1])
             elif kind == Kind.FORGET:
                 self._forget(frame.message[1])
             elif kind == Kind.AROUND:
@@ -267,9 +269,19 @@ class Worker:
 
     def _function(self, key: bytes) -> Callable[..., Any]:
         if key not in self._loaded:
+            began = time.monotonic()
             self._loaded[key] = payload.unpack(self._functions[key])
             del self._functions[key]
+            self._send((Kind.LOADED, time.monotonic() - began))
         return self._loaded[key]
+
+    def _load_early(self, key: bytes) -> None:
+        """Before there is a chunk. What goes wrong goes wrong again with that, and is told then."""
+        try:
+            self._function(key)
+        except BaseException:  # noqa: BLE001 - importing a module may raise anything
+            self._send((Kind.LOADED, 0.0))
+        _flush_words()
 
     def _retry_classes(self, packed: bytes) -> tuple[type[BaseException], ...]:
         if packed not in self._retry_on:

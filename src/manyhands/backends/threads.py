@@ -17,7 +17,7 @@ from manyhands._core.messages import Chunk
 from manyhands._engine import board, context, runner
 from manyhands._engine.board import Stamp
 from manyhands._engine.context import WorkerContext
-from manyhands._engine.interface import ChunkResults, Gone, Job, Notice, NotStarted, Ready
+from manyhands._engine.interface import ChunkResults, Gone, Job, Loaded, Notice, NotStarted, Ready
 from manyhands.backends import local
 from manyhands.errors import InitializerError, WorkerStartError
 
@@ -127,6 +127,10 @@ class Threads:
 
     def prepare(self, job: Job) -> None:
         """Nothing travels: all is as it is."""
+
+    def load(self, worker: int, job: Job) -> None:  # noqa: ARG002
+        """It is all there."""
+        self._outbox.put(Loaded(worker, 0.0))
 
     def send(self, worker: int, job: Job, chunk: Chunk, parcel: runner.Work) -> None:  # noqa: ARG002
         """Put the chunk into the worker's inbox."""
