@@ -69,6 +69,12 @@ def others() -> dict[str, dict[str, Any]]:
     }
 
 
+def make_pictures() -> None:
+    """Those of the demo, if they are not there."""
+    demo = "import sys; sys.path.insert(0, 'examples'); import demo; demo.made_pictures()"
+    subprocess.run([sys.executable, "-c", demo], check=True)
+
+
 OTHERS = {"single-call", "cold", "import"}
 MEMORY = {"idle", "captured-memory", "generator"}
 
@@ -81,10 +87,15 @@ def main() -> None:
         known = [*CASES, *sorted(OTHERS), *sorted(MEMORY)]
         sys.exit(f"There is no case {', '.join(sorted(unknown))}; there are {', '.join(known)}.")
     found: dict[str, dict[str, Any]] = {}
+    if not wanted or "pictures" in wanted:
+        make_pictures()
     for name, case in CASES.items():
         if not wanted or name in wanted:
             print(f"{name} ...", file=sys.stderr, flush=True)
-            found[name] = run(name, case)
+            if (result := run(name, case))["times"]:
+                found[name] = result
+            else:
+                print(f"{name} is left out: nobody could run it", file=sys.stderr, flush=True)
     if not wanted or MEMORY & set(wanted):
         print("memory ...", file=sys.stderr, flush=True)
         found |= {name: result for name, result in memory.all_of_it(ROUNDS).items() if not wanted or name in wanted}

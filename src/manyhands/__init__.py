@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from manyhands.arrays import SharedArray as SharedArray
     from manyhands.arrays import empty_shared as empty_shared
     from manyhands.arrays import share as share
+    from manyhands.comparison.comparing import compare as compare
+    from manyhands.comparison.comparison import Comparison as Comparison
+    from manyhands.comparison.functions import FunctionComparison as FunctionComparison
+    from manyhands.comparison.functions import compare_functions as compare_functions
     from manyhands.errors import ExecutorClosed as ExecutorClosed
     from manyhands.errors import InitializerError as InitializerError
     from manyhands.errors import ManyhandsError as ManyhandsError
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from manyhands.errors import OptionError as OptionError
     from manyhands.errors import RemoteError as RemoteError
     from manyhands.errors import RemoteTraceback as RemoteTraceback
+    from manyhands.errors import ResultsDiffer as ResultsDiffer
     from manyhands.errors import TaskError as TaskError
     from manyhands.errors import TaskTimeout as TaskTimeout
     from manyhands.errors import WorkerDied as WorkerDied
@@ -58,6 +63,9 @@ _HOMES = {
     "_core.retry": ("Retry",),
     "_engine.cpus": ("cpu_count",),
     "arrays": ("SharedArray", "empty_shared", "share"),
+    "comparison.comparing": ("compare",),
+    "comparison.comparison": ("Comparison",),
+    "comparison.functions": ("FunctionComparison", "compare_functions"),
     "errors": (
         "ExecutorClosed",
         "InitializerError",
@@ -67,6 +75,7 @@ _HOMES = {
         "OptionError",
         "RemoteError",
         "RemoteTraceback",
+        "ResultsDiffer",
         "TaskError",
         "TaskTimeout",
         "WorkerDied",

@@ -5,6 +5,7 @@
     ManyhandsError
     ├── OptionError          (ValueError)        a call's options are wrong: nothing was run
     ├── ExecutorClosed       (RuntimeError)      work was given to an executor that is shut down
+    ├── ResultsDiffer        (ValueError)        `compare` found other results than the loop's
     ├── TaskError
     │   ├── WorkerDied       (BrokenExecutor)    the task's worker died while running it
     │   │   └── MemoryLimitExceeded (MemoryError)  its worker had more memory than ``memory_limit``
@@ -35,6 +36,7 @@ __all__ = [
     "OptionError",
     "RemoteError",
     "RemoteTraceback",
+    "ResultsDiffer",
     "TaskError",
     "TaskTimeout",
     "WorkerDied",
@@ -64,6 +66,22 @@ class OptionError(ManyhandsError, ValueError):
 
 class ExecutorClosed(ManyhandsError, RuntimeError):
     """Work was given to an executor or pool that no longer takes any."""
+
+
+class ResultsDiffer(ManyhandsError, ValueError):
+    """What `compare` compares does not give the same results, so that its times would mean nothing.
+
+    Fields: ``strategy`` that gives others, ``index`` of the item, ``difference`` in words.
+    """
+
+    def __init__(self, strategy: str, index: int, item: str, difference: str, than: str = "the loop") -> None:
+        self.strategy, self.index, self.difference = strategy, index, difference
+        again = "the loop gives" if strategy == than.removeprefix("the ") else f"{strategy} gives"
+        before = "it gave before" if again == "the loop gives" else f"{than} does"
+        super().__init__(
+            f"{again} another result for item {index}, {item}, than {before}: {difference}. Does the function keep "
+            "state between calls, share something that is not safe in threads, or use chance without a seed?"
+        )
 
 
 class TaskError(ManyhandsError):

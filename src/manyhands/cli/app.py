@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 import manyhands as mh
-from manyhands.cli import images, parameters
+from manyhands.cli import compare, images, parameters
 from manyhands.cli.formats import Call
 from manyhands.cli.options import Backend, OnError, Options
 from manyhands.cli.problems import CommandError, Exit
@@ -44,7 +44,7 @@ def execute(arguments: Sequence[str]) -> int:
         if error.detail:
             say(error.detail)
         say(f"manyhands: {error}")
-        return Exit.USAGE
+        return error.code
     except UsageError as error:
         say(f"manyhands: {explain_usage(error)}")
         return Exit.USAGE
@@ -148,6 +148,57 @@ def _run(
 
         return partial(preview, target, inputs, options)
     return partial(run, target, inputs, options)
+
+
+@app.command("compare")
+def _compare(
+    *,
+    target: compare.TargetText = None,
+    items: parameters.Items = None,
+    lines: parameters.Lines = None,
+    jsonl: parameters.JsonLines = None,
+    csv: parameters.Csv = None,
+    files: parameters.Files = None,
+    numbers: parameters.Numbers = None,
+    demo: compare.DemoChoice = None,
+    functions: compare.Functions = None,
+    strategies: compare.Strategies = "loop,threads,processes,auto",
+    workers: compare.Workers = None,
+    rounds: compare.Rounds = 7,
+    call: parameters.Call = None,
+    tolerance: compare.Tolerance = None,
+    seed: parameters.Seed = None,
+    plot: compare.Plot = None,
+    html: compare.Html = None,
+    as_json: compare.AsJson = False,
+    as_markdown: compare.AsMarkdown = False,
+    lang: compare.LanguageChoice = compare.Language.ENGLISH,
+) -> Action:
+    """Say whether a job is quicker as a loop, in threads or in processes, by how much, and how sure that is.
+
+    Every way must first give the same results. Then all are run in turns, as often as --rounds says, without workers
+    (cold) and with those that are there (warm). Give a part of your inputs: each is run some thirty times.
+
+    Exit codes: 0 compared, 1 the results differ, 2 wrong command or input, 130 interrupted.
+
+    Example: manyhands compare thumbs.py:make --files 'photos/*.jpg' -j 1,2,4 --plot out.png --html out.html
+    """
+    inputs = Inputs(items or (), lines, jsonl, csv, files, numbers)
+    return partial(
+        compare.compare,
+        target,
+        inputs,
+        call=call or (Call.KWARGS if csv is not None else Call.ITEM),
+        demo=demo,
+        functions=functions,
+        strategies=strategies,
+        workers=workers,
+        rounds=rounds,
+        tolerance=tolerance,
+        seed=seed,
+        language=lang.value,
+        outputs=compare.Outputs(plot, html, as_json, as_markdown),
+    )
 
 
 @app.command("images")

@@ -21,6 +21,8 @@ class CommandError(Exception):
     `detail` is shown above the message: the traceback of the user's own module, for one.
     """
 
+    code = Exit.USAGE
+
     def __init__(self, message: str, detail: str = "") -> None:
         self.detail = detail
         super().__init__(message)

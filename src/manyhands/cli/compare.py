@@ -1,0 +1,191 @@
+"""`manyhands compare`: its arguments, and what is printed; the measuring is that of `manyhands.compare`."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+from typer import Argument, Option
+
+import manyhands as mh
+from manyhands.cli.calls import fit_call
+from manyhands.cli.formats import Call
+from manyhands.cli.parameters import NONE
+from manyhands.cli.problems import CommandError, Exit
+from manyhands.cli.sources import Inputs, choose_source
+from manyhands.cli.streams import StdoutLines, results_apart
+from manyhands.cli.targets import load_target, parse_address
+from manyhands.errors import ManyhandsError
+
+NEEDS_MATPLOTLIB = "--plot needs matplotlib: pip install 'manyhands[plot]' (--html needs nothing)"
+
+
+class Demo(StrEnum):
+    """Ready-made jobs."""
+
+    IO = "io"
+    CPU = "cpu"
+
+
+class Language(StrEnum):
+    """Of tables, charts and the verdict."""
+
+    ENGLISH = "en"
+    CHINESE = "zh"
+
+
+_work = partial(Option, rich_help_panel="Work")
+_output = partial(Option, rich_help_panel="Output")
+
+TargetText = Annotated[
+    str | None,
+    Argument(metavar="[TARGET]", help="module:function or file.py:function; not with --demo.", show_default=False),
+]
+DemoChoice = Annotated[
+    Demo | None, _work("--demo", help="Ten waiting (io) or ten computing (cpu) tasks.", show_default=False)
+]
+Functions = Annotated[
+    str | None,
+    _work(metavar="NAMES", help="Compare functions instead: names in TARGET's file, as b,c, with its own the first."),
+]
+Strategies = Annotated[str, _work(metavar="NAMES", help="Of loop, threads, processes and auto.")]
+Workers = Annotated[
+    str | None, _work("--workers", "-j", metavar="N,...", help="Several are compared. By default one per core.")
+]
+Rounds = Annotated[int, _work(metavar="N", min=3, help="How often each is measured.")]
+Tolerance = Annotated[
+    float | None, _work(metavar="X", min=0.0, help="With --functions: how far numbers in results may be apart.")
+]
+Plot = Annotated[Path | None, _output(metavar="FILE", help="Draw a chart, as out.png.")]
+Html = Annotated[Path | None, _output(metavar="FILE", help="Write a page with chart, figures and raw data.")]
+AsJson = Annotated[bool, _output("--json", metavar=NONE, help="Print all that was measured as JSON.")]
+AsMarkdown = Annotated[bool, _output("--md", metavar=NONE, help="Print Markdown.")]
+LanguageChoice = Annotated[Language, _output("--lang", help="English or Chinese.")]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where and how it is told."""
+
+    plot: Path | None
+    html: Path | None
+    as_json: bool
+    as_markdown: bool
+
+    def check(self) -> None:
+        """Before hours are spent. Raises CommandError."""
+        if self.as_json and self.as_markdown:
+            raise CommandError("--json and --md print different things: give one of them")
+        if self.plot is not None and importlib.util.find_spec("matplotlib") is None:
+            raise CommandError(NEEDS_MATPLOTLIB)
+        for option, path in ("--plot", self.plot), ("--html", self.html):
+            if path is not None and not path.absolute().parent.is_dir():
+                raise CommandError(f"{option} {path}: there is no folder {path.absolute().parent}")
+            if path is not None and path.is_dir():
+                raise CommandError(f"{option} {path} is a folder: name a file")
+        if self.plot is not None and self.plot.suffix.lower() not in {".png", ".svg", ".pdf", ".jpg", ".webp"}:
+            raise CommandError(f"--plot {self.plot}: give a file that ends in .png, .svg, .pdf, .jpg or .webp")
+
+    def tell(self, found: Any, lines: StdoutLines) -> None:
+        """Print it, and write the files. Raises CommandError."""
+        try:
+            if self.plot is not None:
+                found.plot(self.plot)
+            if self.html is not None:
+                found.html(self.html)
+        except OSError as error:
+            raise CommandError(f"{error.strerror or error}: {error.filename or ''}") from error
+        lines.write(found.to_json() if self.as_json else found.to_markdown() if self.as_markdown else str(found))
+
+
+def compare(
+    target: str | None,
+    inputs: Inputs,
+    *,
+    call: Call,
+    demo: Demo | None,
+    functions: str | None,
+    strategies: str,
+    workers: str | None,
+    rounds: int,
+    tolerance: float | None,
+    seed: int | None,
+    language: str,
+    outputs: Outputs,
+) -> Exit:
+    """Compare, print and write what was found.
+
+    Raises:
+        CommandError: the target, the inputs or the options are wrong, or a file cannot be written.
+    """
+    outputs.check()
+    if functions is None and tolerance is not None:
+        raise CommandError("--tolerance goes with --functions: strategies must give the same results")
+    with results_apart() as stdout:
+        if demo is not None and (target is not None or inputs.given() or functions is not None):
+            raise CommandError("--demo brings its own function and inputs: give nothing else to run")
+        func, items, usual = _job(target, inputs, call) if demo is None else _demo(demo)
+        numbers = _numbers(workers) or usual
+        common: dict[str, Any] = {"rounds": rounds, "seed": seed, "language": language}
+        names = strategies.split(",")
+        try:
+            if functions is not None:
+                others = [_sibling(str(target), name, call) for name in functions.split(",")]
+                found: Any = mh.compare_functions([func, *others], items, tolerance=tolerance, **common)
+            else:
+                found = mh.compare(func, items, strategies=names, workers=numbers, **common)
+        except mh.ResultsDiffer as error:
+            raise Differ(str(error)) from error
+        except ManyhandsError as error:
+            raise CommandError(str(error)) from error
+        outputs.tell(found, StdoutLines(stdout))
+    return Exit.DONE
+
+
+class Differ(CommandError):
+    """The results differ: the command was right, and the answer is no."""
+
+    code = Exit.FAILED
+
+
+Job = tuple[Callable[[Any], Any], list[Any], list[int] | None]  # function, inputs, and the usual numbers of workers
+
+
+def _job(target: str | None, inputs: Inputs, call: Call) -> Job:
+    if target is None:
+        raise CommandError("name a function to compare, as file.py:function, or give --demo io or --demo cpu")
+    address = parse_address(target)
+    source = choose_source(inputs, call)
+    func = fit_call(load_target(address).function, call)
+    source.examine()
+    items = list(source)
+    if not items:
+        raise CommandError(f"{source.label} holds no items: there is nothing to compare")
+    return func, items, None
+
+
+def _sibling(target: str, name: str, call: Call) -> Callable[[Any], Any]:
+    address = name if ":" in name else f"{target.rpartition(':')[0]}:{name.strip()}"
+    return fit_call(load_target(parse_address(address)).function, call)
+
+
+def _numbers(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise CommandError(f"--workers takes numbers of 1 and more, as 2 or 1,2,4; got {text!r}")
+    return [int(part) for part in parts]
+
+
+def _demo(demo: Demo) -> Job:
+    from manyhands.comparison import demos
+
+    if demo is Demo.IO:
+        return demos.wait, [demos.WAIT_SECONDS] * demos.TASKS, [demos.TASKS]
+    return demos.compute, [demos.STEPS] * demos.TASKS, [mh.cpu_count()]

@@ -1,0 +1,171 @@
+"""Whether two results are the same, and if not, where they differ."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import numbers
+import pickle
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from manyhands.showing import short_repr
+
+CLOSE = 1e-6  # relative: sums in another order differ by less
+_PLAIN = (str, bytes, bytearray, bool, type(None))
+
+
+def difference(one: Any, other: Any, where: str = "") -> str | None:
+    """Where they differ, and how, in words; None if they are equal, or close where they are floats.
+
+    >>> difference({"mean": 0.1 + 0.2}, {"mean": 0.3}) is None
+    True
+    >>> difference([1, {"mean": 2.0}], [1, {"mean": 2.5}])
+    "at [1]['mean']: 2.0 and 2.5"
+    """
+    if one is other:
+        return None
+    for fits, compare in _KINDS:
+        if fits(one) and fits(other):
+            return compare(one, other, where)
+        if fits(one) or fits(other):
+            return _told(one, other, where)
+    return _of_objects(one, other, where) if type(one) is type(other) else _told(one, other, where)
+
+
+def largest_difference(one: Any, other: Any) -> float | None:
+    """The largest absolute difference of the numbers in both; None if they are not alike.
+
+    >>> largest_difference([1.0, 2.0], [1.0, 2.5])
+    0.5
+    """
+    if _is_array(one) or _is_array(other):
+        return _of_numbers_in_arrays(one, other)
+    if isinstance(one, numbers.Number) and isinstance(other, numbers.Number):
+        return 0.0 if _close(one, other, relative=0.0) else float(abs(one - other))  # type: ignore[operator]
+    if isinstance(one, Mapping) and isinstance(other, Mapping) and one.keys() == other.keys():
+        return _largest((one[key], other[key]) for key in one)
+    plain = isinstance(one, _PLAIN) or isinstance(other, _PLAIN)
+    if not plain and isinstance(one, Sequence) and isinstance(other, Sequence) and len(one) == len(other):
+        return _largest(zip(one, other, strict=True))
+    return 0.0 if difference(one, other) is None else None
+
+
+def _largest(pairs: Any) -> float | None:
+    worst = 0.0
+    for one, other in pairs:
+        found = largest_difference(one, other)
+        if found is None:
+            return None
+        worst = max(worst, found)
+    return worst
+
+
+def _told(one: Any, other: Any, where: str) -> str:
+    return f"{f'at {where}: ' if where else ''}{short_repr(one)} and {short_repr(other)}"
+
+
+def _of_plain(one: Any, other: Any, where: str) -> str | None:
+    return None if type(one) is type(other) and one == other else _told(one, other, where)
+
+
+def _of_numbers(one: Any, other: Any, where: str) -> str | None:
+    return None if _close(one, other) else _told(one, other, where)
+
+
+def _close(one: Any, other: Any, relative: float = CLOSE) -> bool:
+    if one == other:
+        return True
+    if isinstance(one, numbers.Integral) and isinstance(other, numbers.Integral):
+        return False
+    try:
+        if math.isnan(one) or math.isnan(other):
+            return math.isnan(one) and math.isnan(other)
+        return math.isclose(one, other, rel_tol=relative, abs_tol=relative * 1e-6)
+    except TypeError:  # complex numbers
+        return bool(abs(one - other) <= relative * max(abs(one), abs(other)))
+
+
+def _of_mappings(one: Any, other: Any, where: str) -> str | None:
+    if one.keys() != other.keys():
+        return _told(sorted(map(repr, one)), sorted(map(repr, other)), f"the keys{f' of {where}' if where else ''}")
+    return next((told for key in one if (told := difference(one[key], other[key], f"{where}[{key!r}]"))), None)
+
+
+def _of_sequences(one: Any, other: Any, where: str) -> str | None:
+    if isinstance(one, tuple) is not isinstance(other, tuple):
+        return _told(one, other, where)
+    if len(one) != len(other):
+        return _told(len(one), len(other), f"the length{f' of {where}' if where else ''}")
+    pairs = enumerate(zip(one, other, strict=True))
+    return next((told for at, (a, b) in pairs if (told := difference(a, b, f"{where}[{at}]"))), None)
+
+
+def _of_objects(one: Any, other: Any, where: str) -> str | None:
+    if dataclasses.is_dataclass(one):
+        names = [field.name for field in dataclasses.fields(one) if field.compare]
+        pairs = ((name, getattr(one, name), getattr(other, name)) for name in names)
+        return next((told for name, a, b in pairs if (told := difference(a, b, f"{where}.{name}"))), None)
+    try:
+        if bool(one == other):
+            return None
+    except Exception:  # noqa: BLE001, S110 - tables and the like: they are compared by what they hold
+        pass
+    says_nothing = "__eq__" not in {name for kind in type(one).__mro__[:-1] for name in vars(kind)}
+    if says_nothing and getattr(one, "__dict__", None):
+        return _of_mappings(vars(one), vars(other), f"the fields of {where or 'the result'}")
+    try:
+        same = pickle.dumps(one, 5) == pickle.dumps(other, 5)
+    except Exception:  # noqa: BLE001 - then nothing is known of it but that it says to be another
+        same = False
+    return None if same else _told(one, other, where)
+
+
+# --- arrays -------------------------------------------------------------------------------------------------
+
+
+def _is_array(value: Any) -> bool:
+    return hasattr(value, "__array_interface__") and hasattr(value, "dtype")
+
+
+def _of_arrays(one: Any, other: Any, where: str) -> str | None:
+    if one.shape != other.shape or one.dtype != other.dtype:
+        shown = [f"an array of {array.dtype}, shape {array.shape}" for array in (one, other)]
+        return f"{f'at {where}: ' if where else ''}{shown[0]} and {shown[1]}"
+    import numpy as np
+
+    inexact = np.issubdtype(one.dtype, np.inexact)
+    apart = ~np.isclose(one, other, rtol=CLOSE, atol=CLOSE**2, equal_nan=True) if inexact else one != other
+    if not np.any(apart):
+        return None
+    at = tuple(int(index) for index in np.argwhere(np.atleast_1d(apart))[0])
+    place = f"{where}[{', '.join(map(str, at))}]"
+    told = _told(np.atleast_1d(one)[at].item(), np.atleast_1d(other)[at].item(), place if one.ndim else where)
+    return f"{told} ({int(np.sum(apart))} of {one.size} differ)"
+
+
+def _of_numbers_in_arrays(one: Any, other: Any) -> float | None:
+    import numpy as np
+
+    try:
+        a, b = np.asarray(one), np.asarray(other)
+        if a.shape != b.shape or not (np.issubdtype(a.dtype, np.number) and np.issubdtype(b.dtype, np.number)):
+            return None
+        apart = np.abs(a.astype(complex) - b.astype(complex))
+    except (TypeError, ValueError):
+        return None
+    return 0.0 if not a.size else float(np.nanmax(np.where(a == b, 0.0, apart)))
+
+
+def _is(*kinds: type) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, kinds)
+
+
+# What is compared in its own way, the first that fits; all else by its fields, or by what it says itself.
+_KINDS: tuple[tuple[Callable[[Any], bool], Callable[[Any, Any, str], str | None]], ...] = (
+    (_is_array, _of_arrays),
+    (_is(*_PLAIN), _of_plain),
+    (_is(numbers.Number), _of_numbers),
+    (_is(Mapping), _of_mappings),
+    (_is(list, tuple), _of_sequences),
+)

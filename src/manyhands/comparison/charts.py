@@ -1,0 +1,106 @@
+"""Bar charts, drawn by matplotlib."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from contextlib import AbstractContextManager
+from os import PathLike
+from typing import Any
+
+from manyhands.comparison.drawing import Chart, colour
+
+FONTS = (  # that have Chinese characters, by what usually comes with a system
+    "Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "Source Han Sans CN", "WenQuanYi Zen Hei",
+    "WenQuanYi Micro Hei", "PingFang SC", "Hiragino Sans GB", "Microsoft YaHei", "SimHei", "Noto Sans CJK JP",
+    "Droid Sans Fallback", "Arial Unicode MS",
+)  # fmt: skip
+DPI = 150
+INCHES = 0.3  # of a bar
+
+
+def draw(chart: Chart, path: str | PathLike[str]) -> None:
+    """Write the chart into a file, whole or not at all; its suffix tells the format."""
+    temporary = f"{os.fspath(path)}.{os.getpid()}.part"
+    suffix = os.path.splitext(os.fspath(path))[1].lstrip(".") or "png"  # noqa: PTH122
+    try:
+        with fonts():
+            figure(chart).savefig(temporary, format=suffix)
+        os.replace(temporary, path)  # noqa: PTH105
+    except BaseException:
+        if os.path.exists(temporary):  # noqa: PTH110
+            os.unlink(temporary)  # noqa: PTH108
+        raise
+
+
+def fonts() -> AbstractContextManager[None]:
+    """While it lasts, text is drawn with fonts that have Chinese characters, if there are any."""
+    from matplotlib import rc_context
+
+    families = [*chinese_fonts(), "DejaVu Sans"]
+    return rc_context({"font.sans-serif": families, "font.family": "sans-serif", "axes.unicode_minus": False})
+
+
+def readable(language: str) -> str:
+    """The language, or English where there is no font for it, which is said."""
+    if language != "zh" or chinese_fonts():
+        return language
+    warnings.warn(
+        "no font with Chinese characters is installed, so the chart is in English: install one, such as "
+        "fonts-noto-cjk, or make a page (html), which takes the browser's.",
+        stacklevel=3,
+    )
+    return "en"
+
+
+def chinese_fonts() -> list[str]:
+    """Those that are installed."""
+    from matplotlib import font_manager
+
+    there = {font.name for font in font_manager.fontManager.ttflist}
+    return [name for name in FONTS if name in there]
+
+
+def figure(chart: Chart) -> Any:
+    """The chart, ready to be saved."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    height = 1.9 + INCHES * len(chart.bars) + 0.12 * len(chart.labels())
+    made = Figure(figsize=(8.5, height), layout="constrained", dpi=DPI)
+    FigureCanvasAgg(made)
+    axes = made.add_subplot()
+    _bars(axes, chart)
+    axes.invert_yaxis()
+    axes.set_xlabel(chart.axis)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_title(chart.subtitle, fontsize=9, color="#555555", loc="left")
+    made.suptitle(chart.title, fontsize=13, x=0.02, ha="left")
+    _legend(axes, chart)
+    return made
+
+
+def _bars(axes: Any, chart: Chart) -> None:
+    lighter = chart.series()[1:]
+    at, ticks = 0.0, []
+    most = max(bar.high for bar in chart.bars)
+    for label in chart.labels():
+        group = [bar for bar in chart.bars if bar.label == label]
+        ticks.append((at + (len(group) - 1) / 2, label))
+        for bar in group:
+            axes.barh(at, bar.seconds, height=0.86, color=colour(bar.kind, light=bar.series in lighter))
+            axes.plot([bar.low, bar.high], [at, at], color="#333333", linewidth=1.2)
+            axes.text(bar.high + 0.012 * most, at, bar.shown, va="center", fontsize=10)
+            at += 1.0
+        at += 0.4
+    axes.set_yticks([place for place, _ in ticks], [label for _, label in ticks])
+    axes.set_xlim(0, 1.16 * most)
+
+
+def _legend(axes: Any, chart: Chart) -> None:
+    from matplotlib.patches import Patch
+
+    if len(chart.series()) > 1:
+        shades = [colour("loop", light=at > 0) for at in range(len(chart.series()))]
+        handles = [Patch(color=shade, label=name) for shade, name in zip(shades, chart.series(), strict=True)]
+        axes.figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, fontsize=9)

@@ -1,0 +1,73 @@
+"""What is drawn: records that charts and pages are made from."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Bar(NamedTuple):
+    """One bar: the median in seconds, with the least and the most; ``kind`` chooses the colour.
+
+    Bars of one ``label`` stand together. A ``series`` is named in the legend; the second one is drawn lighter.
+    """
+
+    label: str
+    kind: str
+    seconds: float
+    low: float
+    high: float
+    shown: str
+    series: str = ""
+
+
+class Chart(NamedTuple):
+    """Bars, and what stands around them."""
+
+    title: str
+    subtitle: str
+    axis: str
+    bars: tuple[Bar, ...]
+    language: str = "en"
+
+    def labels(self) -> list[str]:
+        """Of the groups, from top to bottom."""
+        return list(dict.fromkeys(bar.label for bar in self.bars))
+
+    def series(self) -> list[str]:
+        """Named in the legend."""
+        return list(dict.fromkeys(bar.series for bar in self.bars if bar.series))
+
+
+class Page(NamedTuple):
+    """A chart with the figures."""
+
+    chart: Chart
+    verdict: str
+    notes: tuple[str, ...]
+    table: tuple[tuple[str, ...], ...]
+    data: str
+    raw: str
+    save: str
+
+
+# Told apart also by those who do not see all colours (of the palette of Okabe and Ito); the label says the same.
+COLOURS = {
+    "loop": "#7f7f7f",
+    "threads": "#e69f00",
+    "processes": "#0072b2",
+    "auto": "#009e73",
+    "other": "#cc79a7",
+}
+
+
+def colour(kind: str, *, light: bool) -> str:
+    """Of a bar; the lighter one is half way to white.
+
+    >>> colour("loop", light=False), colour("loop", light=True)
+    ('#7f7f7f', '#bfbfbf')
+    """
+    full = COLOURS.get(kind, COLOURS["other"])
+    if not light:
+        return full
+    parts = [int(full[at : at + 2], 16) for at in (1, 3, 5)]
+    return "#" + "".join(f"{(part + 255) // 2:02x}" for part in parts)

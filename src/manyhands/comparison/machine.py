@@ -1,0 +1,112 @@
+"""What a program and all its processes use of the machine; on Linux. Elsewhere nothing is known, and None is told."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+CAN_TELL = Path("/proc/self/smaps_rollup").exists()
+SAMPLE_SECONDS = 0.02  # between two looks at the memory
+_TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+
+
+def processes() -> list[int]:
+    """This process and all below it."""
+    found, look_at = [], [os.getpid()]
+    while look_at:
+        pid = look_at.pop()
+        found.append(pid)
+        for children in Path(f"/proc/{pid}/task").glob("*/children"):
+            look_at += [int(child) for child in _read(children).split()]
+    return found
+
+
+def cpu_seconds() -> float | None:
+    """Of this process, of those below it, and of those that have ended and were waited for."""
+    if not CAN_TELL:
+        return None
+    mine, total = os.getpid(), 0
+    for pid in processes():
+        if fields := _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split():
+            total += sum(map(int, fields[13 if pid == mine else 11 : 15]))
+    return total / _TICKS + time.process_time()  # which knows more than hundredths of a second
+
+
+def all_cpu_seconds() -> float | None:
+    """Of everything on this machine, since it started."""
+    if not CAN_TELL:
+        return None
+    fields = _read(Path("/proc/stat")).split("\n")[0].split()[1:]
+    user, nice, system, _idle, _iowait, irq, softirq, *_ = map(int, fields)
+    return (user + nice + system + irq + softirq) / _TICKS
+
+
+def memory() -> int:
+    """Bytes that this process and those below it have; of what several share, to each its part (PSS)."""
+    total = 0
+    for pid in processes():
+        for line in _read(Path(f"/proc/{pid}/smaps_rollup")).splitlines():
+            if line.startswith("Pss:"):
+                total += int(line.split()[1]) * 1024
+    return total
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:  # it has ended
+        return ""
+
+
+class PeakMemory:
+    """The most memory at any moment of a block, as far as looking now and then can tell.
+
+    >>> with PeakMemory() as peak:
+    ...     _ = bytearray(1 << 20)
+    >>> peak.size is None or peak.size > 1 << 20
+    True
+    """
+
+    def __init__(self) -> None:
+        self.size: int | None = None
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, name="manyhands-peak", daemon=True)
+
+    def __enter__(self) -> Self:
+        if CAN_TELL:
+            self.size = 0
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        if CAN_TELL:
+            self._thread.join()
+            self._note()
+
+    def _look(self) -> None:
+        while not self._over.wait(SAMPLE_SECONDS):
+            self._note()
+
+    def _note(self) -> None:
+        self.size = max(self.size or 0, memory())
+
+
+@contextmanager
+def others_at_work() -> Iterator[list[float]]:
+    """How many cores others have kept busy during a block; filled in at its end, if that can be told."""
+    found: list[float] = []
+    began, mine, everyone = time.monotonic(), cpu_seconds(), all_cpu_seconds()
+    yield found
+    mine_now, everyone_now = cpu_seconds(), all_cpu_seconds()
+    if None not in (mine, everyone, mine_now, everyone_now):
+        others = (everyone_now - everyone) - (mine_now - mine)  # type: ignore[operator]
+        found.append(max(0.0, others / max(time.monotonic() - began, 1e-9)))

@@ -1,0 +1,310 @@
+"""What a comparison says, in English and in Chinese: tables, charts, warnings and the verdict. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import median
+from typing import TYPE_CHECKING
+from unicodedata import east_asian_width
+
+from manyhands.comparison.drawing import Bar, Chart, Page
+from manyhands.errors import OptionError
+
+if TYPE_CHECKING:
+    from manyhands.comparison.comparison import Comparison, Measured
+
+MUCH_OTHERS = 0.2  # cores that others keep busy
+SEVERAL_CORES = 1.3  # that a job keeps busy by itself
+VARIES = 1.5  # the slowest round of the loop over the quickest
+
+ENGLISH = {
+    "strategy": "strategy",
+    "cold": "cold",
+    "warm": "warm",
+    "ratio": "cold ÷ loop",
+    "interval": "95% interval",
+    "efficiency": "efficiency",
+    "cpu": "CPU s",
+    "memory": "peak MB",
+    "sent": "sent MB",
+    "overhead": "overhead a task",
+    "crossover": "pays from",
+    "loop": "loop",
+    "threads": "threads",
+    "processes": "processes",
+    "auto": "auto",
+    "title": "{function}: {tasks} tasks",
+    "subtitle": "median of {rounds} rounds, {cores} cores; {machine}",
+    "seconds": "seconds",
+    "cold bar": "cold: workers are started",
+    "warm bar": "warm: workers are there",
+    "raw": "All that was measured",
+    "save": "as a JSON file",
+    "verdict": "Verdict",
+    "legend": "Times: median of {rounds} rounds. Cold: the call starts its workers; warm: they are there. Efficiency: "
+    "of the workers that can be of use, in a cold call. Overhead: beyond the loop's time shared among those. Pays "
+    "from: how long a task must be before a cold call is quicker than the loop.",
+    "quicker": "{best} take{s} {ratio} the loop's time, {seconds} instead of {loop} (95% between {low} and {high}). "
+    "Write: {code}",
+    "loop wins": "The loop is the quickest: {next} takes {ratio} its time (95% between {low} and {high}). "
+    "{advice}Write: {code}",
+    "no difference": "No significant difference, so keep the loop: the next best, {next}, takes {ratio} its time (95% "
+    "between {low} and {high}). Write: {code}",
+    "only loop": "The loop takes {loop}; nothing was compared with it.",
+    "longer": "A task takes {task}; from {crossover} on it would pay. ",
+    "safe": " Threads need a function that is safe in them; that the results agree is no proof.",
+    "warm wins": " With workers that are there already, {best} would take {ratio} the loop's time.",
+    "warning": "Warning: {text}",
+    "busy": "other programs kept {cores:.1f} of {all} cores busy: close them, and compare again.",
+    "crowd": "{label} has more workers than the {cores} cores, and the tasks compute.",
+    "several": "the loop itself keeps {cores:.1f} cores busy (BLAS, OpenMP or OpenCV use threads of their own): each "
+    "worker gets its share of the cores, and gains less.",
+    "varies": "the loop took {low} to {high}: something disturbs the measuring.",
+}
+CHINESE = {
+    "strategy": "方式",
+    "cold": "冷启动",
+    "warm": "已预热",
+    "ratio": "冷启动 ÷ 循环",
+    "interval": "95% 区间",
+    "efficiency": "效率",
+    "cpu": "CPU 秒",
+    "memory": "内存峰值 MB",
+    "sent": "传输 MB",
+    "overhead": "每个任务的开销",
+    "crossover": "合算的任务时长",
+    "loop": "循环",
+    "threads": "线程",
+    "processes": "进程",
+    "auto": "自动",
+    "title": "{function}：{tasks} 个任务",
+    "subtitle": "{rounds} 轮的中位数，{cores} 个核心；{machine}",
+    "seconds": "秒",
+    "cold bar": "冷启动：需要启动工作进程或线程",
+    "warm bar": "已预热：工作进程或线程已就绪",
+    "raw": "全部测量数据",
+    "save": "保存为 JSON 文件",
+    "verdict": "结论",
+    "legend": "时间为 {rounds} 轮的中位数。冷启动：调用时启动工作进程；已预热：工作进程已就绪。效率：冷启动时，"
+    "对有用的工作进程而言。开销：超出循环时间平均分配的部分。合算的任务时长：任务至少要这么长，冷启动的调用才比循环快。",
+    "quicker": "{best}只需循环时间的 {ratio}：{seconds}，而循环需要 {loop}（95% 区间 {low} 到 {high}）。写法：{code}",
+    "loop wins": "循环最快：{next}需要循环时间的 {ratio}（95% 区间 {low} 到 {high}）。{advice}写法：{code}",
+    "no difference": "没有显著差异，用循环即可：其次的{next}需要循环时间的 {ratio}（95% 区间 {low} 到 {high}）。"
+    "写法：{code}",
+    "only loop": "循环需要 {loop}；没有与其他方式比较。",
+    "longer": "每个任务需要 {task}；达到 {crossover} 以上才合算。",
+    "safe": "使用线程要求函数是线程安全的；结果一致并不能证明这一点。",
+    "warm wins": "如果工作进程已经就绪，{best}只需循环时间的 {ratio}。",
+    "warning": "注意：{text}",
+    "busy": "其他程序占用了 {all} 个核心中的 {cores:.1f} 个：请关闭它们再比较一次。",
+    "crowd": "{label} 的工作进程多于 {cores} 个核心，而任务是计算型的。",
+    "several": "循环本身就占用了 {cores:.1f} 个核心（BLAS、OpenMP 或 OpenCV 有自己的线程）：每个工作进程只能分到"
+    "一部分核心，收益较小。",
+    "varies": "循环用时在 {low} 到 {high} 之间：有什么干扰了测量。",
+}
+_LANGUAGES = {"en": ENGLISH, "zh": CHINESE}
+
+
+def of(language: str) -> Mapping[str, str]:
+    """The words of a language. Raises OptionError if there are none."""
+    if language not in _LANGUAGES:
+        raise OptionError(f"language= takes 'en' or 'zh'; got {language!r}")
+    return _LANGUAGES[language]
+
+
+def duration(seconds: float | None) -> str:
+    """Three digits and a unit.
+
+    >>> duration(0.01234)
+    '12.3 ms'
+    """
+    if seconds is None:
+        return "-"
+    for unit, size in ("s", 1.0), ("ms", 1e-3):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} us"
+
+
+def times(ratio: float) -> str:
+    """A ratio as a factor.
+
+    >>> times(0.523), times(12.3)
+    ('0.52 ×', '12 ×')
+    """
+    return f"{ratio:.2f} ×" if ratio < 10 else f"{ratio:.0f} ×"
+
+
+def _name(row: Measured, language: str) -> str:
+    name = of(language)[row.strategy]
+    return name if row.workers is None else f"{name} × {row.workers}"
+
+
+# --- the verdict --------------------------------------------------------------------------------------------
+
+
+def verdict(found: Comparison) -> str:
+    """In a sentence or two."""
+    text, language = of(found.language), found.language
+    loop, *others = found.rows
+    if not others:
+        return text["only loop"].format(loop=duration(median(loop.warm)))
+    chosen = next(row for row in found.rows if row.cell == found.best)
+    if chosen is not loop:
+        said = text["quicker"].format(
+            best=_name(chosen, language), s="" if chosen.strategy in {"threads", "processes"} else "s",
+            seconds=duration(median(chosen.cold)), loop=duration(median(loop.warm)), code=chosen.cell.code,
+            **_range(chosen.ratio),
+        )  # fmt: skip
+        return said + (text["safe"] if chosen.strategy == "threads" else "")
+    following = min(others, key=lambda row: median(row.cold))
+    low, _, _ = following.ratio
+    advice = ""
+    if following.crossover is not None and following.crossover > found.seconds_per_task:
+        advice = text["longer"].format(
+            task=duration(found.seconds_per_task), crossover=duration(following.crossover)
+        )  # fmt: skip
+    said = text["loop wins" if low > 1.0 else "no difference"].format(
+        next=_name(following, language), advice=advice, code=loop.cell.code, **_range(following.ratio)
+    )
+    warm = min(others, key=lambda row: median(row.warm))
+    if warm.warm_ratio[2] < 1.0:
+        said += text["warm wins"].format(best=_name(warm, language), ratio=times(warm.warm_ratio[1]))
+    return said
+
+
+def _range(ratio: tuple[float, float, float]) -> dict[str, str]:
+    low, middle, high = ratio
+    return {"ratio": times(middle), "low": f"{low:.2f}", "high": f"{high:.2f}"}
+
+
+def warnings(
+    language: str,
+    rows: Sequence[Measured],
+    others: Sequence[float],
+    cores_of_loop: float | None,
+    cores: int,
+    *,
+    waiting: bool,
+) -> Iterator[str]:
+    """What makes the figures doubtful."""
+    text = of(language)
+    if others and others[0] > MUCH_OTHERS:
+        yield text["busy"].format(cores=others[0], all=cores)
+    for row in rows:
+        if row.strategy in {"threads", "processes"} and (row.workers or 0) > cores and not waiting:
+            yield text["crowd"].format(label=_name(row, language), cores=cores)
+    if cores_of_loop is not None and cores_of_loop > SEVERAL_CORES:
+        yield text["several"].format(cores=cores_of_loop)
+    loop = rows[0].warm
+    if max(loop) > VARIES * min(loop):
+        yield text["varies"].format(low=duration(min(loop)), high=duration(max(loop)))
+
+
+# --- tables -------------------------------------------------------------------------------------------------
+
+_COLUMNS = (
+    "strategy", "cold", "warm", "ratio", "interval", "efficiency", "cpu", "memory", "sent", "overhead", "crossover",
+)  # fmt: skip
+
+
+def cells_of(found: Comparison) -> list[list[str]]:
+    """The table, its heads first."""
+    text = of(found.language)
+    return [[text[name] for name in _COLUMNS], *[_cells(row, found.language) for row in found.rows]]
+
+
+def _cells(row: Measured, language: str) -> list[str]:
+    low, middle, high = row.ratio
+    is_loop = row.strategy == "loop"
+    return [
+        _name(row, language),
+        duration(median(row.cold)),
+        duration(median(row.warm)),
+        "1" if is_loop else f"{middle:.2f}",
+        "" if is_loop else f"{low:.2f} - {high:.2f}",
+        "" if row.efficiency is None else f"{row.efficiency:.0%}",
+        "" if row.cpu is None else f"{row.cpu:.2f}",
+        "" if row.memory is None else f"{row.memory / 1e6:.0f}",
+        "" if is_loop or row.sent is None else f"{row.sent / 1e6:.3g}",
+        "" if is_loop else duration(row.overhead),
+        "" if row.crossover is None else duration(row.crossover),
+    ]
+
+
+def columns(found: Comparison) -> str:
+    """Aligned, for a terminal."""
+    return align(cells_of(found))
+
+
+def align(rows: Sequence[Sequence[str]]) -> str:
+    """Columns one below the other, the first to the left; Chinese characters take two places."""
+    widths = [max(_width(row[at]) for row in rows) for at in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        first, *others = (" " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True))
+        lines.append("  ".join([row[0] + first, *[pad + cell for pad, cell in zip(others, row[1:], strict=True)]]))
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _width(text: str) -> int:
+    return sum(2 if east_asian_width(character) in "WF" else 1 for character in text)
+
+
+def markdown(found: Comparison) -> str:
+    """A page of it."""
+    text = of(found.language)
+    warned = [f"- {text['warning'].format(text=warning)}" for warning in found.warnings]
+    parts = [
+        f"## {_title(found)}", f"{found.verdict}", table(cells_of(found)), *(["\n".join(warned)] if warned else []),
+        f"{_subtitle(found)}. {text['legend'].format(rounds=found.rounds)}",
+    ]  # fmt: skip
+    return "\n\n".join(parts) + "\n"
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """As Markdown."""
+    heads, *others = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    ruler = ["---", *["---:"] * (len(heads) - 1)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [heads, ruler, *others])
+
+
+def _title(found: Comparison) -> str:
+    return of(found.language)["title"].format(function=found.function, tasks=found.tasks)
+
+
+def _subtitle(found: Comparison) -> str:
+    text = of(found.language)["subtitle"]
+    return text.format(rounds=found.rounds, cores=found.cores, machine=found.machine)
+
+
+# --- charts and pages ---------------------------------------------------------------------------------------
+
+
+def chart(found: Comparison) -> Chart:
+    """A bar for each strategy's cold times, and one for the warm ones."""
+    text = of(found.language)
+    bars = []
+    for row in found.rows:
+        label = _name(row, found.language)
+        kinds = [("warm", row.warm)] if row.strategy == "loop" else [("cold", row.cold), ("warm", row.warm)]
+        for kind, seconds in kinds:
+            series = "" if row.strategy == "loop" else text[f"{kind} bar"]
+            shown = duration(median(seconds))
+            bars.append(Bar(label, row.strategy, median(seconds), min(seconds), max(seconds), shown, series))
+    return Chart(_title(found), _subtitle(found), text["seconds"], tuple(bars), found.language)
+
+
+def page(found: Comparison) -> Page:
+    """All of it, for a browser."""
+    text = of(found.language)
+    warned = [text["warning"].format(text=warning) for warning in found.warnings]
+    return Page(
+        chart=chart(found),
+        verdict=found.verdict,
+        notes=(*warned, text["legend"].format(rounds=found.rounds)),
+        table=tuple(map(tuple, cells_of(found))),
+        data=found.to_json(),
+        raw=text["raw"],
+        save=text["save"],
+    )

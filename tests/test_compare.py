@@ -1,0 +1,530 @@
+"""mh.compare and manyhands compare: results first, then times; what is said about them; charts and pages."""
+
+from __future__ import annotations
+
+import dataclasses
+import html.parser
+import importlib.util
+import itertools
+import json
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+from statistics import median
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import manyhands as mh
+from manyhands.comparison import agreement, charts, judging, statistics, words
+from manyhands.comparison.comparison import Comparison, Measured
+from manyhands.comparison.functions import FunctionComparison, FunctionMeasured, break_even
+
+pytestmark = pytest.mark.timeout(100)
+
+
+def square(x):
+    return x * x
+
+
+# --- whether results agree ----------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass
+class Point:
+    x: float
+    y: float
+
+
+class Plain:
+    def __init__(self, value):
+        self.value = value
+
+
+NAN = float("nan")
+SAME = [
+    (1, 1),
+    (0.1 + 0.2, 0.3),
+    (1, 1.0),
+    (NAN, NAN),
+    (1 + 2j, 1 + 2j),
+    ("a", "a"),
+    ([1, (2, {"a": 0.1 + 0.2})], [1, (2, {"a": 0.3})]),
+    ({1, 2}, {2, 1}),
+    (range(3), range(3)),
+    (Point(0.1 + 0.2, 1), Point(0.3, 1)),
+    (Plain([1]), Plain([1])),
+    (np.arange(3), np.arange(3)),
+    (np.array([0.1 + 0.2, NAN]), np.array([0.3, NAN])),
+    (np.zeros(0), np.zeros(0)),
+    (np.array(2.0), np.array(2.0)),
+    ({"a": np.ones(2)}, {"a": np.ones(2)}),
+]
+APART = [
+    (1, 2, "1 and 2"),
+    (10**18, 10**18 + 1, "and 1000000000000000001"),
+    (1.0, 1.001, "1.0 and 1.001"),
+    (True, 1, "True and 1"),
+    ("a", b"a", "'a' and b'a'"),
+    ([1, 2], [1, 3], "at [1]: 2 and 3"),
+    ([1], [1, 2], "the length: 1 and 2"),
+    ({"a": [1, {"b": 2}]}, {"a": [1, {"b": 3}]}, "at ['a'][1]['b']: 2 and 3"),
+    ({"a": 1}, {"b": 1}, "the keys"),
+    (Point(1, 2), Point(1, 3), "at .y: 2 and 3"),
+    (Plain(1), Plain(2), "['value']: 1 and 2"),
+    (np.arange(3), np.array([0, 9, 2]), "at [1]: 1 and 9 (1 of 3 differ)"),
+    (np.arange(3), np.arange(4), "shape (3,) and an array of int64, shape (4,)"),
+    (np.zeros(2), np.zeros(2, "f4"), "array of float32"),
+    (np.array(2.0), np.array(3.0), "2.0 and"),
+    ([1], (1,), "[1] and (1,)"),
+    (np.zeros(2), [0.0, 0.0], "and [0.0, 0.0]"),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), SAME, ids=range(len(SAME)))
+def test_equal_or_close_results_agree(one, other):
+    assert agreement.difference(one, other) is None
+    assert agreement.difference(other, one) is None
+
+
+@pytest.mark.parametrize(("one", "other", "told"), APART, ids=range(len(APART)))
+def test_where_results_differ_is_told(one, other, told):
+    assert told in agreement.difference(one, other)
+    assert agreement.difference(other, one)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "apart"),
+    [(1, 3, 2.0), ([1.0, 2], [1.5, 2], 0.5), ({"a": 1}, {"a": 1}, 0.0), (np.zeros(3), np.array([0, 0.25, 0]), 0.25)]
+    + [("a", "a", 0.0), ("a", "b", None), ([1], [1, 2], None), (np.zeros(0), np.zeros(0), 0.0), (NAN, NAN, 0.0)],
+    ids=str,
+)
+def test_the_largest_difference_of_numbers(one, other, apart):
+    assert agreement.largest_difference(one, other) == apart
+
+
+# --- how sure it is -----------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.tuples(st.floats(0.1, 10), st.floats(0.1, 10)), min_size=3, max_size=9))
+def test_the_interval_holds_the_ratio_of_the_medians_or_touches_it(pairs):
+    times, base = zip(*pairs, strict=True)
+    low, high = statistics.ratio_interval(times, base)
+    assert min(times) / max(base) <= low <= high <= max(times) / min(base)
+    assert statistics.ratio_interval(times, base) == (low, high)
+
+
+def test_what_slows_a_round_down_slows_both_and_leaves_the_ratio_sure():
+    base = [1.0, 5.0, 1.5, 3.0, 1.0, 2.0, 8.0]
+    low, high = statistics.ratio_interval([time / 2 for time in base], base)
+    assert low == high == 0.5
+
+
+def measured(strategy, cold, *, workers=None, base=(10.0, 10.1, 9.9, 10.0, 10.2, 9.8, 10.0), warm=None):
+    cold = tuple(cold)
+    low, high = statistics.ratio_interval(cold, base)
+    ratio = low, median(cold) / median(base), high
+    warm = tuple(warm or cold)
+    warm_ratio = (median(warm) / median(base),) * 3
+    return Measured(strategy, workers, cold, warm, ratio, warm_ratio, 0.9, 1.0, 10**7, 1000, 0.001, 0.02)
+
+
+def around(middle, spread=0.01):
+    return [middle * (1 + spread * step) for step in (0, 1, -1, 0.5, -0.5, 0.2, 0)]
+
+
+def found(*rows, **more):
+    facts = {"function": "f", "tasks": 100, "rounds": 7, "cores": 2, "seconds_per_task": 0.1, "waiting": False}
+    return Comparison(**facts | more, rows=tuple(rows), best=judging.best(rows))
+
+
+LOOP = measured("loop", (10.0, 10.1, 9.9, 10.0, 10.2, 9.8, 10.0))
+
+
+@pytest.mark.parametrize(
+    ("rows", "best"),
+    [
+        (
+            [measured("processes", around(5.2), workers=2), measured("threads", around(10.2), workers=2)],
+            "processes × 2",
+        ),
+        ([measured("processes", around(5.2), workers=2), measured("auto", around(5.25))], "auto"),
+        ([measured("processes", around(5.2), workers=2), measured("auto", around(6.0))], "processes × 2"),
+        ([measured("processes", around(9.9, 0.2), workers=2)], "loop"),
+        ([measured("processes", around(14), workers=2)], "loop"),
+        ([measured("threads", around(5), workers=4), measured("threads", around(5.02), workers=2)], "threads × 2"),
+        ([], "loop"),
+    ],
+)
+def test_the_simplest_of_the_quickest_is_taken(rows, best):
+    assert found(LOOP, *rows).best.label == best
+
+
+def test_verdicts():
+    quick = found(LOOP, measured("processes", around(5.2), workers=2))
+    assert "processes × 2 take 0.52 × the loop's time, 5.2 s instead of 10 s (95% between 0.5" in quick.verdict
+    assert quick.verdict.endswith("Write: mh.map(func, items, backend='processes', workers=2)")
+    slow = found(LOOP, measured("processes", around(14), workers=2), seconds_per_task=0.001)
+    assert slow.verdict.startswith("The loop is the quickest: processes × 2 takes 1.40 × its time")
+    assert "A task takes 1 ms; from 20 ms on it would pay." in slow.verdict
+    tie = found(LOOP, measured("processes", around(9.9, 0.2), workers=2))
+    assert "o significant difference" in tie.verdict
+    assert "safe" in found(LOOP, measured("threads", around(5), workers=2)).verdict
+    warm = found(LOOP, measured("processes", around(14), workers=2, warm=around(5)))
+    assert "With workers that are there already, processes × 2 would take 0.50 × the loop's time" in warm.verdict
+    assert "没有显著差异" in dataclasses.replace(tie, language="zh").verdict
+    assert "0.52" in dataclasses.replace(quick, language="zh").verdict
+    assert found(LOOP).verdict.startswith("The loop takes 10 s")
+
+
+def test_warnings():
+    rows = [LOOP, measured("processes", around(5), workers=8)]
+    told = list(words.warnings("en", rows, [1.1], 1.9, 2, waiting=False))
+    assert [text.split()[0] for text in told] == ["other", "processes", "the"]
+    assert list(words.warnings("en", rows, [0.1], 1.0, 8, waiting=False)) == []
+    assert list(words.warnings("en", rows, [0.1], 0.01, 2, waiting=True)) == []
+    uneven = [measured("loop", (1.0, 2.0, 1.0))]
+    assert "took 1 s to 2 s" in next(words.warnings("en", uneven, [], None, 2, waiting=False))
+
+
+@pytest.mark.parametrize(
+    ("first", "later", "other_first", "other_later", "calls"),
+    [(1.0, 0.1, 0.2, 0.2, 9), (0.1, 0.1, 0.2, 0.2, 1), (1.0, 0.2, 0.2, 0.1, None), (0.5, 0.1, 0.5, 0.2, 1)],
+)
+def test_from_how_many_calls_on_a_function_pays(first, later, other_first, other_later, calls):
+    assert break_even(first, later, other_first, other_later) == calls
+    if calls and calls > 1:
+        gained = [other_first - first + (n - 1) * (other_later - later) for n in (calls - 1, calls)]
+        assert gained[0] < 0 <= round(gained[1], 9)
+
+
+# --- the comparison -----------------------------------------------------------------------------------------
+
+
+def test_a_comparison_has_every_round_of_every_strategy():
+    found = mh.compare(square, range(50), workers=[1, 2], rounds=3, seed=1)
+    labels = ["loop", *[f"{name} × {n}" for name in ("threads", "processes", "auto") for n in (1, 2)]]
+    assert [row.cell.label for row in found.rows] == labels
+    assert all(len(row.cold) == len(row.warm) == 3 for row in found.rows)
+    assert (found.tasks, found.rounds, found.cores, found.function) == (50, 3, mh.cpu_count(), "square")
+    assert found.best.label == "loop"
+    processes = found.rows[3]
+    assert processes.sent > 0
+    assert processes.overhead > 0
+    assert found.rows[1].sent == 0
+    assert found.rows[0].ratio == (1.0, 1.0, 1.0)
+    if sys.platform == "linux":
+        assert processes.memory > found.rows[0].memory > 1 << 20
+        assert processes.cpu is not None
+    data = json.loads(found.to_json())
+    assert data["rows"][3]["cold"] == list(processes.cold)
+    assert data["verdict"] == found.verdict
+    assert str(found).count("\n") >= len(labels)
+    assert found.to_markdown().count("\n| ") == len(labels) + 2
+
+
+def test_cold_rounds_begin_without_workers_and_warm_ones_with_those_of_the_round_before(tmp_path):
+    def task(_):
+        (tmp_path / str(os.getpid())).touch()
+
+    mh.compare(task, range(4), strategies=["processes"], workers=2, rounds=3)
+    pids = {file.name for file in tmp_path.iterdir()} - {str(os.getpid())}
+    assert 4 <= len(pids) <= 2 * 4  # the check and three cold rounds, of two workers at most; warm ones start none
+
+
+def test_other_results_under_threads_are_caught():
+    meeting = threading.Barrier(2)
+    last = []
+
+    def careless(x):
+        last[:] = [x]
+        if threading.current_thread() is not threading.main_thread():
+            meeting.wait(20)
+        return last[0]
+
+    with pytest.raises(mh.ResultsDiffer, match=r"threads × 2 gives another result for item \d, \d, than the loop") as e:
+        mh.compare(careless, range(4), strategies=["threads"], workers=2)
+    assert e.value.strategy == "threads × 2"
+    assert e.value.index in range(4)
+
+
+def test_a_loop_that_gives_other_results_the_second_time_is_caught():
+    numbers = itertools.count()
+    with pytest.raises(mh.ResultsDiffer, match="than it gave before: 0 and 3") as caught:
+        mh.compare(lambda _: next(numbers), range(3))
+    assert (caught.value.strategy, caught.value.index) == ("loop", 0)
+
+
+def test_own_ways_to_compare_results():
+    source = random.Random(1)
+
+    def estimate(_):
+        return source.random()
+
+    found = mh.compare(estimate, range(3), strategies=["threads"], rounds=3, equal=lambda a, b: abs(a - b) < 1)
+    assert len(found.rows) == 2
+
+
+def test_errors_of_tasks_come_as_themselves():
+    with pytest.raises(ZeroDivisionError):
+        mh.compare(lambda x: 1 // x, [1, 0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"items": []}, "nothing to compare"),
+        ({"rounds": 2}, "3 or more"),
+        ({"strategies": ["thread"]}, "got 'thread'"),
+        ({"workers": 0}, "1 and more"),
+        ({"workers": [1, True]}, "1 and more"),
+        ({"language": "fr"}, "'en' or 'zh'"),
+        ({"func": 3}, "function to run"),
+    ],
+    ids=str,
+)
+def test_wrong_arguments_are_told_before_anything_runs(arguments, told):
+    called = []
+    given = {"func": called.append, "items": [1]} | arguments
+    with pytest.raises(mh.OptionError, match=told):
+        mh.compare(**given)
+    assert not called
+
+
+def slow_sum(values):
+    total = 0
+    for value in values:
+        total += value
+    return total
+
+
+def wrong_sum(values):
+    return sum(values) + 0.5
+
+
+def test_functions_are_compared():
+    found = mh.compare_functions([slow_sum, sum], [list(range(2000))] * 20, rounds=5)
+    assert [row.name for row in found.rows] == ["slow_sum", "sum"]
+    assert [len(row.steady) for row in found.rows] == [5, 5]
+    assert found.rows[1].difference == 0
+    assert "slow_sum" in str(found)
+    assert json.loads(found.to_json())["rows"][0]["steady"] == list(found.rows[0].steady)
+
+
+def test_the_first_call_of_a_function_stands_apart():
+    """It may compile: those after it may not be counted with it."""
+    calls = []
+
+    def counted(values):
+        calls.append(values)
+        return sum(values)
+
+    mh.compare_functions([slow_sum, counted], [[1], [2]], rounds=3)
+    assert calls == [[1], [2]] * 4  # the first round is for the results and the first call
+
+
+def function(name, steady, *, first=0.001, base=0.01, even=1):
+    return FunctionMeasured(
+        name, first, (steady,) * 3, (steady / base * 0.99, steady / base, steady / base * 1.01), 0.0, even
+    )
+
+
+@pytest.mark.parametrize(
+    ("other", "verdict"),
+    [
+        (
+            function("f", 0.005),
+            "f is the quickest: later calls take 0.50 × the time of slow (95% between 0.49 and 0.51",
+        ),
+        (function("f", 0.005, first=1.0, even=200), "Its first call takes 1 s, so it pays from 200 calls on."),
+        (function("f", 0.02, even=None), "slow is the quickest; f takes 2.00 × its time"),
+        (function("f", 0.0101), "no significant difference between slow and"),
+    ],
+)
+def test_verdicts_about_functions(other, verdict):
+    found = FunctionComparison((function("slow", 0.01), other), 20, 3)
+    assert verdict in found.verdict
+    assert "f" in dataclasses.replace(found, language="zh").verdict
+
+
+def test_functions_that_differ_are_told_by_how_much_or_refused():
+    found = mh.compare_functions([sum, wrong_sum], [[1, 2]], rounds=3)
+    assert found.rows[1].difference == 0.5
+    with pytest.raises(mh.ResultsDiffer, match=r"wrong_sum gives another result for item 0.*than sum does: 3 and 3.5"):
+        mh.compare_functions([sum, wrong_sum], [[1, 2]], tolerance=0.1)
+    with pytest.raises(mh.ResultsDiffer):
+        mh.compare_functions([sum, str], [[1, 2]])
+
+
+# --- charts and pages ---------------------------------------------------------------------------------------
+
+
+class Reader(html.parser.HTMLParser):
+    """Text and addresses of a page."""
+
+    def __init__(self):
+        super().__init__()
+        self.texts, self.addresses, self.bars = [], [], 0
+
+    def handle_starttag(self, tag, attributes):
+        self.addresses += [value for name, value in attributes if name in {"src", "href"}]
+        self.bars += tag == "rect"
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_page_has_all_of_it_and_needs_nothing_else(language, tmp_path):
+    compared = found(LOOP, measured("processes", around(5.2), workers=2), language=language, function="<f&g>")
+    compared.html(tmp_path / "page.html")
+    assert [file.name for file in tmp_path.iterdir()] == ["page.html"]
+    reader = Reader()
+    reader.feed((tmp_path / "page.html").read_text(encoding="utf-8"))
+    text = "\n".join(reader.texts)
+    assert compared.verdict in text
+    assert "<f&g>" in text
+    assert "5.2 s" in text
+    assert reader.bars == 3 + 2  # loop, cold, warm; and the legend's two
+    assert all(address.startswith("data:") for address in reader.addresses)
+    assert json.loads(compared.to_json())["rows"]
+    assert compared.to_json() in text
+
+
+needs_matplotlib = pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="matplotlib is not there")
+
+
+@needs_matplotlib
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_chart_has_no_text_that_is_cut_or_cannot_be_drawn(language):
+    if language == "zh" and not charts.chinese_fonts():
+        pytest.skip("no font with Chinese characters is installed")
+    rows = [LOOP, measured("processes", around(5.2), workers=2), measured("threads", around(12000), workers=16)]
+    chart = words.chart(found(*rows, language=language, function="a_function_with_quite_a_long_name"))
+    with charts.fonts():  # a character that no font has would warn, and fail the test
+        figure = charts.figure(chart)
+        figure.draw_without_rendering()
+        axes = figure.axes[0]
+        texts = [*axes.texts, axes.title, axes.xaxis.label, *axes.get_yticklabels(), *figure.texts]
+        texts += figure.legends[0].get_texts()
+        assert {"10 s", "5.2 s"} < {text.get_text() for text in texts}
+        for text in texts:
+            box = text.get_window_extent()
+            assert figure.bbox.x0 - 1 <= box.x0 <= box.x1 <= figure.bbox.x1 + 1, text.get_text()
+            assert figure.bbox.y0 - 1 <= box.y0 <= box.y1 <= figure.bbox.y1 + 1, text.get_text()
+
+
+@needs_matplotlib
+def test_a_chart_is_written(tmp_path):
+    found(LOOP, measured("processes", around(5.2), workers=2)).plot(tmp_path / "chart.png")
+    assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@needs_matplotlib
+def test_a_chinese_chart_without_a_font_for_it_is_in_english_and_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(charts, "FONTS", ())
+    with pytest.warns(UserWarning, match="is in English: install one"):
+        found(LOOP, language="zh").plot(tmp_path / "chart.png")
+    assert (tmp_path / "chart.png").exists()
+
+
+@needs_matplotlib
+def test_a_chart_that_cannot_be_written_leaves_nothing(tmp_path):
+    with pytest.raises(ValueError, match="nosuch"):
+        found(LOOP).plot(tmp_path / "chart.nosuch")
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- the command --------------------------------------------------------------------------------------------
+
+
+def command(*arguments, cwd, code=0):
+    ran = subprocess.run(
+        [sys.executable, "-m", "manyhands", "compare", *arguments], cwd=cwd, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == code, ran.stderr
+    return ran
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "job.py").write_text(
+        "import os\nHOME = os.getpid()\n"
+        "def length(text):\n    return len(text)\n"
+        "def longer(text):\n    return len(text) + 1\n"
+        "def where(text):\n    return os.getpid()\n"
+    )
+    (tmp_path / "lines.txt").write_text("one\ntwo\nthree\n")
+    return tmp_path
+
+
+def test_the_command_prints_a_table_and_writes_the_page(folder):
+    ran = command(
+        "job.py:length", "--lines", "lines.txt", "-j", "1,2", "--rounds", "3", "--html", "out.html", cwd=folder
+    )
+    assert "processes × 2" in ran.stdout
+    assert "Write: [func(item) for item in items]" in ran.stdout
+    assert (folder / "out.html").exists()
+    assert sorted(file.suffix for file in folder.iterdir() if file.is_file()) == [".html", ".py", ".txt"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["job.py:where", "--lines", "lines.txt"], 1, "processes × "),
+        (["job.py:length", "--lines", "lines.txt", "--functions", "longer", "--tolerance", "0.5"], 1, "longer gives"),
+        (["job.py:length", "--lines", "lines.txt", "-j", "two"], 2, "got 'two'"),
+        (["job.py:length", "--lines", "lines.txt", "--html", "no/such/out.html"], 2, "there is no folder"),
+        (["job.py:length", "--lines", "lines.txt", "--plot", "out.txt"], 2, "ends in .png"),
+        (["job.py:length", "--lines", "lines.txt", "--strategies", "loops"], 2, "got 'loops'"),
+        (["job.py:length", "--lines", "/dev/null"], 2, "no items"),
+        (["job.py:length", "--demo", "io"], 2, "give nothing else"),
+        (["job.py:length"], 2, "no inputs"),
+        ([], 2, "name a function"),
+        (["job.py:length", "--lines", "lines.txt", "--json", "--md"], 2, "one of them"),
+        (["job.py:length", "--lines", "lines.txt", "--tolerance", "1"], 2, "goes with --functions"),
+    ],
+    ids=lambda part: " ".join(part) if isinstance(part, list) else "",
+)
+def test_what_the_command_refuses(arguments, code, told, folder):
+    ran = command(*arguments, cwd=folder, code=code)
+    assert told in ran.stderr
+    assert ran.stdout == ""
+    assert ran.stderr.count("\n") == 1
+
+
+def test_functions_of_a_file_are_compared(folder):
+    ran = command(
+        "job.py:length", "--functions", "longer", "--lines", "lines.txt", "--rounds", "3", "--json", cwd=folder
+    )
+    rows = json.loads(ran.stdout)["rows"]
+    assert [(row["name"], row["difference"]) for row in rows] == [("length", 0.0), ("longer", 1.0)]
+
+
+@pytest.mark.parametrize("demo", ["io", "cpu"])
+def test_demos(demo, tmp_path):
+    ran = command("--demo", demo, "--strategies", "loop,threads,processes", "--rounds", "3", "--json", cwd=tmp_path)
+    data = json.loads(ran.stdout)
+    assert [row["strategy"] for row in data["rows"]] == ["loop", "threads", "processes"]
+    assert (data["tasks"], data["waiting"]) == (10, demo == "io")
+
+
+def test_ctrl_c_ends_a_comparison(folder):
+    (folder / "waits.py").write_text(
+        "import pathlib, time\ndef wait(x):\n    pathlib.Path('begun').touch()\n    time.sleep(30)\n"
+    )
+    running = subprocess.Popen(
+        [sys.executable, "-m", "manyhands", "compare", "waits.py:wait", "a", "b"], cwd=folder, stderr=subprocess.PIPE
+    )
+    deadline = time.monotonic() + 30
+    while not (folder / "begun").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    running.send_signal(2)
+    assert running.communicate(timeout=20)[1].count(b"Traceback") == 0
+    assert running.returncode == 130
