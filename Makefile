@@ -11,8 +11,13 @@ PY := $(BIN)/python
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1: \2/p' $(MAKEFILE_LIST)
 
-demo: .venv/.ready ## resize 600 pictures, as a loop and in parallel (SRC=folder: your own pictures)
-	@$(PY) examples/demo.py $(if $(SRC),"$(SRC)")
+PICTURES = "$(or $(SRC),.demo/pictures)"
+
+demo: .venv/.ready ## resize 600 pictures, then compare how to filter some of them, with a chart (SRC=folder: your own)
+	@$(if $(SRC),,$(PY) examples/photos.py)
+	$(BIN)/manyhands images $(PICTURES) -r -o .demo/small --resize 200x200 --format jpg
+	$(BIN)/manyhands images $(PICTURES) -r -o .demo/comparison --resize 200x200 --format jpg \
+	  --each-filter blur,edges,emboss,sharpen --compare --rounds 3
 
 test: .venv/.ready ## the tests
 	$(PY) -m pytest

@@ -122,7 +122,7 @@ def pictures() -> list[str]:
     THUMBNAILS.mkdir(parents=True, exist_ok=True)
     found = sorted(map(str, PICTURES.glob("*.png")))
     if not found:
-        raise SystemExit("make demo makes the pictures: run it first")
+        raise SystemExit("there are no pictures: examples/photos.py makes them")
     return found
 
 

@@ -100,8 +100,17 @@ def test_where_results_differ_is_told(one, other, told):
 
 @pytest.mark.parametrize(
     ("one", "other", "apart"),
-    [(1, 3, 2.0), ([1.0, 2], [1.5, 2], 0.5), ({"a": 1}, {"a": 1}, 0.0), (np.zeros(3), np.array([0, 0.25, 0]), 0.25)]
-    + [("a", "a", 0.0), ("a", "b", None), ([1], [1, 2], None), (np.zeros(0), np.zeros(0), 0.0), (NAN, NAN, 0.0)],
+    [
+        (1, 3, 2.0),
+        ([1.0, 2], [1.5, 2], 0.5),
+        ({"a": 1}, {"a": 1}, 0.0),
+        (np.zeros(3), np.array([0, 0.25, 0]), 0.25),
+        ("a", "a", 0.0),
+        ("a", "b", None),
+        ([1], [1, 2], None),
+        (np.zeros(0), np.zeros(0), 0.0),
+        (NAN, NAN, 0.0),
+    ],
     ids=str,
 )
 def test_the_largest_difference_of_numbers(one, other, apart):

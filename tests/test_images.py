@@ -614,3 +614,45 @@ def test_memory_for_decoded_pictures_is_shared_out(monkeypatch):
 
     assert max(mh.map(hold, [60, 40, 70, 30, 500] * 5, backend="threads", workers=8)) <= 500
     assert all(most <= 100 for most in mh.map(hold, [60, 40, 70, 30] * 5, backend="threads", workers=8))
+
+
+# --- is it worth it here? -----------------------------------------------------------------------------------
+
+
+def test_the_ways_to_make_pictures_are_compared(folder_of_three):
+    each = {name: [images.Filter(name)] for name in ("blur", "edges")}
+    found = images.compare(folder_of_three, each, rounds=3, format="jpg")
+    assert [row.name for row in found.rows] == ["sequential", "parallel over images", "parallel over filters"]
+    assert all(len(row.steady) == 3 for row in found.rows)
+    assert "3 pictures, 6 outputs" in found.to_markdown()
+    chinese = images.compare(folder_of_three, [images.Resize("20x20")], rounds=3, pictures=2, language="zh")
+    assert [row.name for row in chinese.rows] == ["顺序处理", "按图片并行"]
+    assert "2 张图片" in chinese.to_markdown()
+
+
+def test_a_comparison_leaves_a_page_and_no_pictures(folder_of_three, tmp_path):
+    before = {path: path.read_bytes() for path in folder_of_three.iterdir()}
+    out = tmp_path / "out"
+    ran = subprocess.run(
+        [sys.executable, "-m", "manyhands", "images", folder_of_three, "-o", out, "--compare", "--rounds", "3"]
+        + ["--each-filter", "blur,edges"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "parallel over filters" in ran.stdout
+    assert {path.name for path in out.iterdir()} - {"comparison.png"} == {"comparison.html"}
+    assert {path: path.read_bytes() for path in folder_of_three.iterdir()} == before
+
+
+def test_there_must_be_something_to_compare(tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    with pytest.raises(mh.ManyhandsError):
+        images.compare(tmp_path, [images.Resize("20x20")], rounds=3)
+
+
+@pytest.fixture
+def folder_of_three(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(3):
+        Image.effect_noise((64, 48), 40 + number).convert("RGB").save(folder / f"{number}.png")
+    return folder

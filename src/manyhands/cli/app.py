@@ -229,6 +229,9 @@ def _images(
     frames: images.FramesChoice = images.Frames.FIRST,
     workers: parameters.Workers = None,
     progress: parameters.Progress = ProgressKind.AUTO,
+    compare_: Annotated[bool, images.COMPARE] = False,
+    rounds: images.Rounds = 5,
+    lang: compare.LanguageChoice = compare.Language.ENGLISH,
 ) -> Action:
     """Resize, filter and convert folders of pictures, on all cores.
 
@@ -241,29 +244,35 @@ def _images(
 
     Example: manyhands images photos -o small -r --resize 200x200 --mode cover --format jpg
     """
-    steps = partial(images.steps, resize or (), mode, filter_ or (), each_filter, apply, upscale=not no_upscale)
+    reading: dict[str, Any] = {
+        "operations": partial(
+            images.steps, resize or (), mode, filter_ or (), each_filter, apply, upscale=not no_upscale
+        ),
+        "recursive": recursive,
+        "glob": glob,
+        "name": name,
+        "format": format_,
+        "quality": quality,
+        "keep": keep.split(",") if keep else (),
+        "orient": orient,
+        "background": background,
+        "max_pixels": images.pixels(max_pixels),
+        "on_truncated": on_truncated.value,
+        "frames": frames.value,
+        "workers": workers,
+    }
+    if compare_:
+        return partial(images.compare, sources, out, rounds=rounds, language=lang.value, **reading)
     return partial(
         images.make,
         sources,
         out,
-        operations=steps,
         manifest=manifest,
-        recursive=recursive,
-        glob=glob,
-        name=name,
         on_conflict=on_conflict.value,
         out_inside=out_inside,
         dry_run=dry_run,
-        format=format_,
-        quality=quality,
-        keep=keep.split(",") if keep else (),
-        orient=orient,
-        background=background,
-        max_pixels=images.pixels(max_pixels),
-        on_truncated=on_truncated.value,
-        frames=frames.value,
-        workers=workers,
         progress=images.progress(progress),
+        **reading,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from manyhands.apps import images
 
+PAGE, CHART = "comparison.html", "comparison.png"  # in the output folder
 NEEDS = "manyhands images needs numpy and Pillow: pip install 'manyhands[images]'"
 
 
@@ -62,6 +64,12 @@ _files = partial(Option, rich_help_panel="Files")
 _work = partial(Option, rich_help_panel="What is done, in this order")
 _reading = partial(Option, rich_help_panel="Reading and writing")
 
+_comparing = partial(Option, rich_help_panel="Is it worth it here?")
+COMPARE = _comparing(
+    "--compare", metavar=NONE, help="Make nothing, but compare: one by one, in parallel, in parallel by filter."
+)
+Rounds = Annotated[int, _comparing(metavar="N", min=3, help="With --compare: how often each way is measured.")]
+
 Sources = Annotated[list[Path], Argument(metavar="SRC...", help="Pictures and folders of them.", show_default=False)]
 Out = Annotated[Path, _files("--out", "-o", metavar="DIR", help="Where outputs go.", show_default=False)]
 Recursive = Annotated[bool, _files("--recursive", "-r", metavar=NONE, help="Also folders within the folders.")]
@@ -93,6 +101,38 @@ Background = Annotated[str, _reading(metavar="COLOUR", help="Behind what is tran
 MaxPixels = Annotated[str, _reading(metavar="N", help="Larger pictures fail; as 89M.")]
 Truncated = Annotated[OnTruncated, _reading("--on-truncated", help="A broken file: fail, or keep what can be read.")]
 FramesChoice = Annotated[Frames, _reading("--frames", help="Of an animation: the first, all, or fail.")]
+
+
+def compare(
+    sources: list[Path], out: Path, *, operations: Callable[[], Any], rounds: int, language: str, **options: Any
+) -> int:
+    """Compare the ways to do it, and leave a page and a chart in the output folder."""
+    from manyhands.apps import images
+
+    try:
+        found = images.compare(sources, operations(), rounds=rounds, language=language, **options)
+        out.mkdir(parents=True, exist_ok=True)
+        found.html(out / PAGE)
+        written = [PAGE]
+        if importlib.util.find_spec("matplotlib") is not None:
+            found.plot(out / CHART)
+            written.append(CHART)
+    except ModuleNotFoundError as error:
+        if error.name not in {"numpy", "PIL"}:
+            raise
+        raise CommandError(NEEDS, detail=str(error)) from error
+    except mh.ResultsDiffer as error:
+        say(f"manyhands: {error}")
+        return Exit.FAILED
+    except mh.OptionError as error:
+        raise CommandError(str(error)) from error
+    except OSError as error:
+        raise CommandError(f"{error.strerror or error}: {error.filename or out}") from error
+    print(found)
+    say(f"written: {', '.join(str(out / name) for name in written)}")
+    if CHART not in written:
+        say("for a chart as PNG: pip install 'manyhands[plot]'")
+    return Exit.DONE
 
 
 def make(

@@ -96,6 +96,7 @@ class FunctionComparison:
     items: int
     rounds: int
     language: str = "en"
+    title: str = ""
 
     @property
     def verdict(self) -> str:
@@ -117,12 +118,12 @@ class FunctionComparison:
 
     def table(self) -> str:
         """The figures, as text in columns."""
-        return words.align(self._cells())
+        return words.align(_cells(self))
 
     def to_markdown(self) -> str:
         """The figures and the verdict, as Markdown."""
         legend = _TEXT[self.language]["legend"].format(rounds=self.rounds)
-        return f"## {self._title()}\n\n{self.verdict}\n\n{words.table(self._cells())}\n\n{legend}\n"
+        return f"## {_title(self)}\n\n{self.verdict}\n\n{words.table(_cells(self))}\n\n{legend}\n"
 
     def to_json(self) -> str:
         """All that was measured, as JSON."""
@@ -137,7 +138,7 @@ class FunctionComparison:
         """
         from manyhands.comparison import charts
 
-        charts.draw(replace(self, language=charts.readable(self.language))._chart(), path)
+        charts.draw(_chart(replace(self, language=charts.readable(self.language))), path)
 
     def html(self, path: str | PathLike[str]) -> None:
         """Write one page with the verdict, the chart, the table and the raw data, which needs nothing else.
@@ -149,48 +150,56 @@ class FunctionComparison:
 
         common = words.of(self.language)
         legend = _TEXT[self.language]["legend"].format(rounds=self.rounds)
-        table = tuple(map(tuple, self._cells()))
-        chart = self._chart()
+        table = tuple(map(tuple, _cells(self)))
+        chart = _chart(self)
         pages.write(Page(chart, self.verdict, (legend,), table, self.to_json(), common["raw"], common["save"]), path)
 
     def __str__(self) -> str:
         return f"{self.table()}\n\n{self.verdict}"
 
-    def _title(self) -> str:
-        names = ", ".join(row.name for row in self.rows)
-        return _TEXT[self.language]["title"].format(names=names, items=self.items)
 
-    def _cells(self) -> list[list[str]]:
-        text = _TEXT[self.language]
-        heads = [text[name] for name in ("function", "first", "steady", "ratio", "interval", "differs", "even")]
-        return [heads, *[self._row(row) for row in self.rows]]
+def _title(found: FunctionComparison) -> str:
+    if found.title:
+        return found.title
+    names = ", ".join(row.name for row in found.rows)
+    return _TEXT[found.language]["title"].format(names=names, items=found.items)
 
-    def _row(self, row: FunctionMeasured) -> list[str]:
-        text, (low, middle, high) = _TEXT[self.language], row.ratio
-        cells = [row.name, words.duration(row.first), words.duration(median(row.steady))]
-        if row is self.rows[0]:
-            return [*cells, "1", "", "", ""]
-        even = text["never"] if row.even is None else text["calls"].format(count=row.even)
-        differs = "-" if row.difference is None else f"{row.difference:.3g}"
-        return [*cells, f"{middle:.3g}", f"{low:.3g} - {high:.3g}", differs, text["always"] if row.even == 1 else even]
 
-    def _chart(self) -> Chart:
-        text = words.of(self.language)["subtitle"]
-        machine = f"{platform.system()}, Python {platform.python_version()}"
-        subtitle = text.format(rounds=self.rounds, cores=cpu_count(), machine=machine)
-        kinds = ("loop", "processes", "threads", "auto", "other")
-        bars = []
-        for at, row in enumerate(self.rows):
-            middle = median(row.steady)
-            shown = words.duration(middle)
-            bars.append(Bar(row.name, kinds[min(at, 4)], middle, min(row.steady), max(row.steady), shown))
-        return Chart(self._title(), subtitle, _TEXT[self.language]["axis"], tuple(bars), self.language)
+def _cells(found: FunctionComparison) -> list[list[str]]:
+    text = _TEXT[found.language]
+    heads = [text[name] for name in ("function", "first", "steady", "ratio", "interval", "differs", "even")]
+    return [heads, *[_row(row, text, is_base=row is found.rows[0]) for row in found.rows]]
+
+
+def _row(row: FunctionMeasured, text: dict[str, str], *, is_base: bool) -> list[str]:
+    low, middle, high = row.ratio
+    cells = [row.name, words.duration(row.first), words.duration(median(row.steady))]
+    if is_base:
+        return [*cells, "1", "", "", ""]
+    even = text["never"] if row.even is None else text["calls"].format(count=row.even)
+    differs = "-" if row.difference is None else f"{row.difference:.3g}"
+    return [*cells, f"{middle:.3g}", f"{low:.3g} - {high:.3g}", differs, text["always"] if row.even == 1 else even]
+
+
+def _chart(found: FunctionComparison) -> Chart:
+    text = words.of(found.language)["subtitle"]
+    machine = f"{platform.system()}, Python {platform.python_version()}"
+    subtitle = text.format(rounds=found.rounds, cores=cpu_count(), machine=machine)
+    kinds = ("loop", "processes", "threads", "auto", "other")
+    bars = []
+    for at, row in enumerate(found.rows):
+        middle = median(row.steady)
+        shown = words.duration(middle)
+        bars.append(Bar(row.name, kinds[min(at, 4)], middle, min(row.steady), max(row.steady), shown))
+    return Chart(_title(found), subtitle, _TEXT[found.language]["axis"], tuple(bars), found.language)
 
 
 def compare_functions(
     functions: Sequence[Callable[[Any], Any]],
     items: Iterable[Any],
     *,
+    names: Sequence[str] | None = None,
+    title: str = "",
     rounds: int = ROUNDS,
     tolerance: float | None = None,
     progress: bool | None = None,
@@ -209,6 +218,8 @@ def compare_functions(
     Args:
         functions: two or more; the first is what the others are compared with.
         items: the inputs, at least one; each function is called with one at a time.
+        names: what the functions are called in tables and charts; None: their own names.
+        title: of charts and pages; otherwise it is made from the names.
         rounds: how often all inputs are run, 3 at least, in random order of the functions.
         tolerance: how far numbers in the results may be apart; None: any difference is only told.
         progress: show a bar on stderr; None: if that is a terminal.
@@ -225,7 +236,7 @@ def compare_functions(
     calls, inputs = list(functions), list(items)
     words.of(language)
     _check(calls, inputs, rounds)
-    names = _names(calls)
+    names = _names(calls, names)
     steady: list[list[float]] = [[] for _ in calls]
     order = random.Random(seed)
     with Steps(len(calls) * (1 + rounds), show=progress) as steps:
@@ -250,7 +261,7 @@ def compare_functions(
         ratio = low, median(steady[at]) / max(median(steady[0]), 1e-9), high
         even = break_even(first[at], median(steady[at]), first[0], median(steady[0]))
         rows.append(FunctionMeasured(name, first[at], tuple(steady[at]), ratio, differences[at], even))
-    return FunctionComparison(tuple(rows), len(inputs), rounds, language)
+    return FunctionComparison(tuple(rows), len(inputs), rounds, language, title)
 
 
 def break_even(first: float, later: float, other_first: float, other_later: float) -> int | None:
@@ -277,8 +288,14 @@ def _check(calls: list[Any], inputs: list[Any], rounds: int) -> None:
         raise OptionError("there is nothing to compare: items is empty")
 
 
-def _names(calls: list[Any]) -> list[str]:
-    names = [getattr(call, "__qualname__", None) or short_repr(call) for call in calls]
+def _names(calls: list[Any], given: Sequence[str] | None) -> list[str]:
+    if given is not None and len(given) != len(calls):
+        raise OptionError(f"names= takes one for each function: {len(calls)}; got {len(given)}")
+    names = (
+        list(given)
+        if given is not None
+        else [getattr(call, "__qualname__", None) or short_repr(call) for call in calls]
+    )
     return [name if names.count(name) == 1 else f"{name} ({at + 1})" for at, name in enumerate(names)]
 
 

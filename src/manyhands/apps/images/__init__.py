@@ -7,8 +7,9 @@
 
 from __future__ import annotations
 
+from manyhands.apps.images.comparing import compare
 from manyhands.apps.images.operations import FILTERS, Apply, Filter, Resize, parse_filter
 from manyhands.apps.images.processing import process
 from manyhands.apps.images.summary import Done, Summary
 
-__all__ = ["FILTERS", "Apply", "Done", "Filter", "Resize", "Summary", "parse_filter", "process"]
+__all__ = ["FILTERS", "Apply", "Done", "Filter", "Resize", "Summary", "compare", "parse_filter", "process"]

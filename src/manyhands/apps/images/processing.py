@@ -96,17 +96,17 @@ def process(
     began = time.monotonic()
     places = [Path(src)] if isinstance(src, str | os.PathLike) else [Path(place) for place in src]
     into = Path(os.path.abspath(out))  # noqa: PTH100 - links stay as they are
-    variants = _variants(operations)
-    template = name if name is not None else planning.default_name(variants, frames=frames)
+    wanted = variants(operations)
+    template = name if name is not None else planning.default_name(wanted, frames=frames)
     ext = _checked_format(format, quality)
     reading = Reading(orient, _positive(max_pixels), on_truncated, frames, _checked_keep(keep))
     _check_words(on_conflict, on_truncated, frames, background)
-    planning.check_name(template, variants, frames=frames)
+    planning.check_name(template, wanted, frames=frames)
     planning.check_place(places, into, inside=out_inside)
     found = planning.find(places, recursive=recursive, glob=glob, out=into)
-    plan = planning.make(found, planning.Naming(into, template, ext), variants)
+    plan = planning.make(found, planning.Naming(into, template, ext), wanted)
     planning.check_collisions(plan.sources)
-    how = _how(reading, variants, quality, background)
+    how = _how(reading, wanted, quality, background)
     known = state.load(into)
     fresh = {source.key for source in plan.sources if state.is_fresh(source, known.get(source.key), how, into)}
     ours = {key: {into / output for output in made.outputs} for key, made in known.items()}
@@ -114,7 +114,7 @@ def process(
     done = [Done(str(lost.path), "failed", kind=lost.kind, reason=lost.reason) for lost in plan.lost]
     done += [Done(str(source.path), "up to date") for source in plan.sources if source.key in fresh]
     done += [Done(str(source.path), "skipped", reason="an output is there already") for source in skipped]
-    place = backend or ("processes" if _applies(variants) else "threads")
+    place = backend or ("processes" if applies(wanted) else "threads")
     count = workers or mh.cpu_count()
     if dry_run:
         done += [Done(str(s.path), "planned", [str(target.path) for target in s.targets]) for s in todo]
@@ -194,16 +194,17 @@ def _settled(sources: list[Source], ours: dict[str, set[Path]], on_conflict: str
     return todo, skipped
 
 
-def _variants(operations: Any) -> list[Variant]:
+def variants(operations: Any) -> list[Variant]:
+    """The outputs that are asked for. Raises OptionError."""
     named = operations if isinstance(operations, Mapping) else {"": operations}
-    variants = [Variant(str(name), tuple(one)) for name, one in named.items()]
-    for variant in variants:
+    found = [Variant(str(name), tuple(one)) for name, one in named.items()]
+    for variant in found:
         for operation in variant.operations:
             if not callable(operation) or not hasattr(operation, "key"):
                 raise OptionError(f"an operation is a Resize, a Filter or an Apply; got {operation!r}")
-    if not variants:
+    if not found:
         raise OptionError("no outputs are asked for: the mapping of operations is empty")
-    return [_described(variant) for variant in variants]
+    return [_described(variant) for variant in found]
 
 
 def _described(variant: Variant) -> Variant:
@@ -217,7 +218,8 @@ def _how(reading: Reading, variants: list[Variant], quality: int, background: st
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
 
-def _applies(variants: list[Variant]) -> bool:
+def applies(variants: list[Variant]) -> bool:
+    """A function of the user's is applied."""
     return any(isinstance(step, Apply) for variant in variants for step in variant.operations)
 
 
