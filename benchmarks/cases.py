@@ -6,6 +6,7 @@ Work is a fixed amount of computing, never a wait for the clock, except where wa
 from __future__ import annotations
 
 import functools
+import os
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +16,9 @@ from typing import Any
 
 MILLISECOND = 30_000  # steps of ``compute``, roughly
 PICTURES = Path(".demo/pictures")
+LARGE = Path(".demo/photos")
 THUMBNAILS = Path(".demo/bench")
+CORES = len(os.sched_getaffinity(0))
 
 
 def plus_one(x: int) -> int:
@@ -126,12 +129,32 @@ def pictures() -> list[str]:
     return found
 
 
+def photos() -> list[str]:
+    """As a camera makes them: 6000 by 4000; made on the first run."""
+    import cv2
+    import numpy as np
+
+    LARGE.mkdir(parents=True, exist_ok=True)
+    THUMBNAILS.mkdir(parents=True, exist_ok=True)
+    paths = [LARGE / f"{number:02}.jpg" for number in range(24)]
+    for number, path in enumerate(paths):
+        if not path.exists():
+            random = np.random.default_rng(number)
+            coarse = random.integers(0, 256, (400, 600, 3), dtype=np.uint8)
+            photo = cv2.resize(coarse, (6000, 4000), interpolation=cv2.INTER_CUBIC)
+            photo = cv2.add(photo, random.integers(0, 12, photo.shape, dtype=np.uint8))
+            path.write_bytes(cv2.imencode(".jpg", photo, [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes())
+    return list(map(str, paths))
+
+
 PROCESSES = (
     "Pool.map", "Pool.imap", "PPE", "PPE, chunks", "process_map", "loky", "joblib", "mpire", "pebble", "pathos",
     "mmengine",
 )  # fmt: skip
 QUICK = tuple(name for name in PROCESSES if name not in {"Pool.imap", "PPE", "mmengine"})  # at a hundred thousand tasks
 OURS = ("manyhands", "manyhands, processes")
+IMAGES = ("manyhands images", "manyhands images, OpenCV")
+PICTURE_PEERS = ("Pool.map", "joblib", "mpire", "mmengine", "mogrify")
 
 
 @dataclass(frozen=True)
@@ -235,8 +258,15 @@ CASES = {
     ),
     "pictures": Case(
         "600 PNGs of 800×600 → JPEGs of 200×200, OpenCV", thumbnail, pictures,
-        (*OURS, "threads", "Pool.map", "joblib", "mpire", "mmengine"),
-        [Goal("manyhands", 1 / 0.95, ["limit"]), Goal("manyhands", 1.0, ["Pool.map", "joblib", "mpire", "mmengine"])],
+        (*OURS, *IMAGES, "threads", *PICTURE_PEERS),
+        [
+            Goal("manyhands", 1 / 0.95, ["limit"]), Goal("manyhands", 1.0, PICTURE_PEERS),
+            Goal("manyhands images", 1.0, PICTURE_PEERS), Goal("manyhands images, OpenCV", 1.0, PICTURE_PEERS),
+        ],
         limit=shared,
+    ),
+    "photos": Case(
+        "24 JPEGs of 24 Mpx → 200×200; the loop decodes all of each", thumbnail, photos, (*IMAGES, "mogrify"),
+        [Goal("manyhands images", 1 / (3 * CORES), ["loop"])],
     ),
 }  # fmt: skip

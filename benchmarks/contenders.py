@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
+import subprocess
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib import import_module
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 Run = Callable[[], list[Any]]
@@ -187,12 +191,49 @@ def dask(work: Work) -> Iterator[Run]:
         yield run
 
 
+def images(**options: Any) -> Any:
+    """The application: the same pictures as the function's, in its own way; safe, and again only what is missing."""
+
+    @contextlib.contextmanager
+    def contender(work: Work) -> Iterator[Run]:
+        from manyhands.apps import images as application
+
+        def run() -> list[Any]:
+            with tempfile.TemporaryDirectory(dir=".demo") as out:
+                size = [application.Resize("200x200")]
+                made = application.process(work.items, out, size, format="jpg", progress=False, **options)
+                return [one.status == "written" for one in made.done]
+
+        yield run
+
+    return contender
+
+
+@contextlib.contextmanager
+def mogrify(work: Work) -> Iterator[Run]:
+    """ImageMagick's, as many at a time as there are cores."""
+
+    def run() -> list[Any]:
+        with tempfile.TemporaryDirectory(dir=".demo") as out:
+            files = "\0".join(work.items).encode()
+            options = ["-path", out, "-resize", "200x200!", "-format", "jpg"]
+            command = ["xargs", "-0", "-P", str(work.workers), "-n", str(work.chunksize), "mogrify", *options]
+            alone = {**os.environ, "MAGICK_THREAD_LIMIT": "1"}
+            subprocess.run(command, input=files, check=True, env=alone)
+            return [(Path(out) / Path(item).with_suffix(".jpg").name).exists() for item in work.items]
+
+    yield run
+
+
 CONTENDERS: dict[str, tuple[str, Any]] = {  # name: what is imported before the clock starts; the contender
     "loop": ("sys", loop),
     "manyhands": ("manyhands.mapping", ours()),
     "manyhands, processes": ("manyhands.mapping", ours(backend="processes")),
     "manyhands, threads": ("manyhands.mapping", ours(backend="threads")),
     "manyhands, chunksize=1": ("manyhands.mapping", ours(backend="processes", chunksize=1)),
+    "manyhands images": ("manyhands.apps.images", images()),
+    "manyhands images, OpenCV": ("manyhands.apps.images", images(engine="opencv")),
+    "mogrify": ("subprocess", mogrify),
     "threads": ("concurrent.futures.thread", futures("ThreadPoolExecutor", chunks=False)),
     "Pool.map": ("multiprocessing.pool", pool_map),
     "Pool.map, forked": ("multiprocessing.pool", pool_map_forked),

@@ -7,12 +7,14 @@ import html.parser
 import importlib.util
 import itertools
 import json
+import math
 import os
 import random
 import subprocess
 import sys
 import threading
 import time
+from decimal import Decimal
 from statistics import median
 
 import numpy as np
@@ -21,8 +23,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import manyhands as mh
-from manyhands.comparison import agreement, charts, judging, statistics, words
-from manyhands.comparison.comparison import Comparison, Measured
+from manyhands.comparison import agreement, charts, intervals, judging, words
+from manyhands.comparison.comparison import Comparison, WayMeasured
 from manyhands.comparison.functions import FunctionComparison, FunctionMeasured, break_even
 
 pytestmark = pytest.mark.timeout(100)
@@ -110,6 +112,19 @@ def test_where_results_differ_is_told(one, other, told):
         ([1], [1, 2], None),
         (np.zeros(0), np.zeros(0), 0.0),
         (NAN, NAN, 0.0),
+        (NAN, 1.0, math.inf),
+        (np.array([NAN, 1.0]), np.array([NAN, 1.5]), 0.5),
+        (np.array([NAN]), np.array([1.0]), math.inf),
+        (np.array([True, False]), np.array([True, False]), 0.0),
+        (np.array([True]), np.array([False]), None),
+        (np.array(["a"]), np.array(["a"]), 0.0),
+        (np.array([None, "a"]), np.array([None, "a"]), 0.0),
+        (np.array([2**60]), np.array([2**60 + 1]), 1.0),
+        (np.array([1, 2], np.uint8), np.array([2, 1], np.uint8), 1.0),
+        (2**60, 2**60 + 1, 1.0),
+        (10**400, 1, math.inf),
+        (Decimal(1), 1.0, 0.0),
+        (np.float64(2), np.float64(2.5), 0.5),
     ],
     ids=str,
 )
@@ -123,24 +138,24 @@ def test_the_largest_difference_of_numbers(one, other, apart):
 @given(st.lists(st.tuples(st.floats(0.1, 10), st.floats(0.1, 10)), min_size=3, max_size=9))
 def test_the_interval_holds_the_ratio_of_the_medians_or_touches_it(pairs):
     times, base = zip(*pairs, strict=True)
-    low, high = statistics.ratio_interval(times, base)
+    low, high = intervals.ratio_interval(times, base)
     assert min(times) / max(base) <= low <= high <= max(times) / min(base)
-    assert statistics.ratio_interval(times, base) == (low, high)
+    assert intervals.ratio_interval(times, base) == (low, high)
 
 
 def test_what_slows_a_round_down_slows_both_and_leaves_the_ratio_sure():
     base = [1.0, 5.0, 1.5, 3.0, 1.0, 2.0, 8.0]
-    low, high = statistics.ratio_interval([time / 2 for time in base], base)
+    low, high = intervals.ratio_interval([time / 2 for time in base], base)
     assert low == high == 0.5
 
 
 def measured(strategy, cold, *, workers=None, base=(10.0, 10.1, 9.9, 10.0, 10.2, 9.8, 10.0), warm=None):
     cold = tuple(cold)
-    low, high = statistics.ratio_interval(cold, base)
+    low, high = intervals.ratio_interval(cold, base)
     ratio = low, median(cold) / median(base), high
     warm = tuple(warm or cold)
     warm_ratio = (median(warm) / median(base),) * 3
-    return Measured(strategy, workers, cold, warm, ratio, warm_ratio, 0.9, 1.0, 10**7, 1000, 0.001, 0.02)
+    return WayMeasured(strategy, workers, cold, warm, ratio, warm_ratio, 0.9, 1.0, 10**7, 1000, 0.001, 0.02)
 
 
 def around(middle, spread=0.01):
@@ -176,7 +191,7 @@ def test_the_simplest_of_the_quickest_is_taken(rows, best):
 
 def test_verdicts():
     quick = found(LOOP, measured("processes", around(5.2), workers=2))
-    assert "processes × 2 take 0.52 × the loop's time, 5.2 s instead of 10 s (95% between 0.5" in quick.verdict
+    assert "processes × 2 take 0.52 × the loop's time, 5.2 s instead of 10 s (between 0.5" in quick.verdict
     assert quick.verdict.endswith("Write: mh.map(func, items, backend='processes', workers=2)")
     slow = found(LOOP, measured("processes", around(14), workers=2), seconds_per_task=0.001)
     assert slow.verdict.startswith("The loop is the quickest: processes × 2 takes 1.40 × its time")
@@ -202,6 +217,36 @@ def test_warnings():
 
 
 @pytest.mark.parametrize(
+    ("cold", "warm", "serial", "seconds"),
+    [
+        (
+            6.0,
+            5.0,
+            False,
+            0.02,
+        ),  # starting costs 1 s, half of the time is gained: 200 tasks of 0.01 s more would pay it
+        (10.5, 10.2, True, None),  # threads that take turns: never
+        (30.0, 29.0, False, 0.5),  # it costs 0.25 s a task to send them
+        (5.0, 5.0, True, 0.0),  # threads that do not
+    ],
+)
+def test_how_long_a_task_must_be(cold, warm, serial, seconds):
+    found = intervals.crossover(cold, warm, loop=10.0, tasks=100, share=2, serial=serial)
+    assert found == pytest.approx(seconds) if seconds is not None else found is None
+    assert intervals.crossover(cold, warm, loop=10.0, tasks=100, share=1, serial=serial) is None
+
+
+def test_what_is_only_noise_is_not_recommended():
+    noisy = measured("auto", (9.0, 11.0, 9.1, 10.9, 8.9, 11.1, 9.0))
+    assert noisy.ratio[0] < 1 < noisy.ratio[2]
+    assert found(LOOP, noisy).best.label == "loop"
+    little = measured("processes", around(9.85, 0.001), workers=2, base=(10.0,) * 7)
+    told = found(measured("loop", (10.0,) * 7, base=(10.0,) * 7), little)
+    assert told.best.label == "loop"
+    assert told.verdict.startswith("No difference that is worth a change")
+
+
+@pytest.mark.parametrize(
     ("first", "later", "other_first", "other_later", "calls"),
     [(1.0, 0.1, 0.2, 0.2, 9), (0.1, 0.1, 0.2, 0.2, 1), (1.0, 0.2, 0.2, 0.1, None), (0.5, 0.1, 0.5, 0.2, 1)],
 )
@@ -218,7 +263,7 @@ def test_from_how_many_calls_on_a_function_pays(first, later, other_first, other
 def test_a_comparison_has_every_round_of_every_strategy():
     found = mh.compare(square, range(50), workers=[1, 2], rounds=3, seed=1)
     labels = ["loop", *[f"{name} × {n}" for name in ("threads", "processes", "auto") for n in (1, 2)]]
-    assert [row.cell.label for row in found.rows] == labels
+    assert [row.way.label for row in found.rows] == labels
     assert all(len(row.cold) == len(row.warm) == 3 for row in found.rows)
     assert (found.tasks, found.rounds, found.cores, found.function) == (50, 3, mh.cpu_count(), "square")
     assert found.best.label == "loop"
@@ -258,7 +303,7 @@ def test_other_results_under_threads_are_caught():
 
     with pytest.raises(mh.ResultsDiffer, match=r"threads × 2 gives another result for item \d, \d, than the loop") as e:
         mh.compare(careless, range(4), strategies=["threads"], workers=2)
-    assert e.value.strategy == "threads × 2"
+    assert e.value.name == "threads × 2"
     assert e.value.index in range(4)
 
 
@@ -266,7 +311,7 @@ def test_a_loop_that_gives_other_results_the_second_time_is_caught():
     numbers = itertools.count()
     with pytest.raises(mh.ResultsDiffer, match="than it gave before: 0 and 3") as caught:
         mh.compare(lambda _: next(numbers), range(3))
-    assert (caught.value.strategy, caught.value.index) == ("loop", 0)
+    assert (caught.value.name, caught.value.index) == ("loop", 0)
 
 
 def test_own_ways_to_compare_results():
@@ -277,6 +322,11 @@ def test_own_ways_to_compare_results():
 
     found = mh.compare(estimate, range(3), strategies=["threads"], rounds=3, equal=lambda a, b: abs(a - b) < 1)
     assert len(found.rows) == 2
+
+
+def test_a_function_that_changes_its_inputs_is_told_of():
+    found = mh.compare(list.sort, [[3, 1], [2, 1]], strategies=["threads"], rounds=3)
+    assert any("changes its inputs" in warning for warning in found.warnings)
 
 
 def test_errors_of_tasks_come_as_themselves():
@@ -348,17 +398,18 @@ def function(name, steady, *, first=0.001, base=0.01, even=1):
     [
         (
             function("f", 0.005),
-            "f is the quickest: later calls take 0.50 × the time of slow (95% between 0.49 and 0.51",
+            "f is the quickest: later calls take 0.50 × the time of slow (between 0.49 and 0.51)",
         ),
         (function("f", 0.005, first=1.0, even=200), "Its first call takes 1 s, so it pays from 200 calls on."),
         (function("f", 0.02, even=None), "slow is the quickest; f takes 2.00 × its time"),
-        (function("f", 0.0101), "no significant difference between slow and"),
+        (function("f", 0.0101), "no significant difference between slow and f."),
     ],
 )
 def test_verdicts_about_functions(other, verdict):
-    found = FunctionComparison((function("slow", 0.01), other), 20, 3)
+    found = FunctionComparison((function("slow", 0.01), other), 20, 3, 2, "")
     assert verdict in found.verdict
-    assert "f" in dataclasses.replace(found, language="zh").verdict
+    assert "95" not in found.verdict
+    assert not dataclasses.replace(found, language="zh").verdict.isascii()
 
 
 def test_functions_that_differ_are_told_by_how_much_or_refused():
@@ -436,11 +487,11 @@ def test_a_chart_is_written(tmp_path):
 
 
 @needs_matplotlib
-def test_a_chinese_chart_without_a_font_for_it_is_in_english_and_says_so(tmp_path, monkeypatch):
+def test_a_chinese_chart_without_a_font_for_it_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(charts, "FONTS", ())
-    with pytest.warns(UserWarning, match="is in English: install one"):
+    with pytest.raises(mh.OptionError, match="install one"):
         found(LOOP, language="zh").plot(tmp_path / "chart.png")
-    assert (tmp_path / "chart.png").exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 @needs_matplotlib

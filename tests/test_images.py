@@ -632,12 +632,13 @@ def test_the_ways_to_make_pictures_are_compared(folder_of_three):
 
 def test_a_comparison_leaves_a_page_and_no_pictures(folder_of_three, tmp_path):
     before = {path: path.read_bytes() for path in folder_of_three.iterdir()}
-    out = tmp_path / "out"
+    out, each = tmp_path / "out", ["--rounds", "3", "--each-filter", "blur,edges"]
     ran = subprocess.run(
-        [sys.executable, "-m", "manyhands", "images", folder_of_three, "-o", out, "--compare", "--rounds", "3"]
-        + ["--each-filter", "blur,edges"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        [sys.executable, "-m", "manyhands", "images", folder_of_three, "-o", out, "--compare", *each],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert "parallel over filters" in ran.stdout
     assert {path.name for path in out.iterdir()} - {"comparison.png"} == {"comparison.html"}
     assert {path: path.read_bytes() for path in folder_of_three.iterdir()} == before
@@ -656,3 +657,82 @@ def folder_of_three(tmp_path):
     for number in range(3):
         Image.effect_noise((64, 48), 40 + number).convert("RGB").save(folder / f"{number}.png")
     return folder
+
+
+# --- OpenCV as the decoder ----------------------------------------------------------------------------------
+
+
+def oriented(image, path, tag):
+    exif = Image.Exif()
+    exif[0x0112] = tag
+    image.save(path, exif=exif)
+
+
+def test_both_engines_make_the_same_of_plain_pictures(tmp_path):
+    source = tmp_path / "in"
+    source.mkdir()
+    noise(mode="RGB").save(source / "colour.png")
+    noise(mode="L").save(source / "grey.png")
+    noise(mode="RGB", seed=1).save(source / "photo.jpg", quality=95)
+    noise(mode="L", seed=2).save(source / "grey photo.jpg", quality=95)
+    for tag in range(1, 9):
+        oriented(noise(seed=tag), source / f"turned-{tag}.png", tag)
+    noise(mode="RGBA").save(source / "alpha.png")
+    noise(mode="CMYK").save(source / "cmyk.jpg")
+    noise(mode="RGB").quantize(16).save(source / "palette.png")
+    Image.fromarray(np.arange(64 * 48, dtype=np.uint16).reshape(48, 64) * 20).save(source / "deep.png")
+    for engine in ("pillow", "opencv"):
+        assert images.process(source, tmp_path / engine, format="png", engine=engine).ok
+    pillow, opencv = tree(tmp_path / "pillow"), tree(tmp_path / "opencv")
+    pillow.pop(".manyhands-images.jsonl"), opencv.pop(".manyhands-images.jsonl")
+    assert pillow.keys() == opencv.keys()
+    assert pillow == opencv
+
+
+@pytest.mark.parametrize("tag", range(1, 9))
+def test_both_engines_turn_a_photo_upright(tag, tmp_path):
+    gradient = Image.linear_gradient("L").resize((64, 48)).convert("RGB")
+    oriented(gradient, tmp_path / "a.jpg", tag)
+    for engine in ("pillow", "opencv"):
+        assert images.process(tmp_path / "a.jpg", tmp_path / engine, format="png", engine=engine).ok
+    with Image.open(tmp_path / "pillow" / "a.png") as one, Image.open(tmp_path / "opencv" / "a.png") as other:
+        assert one.size == other.size == ((48, 64) if tag >= 5 else (64, 48))
+        assert np.abs(np.asarray(one).astype(int) - np.asarray(other)).max() <= 2
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.9, 0.99])
+def test_opencv_takes_no_file_that_is_cut_short(suffix, part, tmp_path):
+    noise(200, 150).save(tmp_path / f"whole.{suffix}")
+    data = (tmp_path / f"whole.{suffix}").read_bytes()
+    (tmp_path / f"cut.{suffix}").write_bytes(data[: int(part * len(data))])
+    summary = images.process(tmp_path / f"cut.{suffix}", tmp_path / "out", format="png", engine="opencv")
+    assert [one.kind for one in summary.failed] == ["damaged"]
+
+
+def test_opencv_takes_no_png_whose_bytes_have_changed(tmp_path):
+    noise(200, 150).save(tmp_path / "a.png")
+    data = bytearray((tmp_path / "a.png").read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    (tmp_path / "a.png").write_bytes(data)
+    told = [
+        [one.kind for one in images.process(tmp_path / "a.png", tmp_path / engine, format="jpg", engine=engine).failed]
+        for engine in ("pillow", "opencv")
+    ]
+    assert told[0] == told[1]
+
+
+def test_opencv_decodes_a_large_photo_in_part_and_without_aliasing(tmp_path):
+    board = np.indices((1600, 2400)).sum(axis=0) % 2 * 255
+    Image.fromarray(board.astype(np.uint8)).convert("RGB").save(tmp_path / "a.jpg", quality=95)
+    summary = images.process(
+        tmp_path / "a.jpg", tmp_path / "out", [images.Resize("100x100")], format="png", engine="opencv"
+    )
+    assert summary.ok
+    with Image.open(tmp_path / "out" / "a.png") as made:
+        assert np.asarray(made).std() < 2
+
+
+def test_there_are_two_engines(tmp_path):
+    with pytest.raises(mh.OptionError, match="pillow or opencv"):
+        images.process(tmp_path, tmp_path / "out", engine="gimp")

@@ -1182,13 +1182,13 @@ def test_workers_beyond_one_a_core_start_when_those_before_have_imported_what_th
     scheduler, first = waiting_job(seconds=10.0)
     assert first == [0, 1]
     assert begun(scheduler, m.WorkerStarted(0)) == begun(scheduler, m.WorkerStarted(1)) == []
-    assert begun(scheduler, m.FunctionLoaded(0, 0.5)) == [2]
-    assert begun(scheduler, m.FunctionLoaded(1, 0.5)) == [3]
-    started = [number for worker in range(2, 8) for number in begun(scheduler, m.FunctionLoaded(worker, 0.5))]
+    assert begun(scheduler, m.FunctionLoaded(0, b"", 0.5)) == [2]
+    assert begun(scheduler, m.FunctionLoaded(1, b"", 0.5)) == [3]
+    started = [number for worker in range(2, 8) for number in begun(scheduler, m.FunctionLoaded(worker, b"", 0.5))]
     assert started == [4, 5, 6, 7]
 
 
 def test_no_more_of_them_are_started_when_the_others_would_be_done_before() -> None:
     scheduler, first = waiting_job(seconds=0.01)  # 0.4 s of work are left
     assert first == [0, 1]
-    assert begun(scheduler, m.FunctionLoaded(0, 0.5)) == begun(scheduler, m.FunctionLoaded(1, 0.5)) == []
+    assert begun(scheduler, m.FunctionLoaded(0, b"", 0.5)) == begun(scheduler, m.FunctionLoaded(1, b"", 0.5)) == []

@@ -589,17 +589,36 @@ def test_no_more_workers_import_at_a_time_than_there_are_cores(options, tmp_path
     shared.renew()
     assert mh.map(module.wait, range(300), **options) == list(range(300))
     seen = [int(file.read_text()) for file in tmp_path.glob("seen-*")]
-    assert len(seen) >= 2 * mh.cpu_count()
+    assert seen
     assert max(seen) <= mh.cpu_count()
 
 
-def test_the_program_goes_on_while_workers_import(tmp_path, monkeypatch):
+@pytest.mark.parametrize("warm", [False, True], ids=["new workers", "workers of another call"])
+def test_the_program_goes_on_while_workers_import(warm, tmp_path, monkeypatch):
     """They get what the function needs before there is a task for them."""
-    module = importing(tmp_path, monkeypatch, "(HERE / 'begun').touch(); time.sleep(0.5)")
+    wait = f"while not (HERE / 'mark-30').exists() and time.monotonic() < {time.monotonic() + PATIENCE}:"
+    module = importing(tmp_path, monkeypatch, f"{wait}\n    time.sleep(0.01)")
     shared.renew()
-    assert mh.map(module.wait, range(200), workers=2) == list(range(200))
-    assert (tmp_path / "begun").exists()
-    assert mh.last_report().strategy.tasks_here > 10  # of 0.02 s; workers are there after 0.1 s
+    if warm:
+        mh.map(long_task, range(20), workers=2)
+
+    def task(number):
+        (tmp_path / f"mark-{number}").touch()
+        module.wait(number)
+        return os.getpid()
+
+    pids = mh.map(task, range(400), workers=2)
+    assert pids[:31] == [HOME] * 31
+    assert set(pids) - {HOME}
+
+
+def test_workers_that_an_earlier_call_had_started_and_did_not_need_are_made_use_of(tmp_path):
+    """They have imported nothing yet."""
+    shared.renew()
+    for _ in range(5):
+        mh.map(time.sleep, [0.03, 0.03, 0.0, 0.0], workers=2)  # done before the workers are there
+    pids = mh.map(long_task, range(200), workers=2)
+    assert len(pids) - pids.count(HOME) > 100
 
 
 def test_what_cannot_be_imported_in_workers_is_told(tmp_path, monkeypatch):

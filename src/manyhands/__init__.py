@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from manyhands.arrays import share as share
     from manyhands.comparison.comparing import compare as compare
     from manyhands.comparison.comparison import Comparison as Comparison
-    from manyhands.comparison.functions import FunctionComparison as FunctionComparison
+    from manyhands.comparison.function_comparison import FunctionComparison as FunctionComparison
     from manyhands.comparison.functions import compare_functions as compare_functions
     from manyhands.errors import ExecutorClosed as ExecutorClosed
     from manyhands.errors import InitializerError as InitializerError
@@ -65,7 +65,8 @@ _HOMES = {
     "arrays": ("SharedArray", "empty_shared", "share"),
     "comparison.comparing": ("compare",),
     "comparison.comparison": ("Comparison",),
-    "comparison.functions": ("FunctionComparison", "compare_functions"),
+    "comparison.function_comparison": ("FunctionComparison",),
+    "comparison.functions": ("compare_functions",),
     "errors": (
         "ExecutorClosed",
         "InitializerError",

@@ -107,7 +107,7 @@ class Crew:
     @property
     def ready(self) -> bool:
         """One of the workers is there, and has imported what the function needs."""
-        return self._dispatcher is not None and self._dispatcher.has_loaded_worker
+        return self._dispatcher is not None and self._dispatcher.has_loaded_worker(self._job)
 
     def megabytes(self, item: Any, result: Any) -> float:
         """What an input and a result weigh when they travel; a result that is not there yet, as much as the input."""

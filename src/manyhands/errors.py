@@ -71,16 +71,16 @@ class ExecutorClosed(ManyhandsError, RuntimeError):
 class ResultsDiffer(ManyhandsError, ValueError):
     """What `compare` compares does not give the same results, so that its times would mean nothing.
 
-    Fields: ``strategy`` that gives others, ``index`` of the item, ``difference`` in words.
+    Fields: ``name`` of what gives others, ``index`` of the item, ``difference`` in words.
     """
 
-    def __init__(self, strategy: str, index: int, item: str, difference: str, than: str = "the loop") -> None:
-        self.strategy, self.index, self.difference = strategy, index, difference
-        again = "the loop gives" if strategy == than.removeprefix("the ") else f"{strategy} gives"
-        before = "it gave before" if again == "the loop gives" else f"{than} does"
+    def __init__(self, name: str, index: int, item: str, difference: str, than: str = "loop") -> None:
+        self.name, self.index, self.difference = name, index, difference
+        before = "it gave before" if name == than else f"{than} does" if than != "loop" else "the loop does"
         super().__init__(
-            f"{again} another result for item {index}, {item}, than {before}: {difference}. Does the function keep "
-            "state between calls, share something that is not safe in threads, or use chance without a seed?"
+            f"{name if name != 'loop' else 'the loop'} gives another result for item {index}, {item}, than {before}: "
+            f"{difference}. Does the function keep state between calls, share something that is not safe in threads, or "
+            "use chance without a seed?"
         )
 
 

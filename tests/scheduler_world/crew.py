@@ -136,7 +136,7 @@ class Crew:
         assert given is not None
         upto, failed, worker.failed = worker.finished(), tuple(worker.failed), []
         if self._choose(4) == 3:  # it had to import something first
-            worker.outbox.append(m.FunctionLoaded(number, 10.0 ** -self._choose(5)))
+            worker.outbox.append(m.FunctionLoaded(number, b"", 10.0 ** -self._choose(5)))
         seconds = 1e-5 * (10 ** self._choose(5)) * (upto - given.start) if ended else 0.0
         for task in range(given.start, upto):
             self._state.jobs[given.job].runs[task][-1].sent = True

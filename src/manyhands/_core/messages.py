@@ -57,6 +57,7 @@ class JobAdded(NamedTuple):
     start: int = 0
     seconds: float = 0.0
     crowd: int = 0
+    key: bytes = b""  # of its function
 
 
 class WorkersWanted(NamedTuple):
@@ -134,6 +135,7 @@ class FunctionLoaded(NamedTuple):
     """A worker has imported what a function needs, in so many seconds."""
 
     worker: int
+    key: bytes
     seconds: float
 
 

@@ -82,6 +82,7 @@ STUCK_SECONDS = 5.0  # a worker that has begun nothing for so long is ended, if 
 LEAVE_SECONDS = 3.0  # a retiring worker that is still there is killed
 ISOLATE_STRIKES = 2  # unexplained deaths around a chunk before its tasks are sent one by one
 FINAL_STRIKES = 4  # and before a task is given up for it
+KNOWN = 64  # functions of which it is noted who has imported for them; then all is forgotten
 _NO_TASK = -1  # of a chunk, which is being unpacked
 _NOBODY = (0, _NO_TASK)  # no task is to blame for the end of a worker
 
@@ -111,6 +112,7 @@ class _Span:
 class _Job:
     policy: Policy
     chunker: Chunker
+    key: bytes  # of its function
     known: int = 0
     issued: int = 0
     ended: int = 0
@@ -137,7 +139,7 @@ class _Worker:
     given: int = 0
     held: bool = False
     reserved: bool = False
-    loaded: bool = False  # it has imported what a function needs
+    loaded: set[bytes] = field(default_factory=set)  # functions for which it has imported what they need
     full: bool = False  # it has too much memory: nothing more is sent to it, and then it leaves
     may_be_stuck: bool = False  # take back what it has not begun if the next inspection shows it in a task
     stop_cancelled: bool = False  # kill it if the next inspection shows a task of a cancelled job
@@ -187,7 +189,7 @@ class Scheduler:
         self._crowd = self._few  # workers that are of use for what is being done
         self._busy = self._cpu = 0.0  # seconds in tasks, and of these on a processor, since no job was open
         self._ran, self._spent = 0, 0.0  # tasks since then, and the seconds in them, in the caller, too
-        self._loading = 0.0  # seconds that a worker's imports took
+        self._loading: dict[bytes, float] = {}  # seconds that a worker's imports for a function took
         self._handlers: dict[type, Callable[[Any, float], Iterable[Command]]] = {
             JobAdded: self._job_added,
             TasksAdded: self._tasks_added,
@@ -219,10 +221,15 @@ class Scheduler:
         """Somebody could begin at once. A hint, for any thread."""
         return any(worker.state is _State.READY for worker in list(self._workers.values()))
 
-    @property
-    def has_loaded_worker(self) -> bool:
-        """Somebody could begin at once, and has imported what is needed. A hint, for any thread."""
-        return any(worker.state is _State.READY and worker.loaded for worker in list(self._workers.values()))
+    def has_loaded_worker(self, key: bytes) -> bool:
+        """Somebody could begin at once, and has imported what this function needs. A hint, for any thread."""
+        workers = [worker for worker in list(self._workers.values()) if worker.state is _State.READY]
+        return any(key in worker.loaded or worker.reserved for worker in workers)
+
+    def unloaded_workers(self, key: bytes) -> list[int]:
+        """Workers that have nothing to do, and could import meanwhile what this function needs."""
+        workers = self._workers.items()
+        return [number for number, worker in workers if self._may_leave(worker) and key not in worker.loaded]
 
     @property
     def _few(self) -> int:
@@ -274,7 +281,7 @@ class Scheduler:
         policy = event.policy
         shares = single and not event.start
         chunker = self._single if shares else Chunker(policy.chunksize, exact=not policy.rerun_after_death)
-        job = self._jobs[event.job] = _Job(event.policy, chunker, event.start, event.start, event.start)
+        job = self._jobs[event.job] = _Job(policy, chunker, event.key, event.start, event.start, event.start)
         chunker.learn(event.start, event.seconds)
         self._crowd = max(self._crowd, min(self.limits.max_workers, event.crowd))
         self._ran, self._spent = self._ran + event.start, self._spent + event.seconds
@@ -316,8 +323,9 @@ class Scheduler:
 
     def _function_loaded(self, event: FunctionLoaded, _now: float) -> Iterable[Command]:
         if event.worker in self._workers:
-            self._workers[event.worker].loaded = True
-            self._loading = event.seconds
+            self._workers[event.worker].loaded.add(event.key)
+        if event.seconds:
+            self._loading[event.key] = event.seconds
         return ()
 
     def _worker_full(self, event: WorkerFull, now: float) -> Iterator[Command]:
@@ -436,8 +444,10 @@ class Scheduler:
         chunk = _find(worker, event.chunk)
         if worker is None or chunk is None:
             return
-        worker.steal_at, worker.loaded = None, True
+        worker.steal_at = None
         job = self._jobs.get(chunk.job)
+        if job is not None:
+            worker.loaded.add(job.key)
         upto = min(event.upto, chunk.stop)
         if job is not None and upto > chunk.done:
             yield from self._take_results(chunk, job, upto, event.failed, now)
@@ -761,6 +771,10 @@ class Scheduler:
         """What waited is done, and what comes next may compute."""
         self._crowd, self._busy, self._cpu = self._few, 0.0, 0.0
         self._ran, self._spent = 0, 0.0
+        if len(self._loading) > KNOWN:
+            self._loading.clear()
+            for worker in self._workers.values():
+                worker.loaded.clear()
         staying = [number for number, worker in self._workers.items() if worker.state is not _State.LEAVING]
         for number in staying[self._crowd :]:
             if self._may_leave(self._workers[number]):
@@ -826,8 +840,10 @@ class Scheduler:
 
         All at once they would be in one another's way, each with a task that waits behind its imports.
         """
-        loading = sum(not worker.loaded for worker in self._workers.values())
-        if useful >= self._few and not pays(self._open, self._spent / max(self._ran, 1), useful, self._loading):
+        keys = {job.key for job in self._jobs.values()}
+        loading = sum(worker.loaded.isdisjoint(keys) for worker in self._workers.values())
+        needs = max((self._loading.get(key, 0.0) for key in keys), default=0.0)
+        if useful >= self._few and not pays(self._open, self._spent / max(self._ran, 1), useful, needs):
             return 0
         return self._few - loading
 

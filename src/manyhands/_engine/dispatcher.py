@@ -14,6 +14,7 @@ follow each other go past all that (`short_way`), which uses the dispatcher as i
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
 import os
@@ -93,7 +94,7 @@ class Dispatcher:
         self._started: set[int] = set()  # workers that were begun and have not ended
         self._start_error: WorkersUnavailable | None = None
         self._short_way = ShortWay(backend)
-        self._expected: Job | None = None  # that new workers may already get ready for
+        self._expected: list[Job] = []  # that workers may already get ready for
         self._starts_early = MUST_START_EARLY and backend.threaded
         self._closing = False  # no more work is taken
         self._closed = False  # and the scheduler knows
@@ -140,23 +141,27 @@ class Dispatcher:
     def expect(self, job: Job, workers: int) -> None:
         """Have so many workers started, if they are not there, and those get ready for this job, which may come."""
         self.backend.prepare(job)
-        self._expected = job
-        self.request(lambda: self._handle(m.WorkersWanted(workers)))
+        self._expected.append(job)
+        self.request(partial(self._expect, job, workers))
+
+    def _expect(self, job: Job, workers: int) -> None:
+        for worker in self._scheduler.unloaded_workers(job.shipment.key):
+            self.backend.load(worker, job)
+        self._handle(m.WorkersWanted(workers))
 
     def forget(self, job: Job) -> None:
         """It has come, or will not."""
-        if self._expected is job:
-            self._expected = None
+        with contextlib.suppress(ValueError):
+            self._expected.remove(job)
 
     @property
     def has_ready_worker(self) -> bool:
         """Some worker could begin at once."""
         return self._scheduler.has_ready_worker
 
-    @property
-    def has_loaded_worker(self) -> bool:
-        """Some worker could begin at once, and need not first import what the tasks use."""
-        return self._scheduler.has_loaded_worker
+    def has_loaded_worker(self, job: Job) -> bool:
+        """Some worker could begin this at once, and need not first import what it uses."""
+        return self._scheduler.has_loaded_worker(job.shipment.key)
 
     def check_open(self) -> None:
         """Raise ExecutorClosed after shutdown, or why no worker can be had."""
@@ -283,7 +288,9 @@ class Dispatcher:
             job.sink.finish(job.refused)
             return
         self._jobs[job.number] = job
-        self._handle(m.JobAdded(job.number, job.policy, stop, closed, sent, job.start, job.seconds, job.crowd))
+        self._handle(
+            m.JobAdded(job.number, job.policy, stop, closed, sent, job.start, job.seconds, job.crowd, job.shipment.key)
+        )
 
     def fail_to_send(self, command: m.SendChunk, error: Exception) -> None:
         """Its function or an input cannot be sent in any form."""
@@ -436,11 +443,16 @@ class Dispatcher:
             self._obey()  # what was sent past us comes before what its worker says
             if isinstance(notice, Refused) and notice.where is not None:
                 send_by_value(notice.where)
-            if isinstance(notice, Ready) and (expected := self._expected) is not None:
-                self.backend.load(notice.worker, expected)
+            self._load_early(notice)
             self._handle(self._event(notice), notice)
             if isinstance(notice, Refused):
                 self._short_way.came_back(notice.serial, self)
+
+    def _load_early(self, notice: Notice) -> None:
+        """Have a new worker get ready for what may come."""
+        if isinstance(notice, Ready):
+            for job in list(self._expected):
+                self.backend.load(notice.worker, job)
 
     def _take_results(self, notice: ChunkResults) -> None:
         chunk = self._scheduler.chunk(notice.worker, notice.serial)
@@ -475,7 +487,7 @@ class Dispatcher:
         if isinstance(notice, Full):
             return m.WorkerFull(notice.worker)
         if isinstance(notice, Loaded):
-            return m.FunctionLoaded(notice.worker, notice.seconds)
+            return m.FunctionLoaded(notice.worker, notice.key, notice.seconds)
         if isinstance(notice, Gone):
             self._started.discard(notice.worker)
             self._count_lost(notice)

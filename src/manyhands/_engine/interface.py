@@ -103,6 +103,7 @@ class Loaded(NamedTuple):
     """A worker has unpacked a function, and imported what that needs, in so many seconds."""
 
     worker: int
+    key: bytes
     seconds: float
 
 

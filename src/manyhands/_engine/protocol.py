@@ -21,7 +21,7 @@ To the caller::
     WARNING  -                              + a packed warning
     IDLE     -                              nothing has come for a while
     FULL     -                              it has more memory than it may have, and is in no task
-    LOADED   seconds                        a function was unpacked, and what it needs imported; or that failed
+    LOADED   key, seconds                   a function was unpacked, and what it needs imported; or that failed
 
 ``sizes``: None when the values share one pickle; else for each value how many buffers are its own, and for
 an input that could not be packed, the Fault that says so.

@@ -264,9 +264,12 @@ class Supervisor:
 
     def load(self, worker: int, job: Job) -> None:
         """Send what any chunk of this job will need, to be unpacked and imported at once."""
-        if (record := self._workers.get(worker)) is not None:
-            with contextlib.suppress(NotSendable):  # that is told if there is a chunk
-                self._send_needs(worker, record, job, early=True)
+        if (record := self._workers.get(worker)) is None:
+            return
+        if job.shipment.key in record.known:
+            self._notices.append(Loaded(worker, job.shipment.key, 0.0))
+        with contextlib.suppress(NotSendable):  # that is told if there is a chunk
+            self._send_needs(worker, record, job, early=True)
 
     def _send_needs(self, worker: int, record: _Worker, job: Job, *, early: bool = False) -> None:
         if job.around is not None and record.around is not job.around:
@@ -517,7 +520,7 @@ class Supervisor:
             record.ready = True
             heard.append(Ready(worker))
         elif kind == Kind.LOADED:
-            heard.append(Loaded(worker, frame.message[1]))
+            heard.append(Loaded(worker, *frame.message[1:]))
         elif kind == Kind.IDLE:
             record.channel.rest()
         elif kind == Kind.FULL:

@@ -272,15 +272,16 @@ class Worker:
             began = time.monotonic()
             self._loaded[key] = payload.unpack(self._functions[key])
             del self._functions[key]
-            self._send((Kind.LOADED, time.monotonic() - began))
+            self._send((Kind.LOADED, key, time.monotonic() - began))
         return self._loaded[key]
 
     def _load_early(self, key: bytes) -> None:
         """Before there is a chunk. What goes wrong goes wrong again with that, and is told then."""
+        began = time.monotonic()
         try:
             self._function(key)
         except BaseException:  # noqa: BLE001 - importing a module may raise anything
-            self._send((Kind.LOADED, 0.0))
+            self._send((Kind.LOADED, key, time.monotonic() - began))
         _flush_words()
 
     def _retry_classes(self, packed: bytes) -> tuple[type[BaseException], ...]:

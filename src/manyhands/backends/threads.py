@@ -128,9 +128,9 @@ class Threads:
     def prepare(self, job: Job) -> None:
         """Nothing travels: all is as it is."""
 
-    def load(self, worker: int, job: Job) -> None:  # noqa: ARG002
+    def load(self, worker: int, job: Job) -> None:
         """It is all there."""
-        self._outbox.put(Loaded(worker, 0.0))
+        self._outbox.put(Loaded(worker, job.shipment.key, 0.0))
 
     def send(self, worker: int, job: Job, chunk: Chunk, parcel: runner.Work) -> None:  # noqa: ARG002
         """Put the chunk into the worker's inbox."""

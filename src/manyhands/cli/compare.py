@@ -53,7 +53,9 @@ Functions = Annotated[
     str | None,
     _work(metavar="NAMES", help="Compare functions instead: names in TARGET's file, as b,c, with its own the first."),
 ]
-Strategies = Annotated[str, _work(metavar="NAMES", help="Of loop, threads, processes and auto.")]
+Strategies = Annotated[
+    str | None, _work(metavar="NAMES", help="Of loop, threads, processes and auto; all if not given.")
+]
 Workers = Annotated[
     str | None, _work("--workers", "-j", metavar="N,...", help="Several are compared. By default one per core.")
 ]
@@ -110,7 +112,7 @@ def compare(
     call: Call,
     demo: Demo | None,
     functions: str | None,
-    strategies: str,
+    strategies: str | None,
     workers: str | None,
     rounds: int,
     tolerance: float | None,
@@ -124,6 +126,8 @@ def compare(
         CommandError: the target, the inputs or the options are wrong, or a file cannot be written.
     """
     outputs.check()
+    if functions is not None and (strategies is not None or workers is not None):
+        raise CommandError("--functions runs each in a loop: --strategies and --workers do not go with it")
     if functions is None and tolerance is not None:
         raise CommandError("--tolerance goes with --functions: strategies must give the same results")
     with results_apart() as stdout:
@@ -132,23 +136,23 @@ def compare(
         func, items, usual = _job(target, inputs, call) if demo is None else _demo(demo)
         numbers = _numbers(workers) or usual
         common: dict[str, Any] = {"rounds": rounds, "seed": seed, "language": language}
-        names = strategies.split(",")
+        names = (strategies or "loop,threads,processes,auto").split(",")
         try:
             if functions is not None:
                 others = [_sibling(str(target), name, call) for name in functions.split(",")]
                 found: Any = mh.compare_functions([func, *others], items, tolerance=tolerance, **common)
             else:
                 found = mh.compare(func, items, strategies=names, workers=numbers, **common)
-        except mh.ResultsDiffer as error:
-            raise Differ(str(error)) from error
-        except ManyhandsError as error:
+        except mh.OptionError as error:
             raise CommandError(str(error)) from error
+        except ManyhandsError as error:  # a worker died, or something cannot be sent
+            raise FailedError(str(error)) from error
         outputs.tell(found, StdoutLines(stdout))
     return Exit.DONE
 
 
-class Differ(CommandError):
-    """The results differ: the command was right, and the answer is no."""
+class FailedError(CommandError):
+    """The results differ, or tasks fail: the command was right, and the answer is no."""
 
     code = Exit.FAILED
 

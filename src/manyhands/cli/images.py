@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 from enum import StrEnum
 from functools import partial
@@ -60,6 +61,13 @@ class Frames(StrEnum):
     ERROR = "error"
 
 
+class Engine(StrEnum):
+    """What decodes plain JPEG and PNG files."""
+
+    PILLOW = "pillow"
+    OPENCV = "opencv"
+
+
 _files = partial(Option, rich_help_panel="Files")
 _work = partial(Option, rich_help_panel="What is done, in this order")
 _reading = partial(Option, rich_help_panel="Reading and writing")
@@ -101,6 +109,7 @@ Background = Annotated[str, _reading(metavar="COLOUR", help="Behind what is tran
 MaxPixels = Annotated[str, _reading(metavar="N", help="Larger pictures fail; as 89M.")]
 Truncated = Annotated[OnTruncated, _reading("--on-truncated", help="A broken file: fail, or keep what can be read.")]
 FramesChoice = Annotated[Frames, _reading("--frames", help="Of an animation: the first, all, or fail.")]
+EngineChoice = Annotated[Engine, _reading("--engine", help="What decodes plain JPEG and PNG; opencv is quicker.")]
 
 
 def compare(
@@ -109,14 +118,16 @@ def compare(
     """Compare the ways to do it, and leave a page and a chart in the output folder."""
     from manyhands.apps import images
 
+    _check_place(sources, out)
+    charts = importlib.util.find_spec("matplotlib") is not None
     try:
         found = images.compare(sources, operations(), rounds=rounds, language=language, **options)
-        out.mkdir(parents=True, exist_ok=True)
         found.html(out / PAGE)
         written = [PAGE]
-        if importlib.util.find_spec("matplotlib") is not None:
-            found.plot(out / CHART)
-            written.append(CHART)
+        with contextlib.suppress(mh.OptionError):  # there is no font for it
+            if charts:
+                found.plot(out / CHART)
+                written.append(CHART)
     except ModuleNotFoundError as error:
         if error.name not in {"numpy", "PIL"}:
             raise
@@ -130,9 +141,22 @@ def compare(
         raise CommandError(f"{error.strerror or error}: {error.filename or out}") from error
     print(found)
     say(f"written: {', '.join(str(out / name) for name in written)}")
-    if CHART not in written:
+    if not charts:
         say("for a chart as PNG: pip install 'manyhands[plot]'")
+    elif CHART not in written:
+        say("no chart as PNG: no font with Chinese characters is installed, such as fonts-noto-cjk")
     return Exit.DONE
+
+
+def _check_place(sources: list[Path], out: Path) -> None:
+    """Before any picture is made: where the page will go, and that it is not among the pictures."""
+    for source in sources:
+        if out.absolute().resolve().is_relative_to(source.absolute().resolve()):
+            raise CommandError(f"--out {out} is in {source}, where the pictures are: name another folder")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandError(f"{error.strerror or error}: {error.filename or out}") from error
 
 
 def make(

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import numbers
 import pickle
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from manyhands.showing import short_repr
@@ -34,21 +34,33 @@ def difference(one: Any, other: Any, where: str = "") -> str | None:
 
 
 def largest_difference(one: Any, other: Any) -> float | None:
-    """The largest absolute difference of the numbers in both; None if they are not alike.
+    """The largest absolute difference of the numbers in both; None if they are not alike in all else.
 
     >>> largest_difference([1.0, 2.0], [1.0, 2.5])
     0.5
     """
-    if _is_array(one) or _is_array(other):
+    if _is_array(one) and _is_array(other):
         return _of_numbers_in_arrays(one, other)
-    if isinstance(one, numbers.Number) and isinstance(other, numbers.Number):
-        return 0.0 if _close(one, other, relative=0.0) else float(abs(one - other))  # type: ignore[operator]
+    plain = isinstance(one, _PLAIN) or isinstance(other, _PLAIN)
+    if not plain and isinstance(one, numbers.Number) and isinstance(other, numbers.Number):
+        return _apart(one, other)
     if isinstance(one, Mapping) and isinstance(other, Mapping) and one.keys() == other.keys():
         return _largest((one[key], other[key]) for key in one)
-    plain = isinstance(one, _PLAIN) or isinstance(other, _PLAIN)
-    if not plain and isinstance(one, Sequence) and isinstance(other, Sequence) and len(one) == len(other):
+    if isinstance(one, list | tuple) and type(one) is type(other) and len(one) == len(other):
         return _largest(zip(one, other, strict=True))
     return 0.0 if difference(one, other) is None else None
+
+
+def _apart(one: Any, other: Any) -> float | None:
+    if one == other or (one != one and other != other):  # noqa: PLR0124 - not a number is not itself
+        return 0.0
+    try:
+        found = float(abs(one - other))
+    except OverflowError:
+        return math.inf
+    except (TypeError, ValueError):  # two kinds of number that do not go together
+        return 0.0 if _close(one, other) else None
+    return math.inf if math.isnan(found) else found
 
 
 def _largest(pairs: Any) -> float | None:
@@ -73,7 +85,7 @@ def _of_numbers(one: Any, other: Any, where: str) -> str | None:
     return None if _close(one, other) else _told(one, other, where)
 
 
-def _close(one: Any, other: Any, relative: float = CLOSE) -> bool:
+def _close(one: Any, other: Any) -> bool:
     if one == other:
         return True
     if isinstance(one, numbers.Integral) and isinstance(other, numbers.Integral):
@@ -81,9 +93,11 @@ def _close(one: Any, other: Any, relative: float = CLOSE) -> bool:
     try:
         if math.isnan(one) or math.isnan(other):
             return math.isnan(one) and math.isnan(other)
-        return math.isclose(one, other, rel_tol=relative, abs_tol=relative * 1e-6)
-    except TypeError:  # complex numbers
-        return bool(abs(one - other) <= relative * max(abs(one), abs(other)))
+        return math.isclose(one, other, rel_tol=CLOSE, abs_tol=CLOSE * 1e-6)
+    except OverflowError:
+        return False
+    except TypeError:  # complex numbers, or kinds that do not go together
+        return isinstance(one, complex) and bool(abs(one - other) <= CLOSE * max(abs(one), abs(other)))
 
 
 def _of_mappings(one: Any, other: Any, where: str) -> str | None:
@@ -147,14 +161,16 @@ def _of_arrays(one: Any, other: Any, where: str) -> str | None:
 def _of_numbers_in_arrays(one: Any, other: Any) -> float | None:
     import numpy as np
 
-    try:
-        a, b = np.asarray(one), np.asarray(other)
-        if a.shape != b.shape or not (np.issubdtype(a.dtype, np.number) and np.issubdtype(b.dtype, np.number)):
-            return None
-        apart = np.abs(a.astype(complex) - b.astype(complex))
-    except (TypeError, ValueError):
+    if one.shape != other.shape:
         return None
-    return 0.0 if not a.size else float(np.nanmax(np.where(a == b, 0.0, apart)))
+    if not (one.dtype.kind in "iufc" and other.dtype.kind in "iufc"):
+        return 0.0 if difference(one, other) is None else None
+    with np.errstate(all="ignore"):
+        whole = one.dtype.kind in "iu" and other.dtype.kind in "iu"
+        apart = np.where(one > other, one - other, other - one) if whole else np.abs(one - other)
+        same = (one == other) | ((one != one) & (other != other))  # noqa: PLR0124 - not a number is not itself
+    found = np.where(same, 0, np.where(np.isnan(apart), np.inf, apart))
+    return float(found.max(initial=0.0))
 
 
 def _is(*kinds: type) -> Callable[[Any], bool]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import warnings
 from contextlib import AbstractContextManager
 from os import PathLike
 from typing import Any
 
 from manyhands.comparison.drawing import Chart, colour
+from manyhands.comparison.files import written_whole
+from manyhands.errors import OptionError
 
 FONTS = (  # that have Chinese characters, by what usually comes with a system
     "Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "Source Han Sans CN", "WenQuanYi Zen Hei",
@@ -21,16 +22,10 @@ INCHES = 0.3  # of a bar
 
 def draw(chart: Chart, path: str | PathLike[str]) -> None:
     """Write the chart into a file, whole or not at all; its suffix tells the format."""
-    temporary = f"{os.fspath(path)}.{os.getpid()}.part"
+    check_font(chart.language)
     suffix = os.path.splitext(os.fspath(path))[1].lstrip(".") or "png"  # noqa: PTH122
-    try:
-        with fonts():
-            figure(chart).savefig(temporary, format=suffix)
-        os.replace(temporary, path)  # noqa: PTH105
-    except BaseException:
-        if os.path.exists(temporary):  # noqa: PTH110
-            os.unlink(temporary)  # noqa: PTH108
-        raise
+    with fonts(), written_whole(path) as unfinished:
+        figure(chart).savefig(unfinished, format=suffix)
 
 
 def fonts() -> AbstractContextManager[None]:
@@ -41,16 +36,13 @@ def fonts() -> AbstractContextManager[None]:
     return rc_context({"font.sans-serif": families, "font.family": "sans-serif", "axes.unicode_minus": False})
 
 
-def readable(language: str) -> str:
-    """The language, or English where there is no font for it, which is said."""
-    if language != "zh" or chinese_fonts():
-        return language
-    warnings.warn(
-        "no font with Chinese characters is installed, so the chart is in English: install one, such as "
-        "fonts-noto-cjk, or make a page (html), which takes the browser's.",
-        stacklevel=3,
-    )
-    return "en"
+def check_font(language: str) -> None:
+    """Raise OptionError if a chart in this language could only be drawn with boxes for letters."""
+    if language == "zh" and not chinese_fonts():
+        raise OptionError(
+            "no font with Chinese characters is installed, which a chart in Chinese needs: install one, such as "
+            "fonts-noto-cjk, or make a page (html), which takes the browser's"
+        )
 
 
 def chinese_fonts() -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import pickle
 import platform
 import random
 from collections.abc import Callable, Iterable, Sequence
@@ -11,11 +13,12 @@ from typing import Any
 from manyhands._engine import payload
 from manyhands._engine.cpus import cpu_count
 from manyhands.calls import check_function
-from manyhands.comparison import agreement, cells, judging, machine, statistics, words
-from manyhands.comparison.cells import STRATEGIES, Cell
-from manyhands.comparison.comparison import Comparison, Measured
+from manyhands.comparison import agreement, intervals, judging, machine, ways, words
+from manyhands.comparison.comparison import Comparison, WayMeasured
 from manyhands.comparison.progress import Steps
+from manyhands.comparison.ways import STRATEGIES, Way
 from manyhands.errors import OptionError, ResultsDiffer
+from manyhands.report import last_report
 from manyhands.showing import short_repr
 
 ROUNDS = 7
@@ -38,20 +41,19 @@ def compare(
 
     >>> import manyhands as mh
     >>> found = mh.compare(abs, range(100), strategies=["threads"], workers=2, rounds=3)
-    >>> [row.cell.label for row in found.rows]
+    >>> [row.way.label for row in found.rows]
     ['loop', 'threads × 2']
 
     First every strategy runs once, and its results must be those of the loop: equal, or close where they are floats.
     Then come the rounds, in each all strategies in random order; every one twice, without workers (cold) and then
-    with those that are there (warm). So a job of ten seconds with three strategies takes some minutes: give a part of
-    your inputs.
+    with those that are there (warm). So with all defaults everything is run some fifty times: give a part of your inputs.
 
     Args:
         func: called with one item. Use functools.partial for more arguments.
         items: the inputs, at least one.
         strategies: of ``"loop"``, ``"threads"``, ``"processes"`` and ``"auto"``. The loop is always there.
         workers: how many; several numbers compare each. None: one per core, and with auto what it chooses.
-        rounds: how often each is measured, 3 at least; from 7 on the intervals are worth reading.
+        rounds: how often each is measured, 3 at least; of fewer than 7 the intervals say little.
         equal: says whether two results are the same, where the usual way does not fit.
         progress: show a bar on stderr; None: if that is a terminal.
         seed: of the order in the rounds.
@@ -65,19 +67,23 @@ def compare(
         OptionError: an argument cannot be used. Nothing was run.
     """
     inputs = _checked(func, items, rounds, language)
-    what = cells.cells(strategies, workers)
+    what = ways.ways(strategies, workers)
     order = random.Random(seed)
+    before = _digest(inputs)
     with Steps(len(what) * (1 + 2 * rounds), show=progress) as steps, machine.others_at_work() as others:
-        peaks, expected = _check_results(func, inputs, what, equal, steps)
         taken = _Taken(what)
+        expected = _check_results(func, inputs, taken, equal, steps)
         for _ in range(rounds):
-            for cell in order.sample(what, len(what)):
-                _measure(cell, func, inputs, taken, steps)
-        cells.end_workers()
+            for way in order.sample(what, len(what)):
+                _measure(way, func, inputs, taken, steps)
+        ways.end_workers()
     sent = _sent(func, inputs, expected)
-    rows = [_row(cell, taken, peaks[cell], sent, len(inputs)) for cell in what]
+    rows = [_row(way, taken, sent, len(inputs)) for way in what]
+    doubts = words.warnings(
+        language, rows, others, taken.cores_of_loop, cpu_count(), waiting=taken.waits, changed=_digest(inputs) != before
+    )
     return Comparison(
-        function=getattr(func, "__qualname__", None) or short_repr(func),
+        function=name_of(func),
         tasks=len(inputs),
         rounds=rounds,
         cores=cpu_count(),
@@ -85,10 +91,20 @@ def compare(
         waiting=taken.waits,
         rows=tuple(rows),
         best=judging.best(rows),
-        warnings=tuple(words.warnings(language, rows, others, taken.cores_of_loop, cpu_count(), waiting=taken.waits)),
-        machine=f"{platform.system()}, Python {platform.python_version()}",
+        warnings=tuple(doubts),
+        machine=name_of_machine(),
         language=language,
     )
+
+
+def name_of(func: Any) -> str:
+    """As it stands in tables."""
+    return getattr(func, "__qualname__", None) or short_repr(func)
+
+
+def name_of_machine() -> str:
+    """System and Python."""
+    return f"{platform.system()}, Python {platform.python_version()}"
 
 
 def _checked(func: Any, items: Iterable[Any], rounds: int, language: str) -> list[Any]:
@@ -103,70 +119,78 @@ def _checked(func: Any, items: Iterable[Any], rounds: int, language: str) -> lis
 
 
 class _Taken:
-    """Times of all rounds, and processor time."""
+    """What has been measured, way by way."""
 
-    def __init__(self, what: list[Cell]) -> None:
-        self._loop = what[0]
-        self.cold: dict[Cell, list[float]] = {cell: [] for cell in what}
-        self.warm: dict[Cell, list[float]] = {cell: [] for cell in what}
-        self.cpu: dict[Cell, list[float]] = {cell: [] for cell in what}
+    def __init__(self, what: list[Way]) -> None:
+        self.loop = what[0]
+        self.cold: dict[Way, list[float]] = {way: [] for way in what}
+        self.warm: dict[Way, list[float]] = {way: [] for way in what}
+        self.cpu: dict[Way, list[float]] = {way: [] for way in what}
+        self.peak: dict[Way, int | None] = {}
+        self.workers: dict[Way, int] = {}  # that were at work
 
     @property
-    def cores_of_loop(self) -> float | None:
+    def cores_of_loop(self) -> float:
         """That the loop keeps busy by itself."""
-        return sum(self.cpu[self._loop]) / sum(self.warm[self._loop]) if self.cpu[self._loop] else None
+        return sum(self.cpu[self.loop]) / max(sum(self.warm[self.loop]), 1e-9)
 
     @property
     def waits(self) -> bool:
         """The job mostly waits."""
-        return self.cores_of_loop is not None and self.cores_of_loop < WAITING_SHARE
+        return self.cores_of_loop < WAITING_SHARE
 
 
 def _check_results(
     func: Callable[[Any], Any],
     inputs: list[Any],
-    what: list[Cell],
+    taken: _Taken,
     equal: Callable[[Any, Any], bool] | None,
     steps: Steps,
-) -> tuple[dict[Cell, int | None], list[Any]]:
+) -> list[Any]:
     """Run each once; whoever does not give what the loop gives is told. Peak memory, since watching it costs time."""
-    peaks: dict[Cell, int | None] = {}
-    expected = cells.run(what[0], func, inputs).results
-    for cell in what:
-        cells.end_workers()
+    expected = ways.run(taken.loop, func, inputs).results
+    for way in taken.warm:
+        ways.end_workers()
         with machine.PeakMemory() as peak:
-            ran = cells.run(cell, func, inputs)
-        peaks[cell] = peak.size
-        _check(cell, inputs, expected, ran.results, equal)
+            ran = ways.run(way, func, inputs)
+        taken.peak[way] = peak.size
+        _check(way, inputs, expected, ran.results, equal)
         steps.one()
-    return peaks, expected
+    return expected
 
 
-def _check(cell: Cell, inputs: list[Any], expected: list[Any], found: list[Any], equal: Any) -> None:
+def _check(way: Way, inputs: list[Any], expected: list[Any], found: list[Any], equal: Any) -> None:
     for index, (one, other) in enumerate(zip(expected, found, strict=True)):
         if equal is None:
             told = agreement.difference(one, other)
         else:
             told = None if equal(one, other) else f"{short_repr(one)} and {short_repr(other)}"
         if told:
-            raise ResultsDiffer(cell.label, index, short_repr(inputs[index]), told)
+            raise ResultsDiffer(way.label, index, short_repr(inputs[index]), told)
 
 
-def _measure(cell: Cell, func: Callable[[Any], Any], inputs: list[Any], taken: _Taken, steps: Steps) -> None:
-    for times in (taken.cold, taken.warm):
-        if cell.strategy == "loop" and times is taken.cold:
-            steps.one()
-            continue  # there is nothing that it would start
-        if times is taken.cold:
-            cells.end_workers()
-        before = machine.cpu_seconds()
-        times[cell].append(cells.run(cell, func, inputs).seconds)
-        after = machine.cpu_seconds()
-        if times is taken.warm and before is not None and after is not None:
-            taken.cpu[cell].append(after - before)
-        steps.one()
-    if cell.strategy == "loop":
-        taken.cold[cell].append(taken.warm[cell][-1])
+def _measure(way: Way, func: Callable[[Any], Any], inputs: list[Any], taken: _Taken, steps: Steps) -> None:
+    """One round of it: cold, then warm. The loop starts nothing, so its one run is both."""
+    if way != taken.loop:
+        ways.end_workers()
+        taken.cold[way].append(ways.run(way, func, inputs).seconds)
+    steps.one()
+    before = machine.cpu_seconds()
+    taken.warm[way].append(ways.run(way, func, inputs).seconds)
+    taken.cpu[way].append(machine.cpu_seconds() - before)
+    if way == taken.loop:
+        taken.cold[way].append(taken.warm[way][-1])
+    elif (report := last_report()) is not None:
+        taken.workers[way] = max(report.workers, taken.workers.get(way, 1))
+    steps.one()
+
+
+def _digest(inputs: list[Any]) -> bytes | None:
+    """Of what they hold, to see whether that changes; None if that cannot be told."""
+    try:
+        return hashlib.sha256(pickle.dumps(inputs, 5)).digest()
+    except Exception:  # noqa: BLE001 - user code in __reduce__
+        return None
 
 
 def _sent(func: Any, inputs: list[Any], results: list[Any]) -> int | None:
@@ -177,30 +201,34 @@ def _sent(func: Any, inputs: list[Any], results: list[Any]) -> int | None:
         return None
 
 
-def _row(cell: Cell, taken: _Taken, peak: int | None, sent: int | None, tasks: int) -> Measured:
-    loop = next(iter(taken.warm))
-    cold, warm, base = taken.cold[cell], taken.warm[cell], taken.warm[loop]
-    share = 1 if cell == loop else min(cell.workers or cpu_count(), tasks)
-    if not taken.waits:
-        share = min(share, cpu_count())
-    each = None if cell == loop else statistics.overhead(median(warm), median(base), tasks, share)
-    start = None if cell == loop else statistics.overhead(median(cold), median(base), tasks, share)
-    return Measured(
-        strategy=cell.strategy,
-        workers=cell.workers,
+def _row(way: Way, taken: _Taken, sent: int | None, tasks: int) -> WayMeasured:
+    base, cold, warm = (taken.warm[taken.loop], taken.cold[way], taken.warm[way])
+    is_loop = way == taken.loop
+    share = 1 if is_loop else _useful(way, taken, tasks)
+    loop, first, later = median(base), median(cold), median(warm)
+    serial = way.strategy == "threads"  # of threads that take turns, longer tasks take longer turns
+    return WayMeasured(
+        strategy=way.strategy,
+        workers=way.workers,
         cold=tuple(cold),
         warm=tuple(warm),
         ratio=_ratio(cold, base),
         warm_ratio=_ratio(warm, base),
-        efficiency=None if cell == loop else median(base) / max(median(cold), 1e-9) / share,
-        cpu=median(taken.cpu[cell]) if taken.cpu[cell] else None,
-        memory=peak,
-        sent=sent if cell.strategy == "processes" else None if cell.strategy == "auto" else 0,
-        overhead=each,
-        crossover=None if start is None else statistics.crossover(start, share),
+        efficiency=None if is_loop else loop / max(first, 1e-9) / share,
+        cpu=median(taken.cpu[way]) if machine.CAN_TELL or is_loop else None,
+        memory=taken.peak[way],
+        sent=sent if way.strategy == "processes" else None if way.strategy == "auto" else 0,
+        overhead=None if is_loop else intervals.overhead(later, loop, tasks, share),
+        crossover=None if is_loop else intervals.crossover(first, later, loop, tasks, share, serial=serial),
     )
 
 
+def _useful(way: Way, taken: _Taken, tasks: int) -> int:
+    """Workers that can be of use: one a core if the tasks compute, all there are if they wait."""
+    there = way.workers or max(taken.workers.get(way, 1), cpu_count())
+    return min(there, tasks) if taken.waits else min(there, tasks, cpu_count())
+
+
 def _ratio(times: list[float], base: list[float]) -> tuple[float, float, float]:
-    low, high = statistics.ratio_interval(times, base)
-    return low, median(times) / max(median(base), 1e-9), high
+    low, high = intervals.ratio_interval(times, base)
+    return low, intervals.ratio(times, base), high

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from os import PathLike
 from typing import Any
 
 from manyhands.comparison import words
-from manyhands.comparison.cells import Cell
+from manyhands.comparison.ways import Way
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class WayMeasured:
     """One strategy: times in seconds, sizes in bytes; None where there is nothing to tell, or no way to.
 
     ``cold``: rounds that began without workers; ``warm``: with those of the run before. ``ratio``: the median of the
-    cold ones over the loop's, between the two ends of its 95% interval. ``efficiency``: the loop's time over this
-    one's, times the workers that can be of use. ``overhead``: a task's, beyond the loop's time shared among those.
-    ``crossover``: how long a task must be before it pays.
+    cold ones over the loop's, between the two ends of its interval. ``efficiency``: the loop's time, over this one's,
+    over the number of workers that can be of use. ``overhead``: a task's, beyond the loop's time shared among those.
+    ``crossover``: how long a task must be before a cold call is as quick as the loop; None: it never is.
     """
 
     strategy: str
@@ -35,9 +35,9 @@ class Measured:
     crossover: float | None
 
     @property
-    def cell(self) -> Cell:
+    def way(self) -> Way:
         """Strategy and number of workers."""
-        return Cell(self.strategy, self.workers)
+        return Way(self.strategy, self.workers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,8 @@ class Comparison:
     cores: int
     seconds_per_task: float
     waiting: bool
-    rows: tuple[Measured, ...]
-    best: Cell
+    rows: tuple[WayMeasured, ...]
+    best: Way
     warnings: tuple[str, ...] = ()
     machine: str = ""
     language: str = "en"
@@ -88,11 +88,12 @@ class Comparison:
 
         Raises:
             ModuleNotFoundError: matplotlib is not there: ``pip install 'manyhands[plot]'``.
+            OptionError: the chart is to be in Chinese, and no font has Chinese characters.
             OSError: the file cannot be written.
         """
         from manyhands.comparison import charts
 
-        charts.draw(words.chart(replace(self, language=charts.readable(self.language))), path)
+        charts.draw(words.chart(self), path)
 
     def html(self, path: str | PathLike[str]) -> None:
         """Write one page with the verdict, the chart, the table and the raw data, which needs nothing else.

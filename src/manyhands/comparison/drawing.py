@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import NamedTuple
+from unicodedata import east_asian_width
 
 
 class Bar(NamedTuple):
@@ -71,3 +72,8 @@ def colour(kind: str, *, light: bool) -> str:
         return full
     parts = [int(full[at : at + 2], 16) for at in (1, 3, 5)]
     return "#" + "".join(f"{(part + 255) // 2:02x}" for part in parts)
+
+
+def places(text: str) -> int:
+    """How wide it is, in letters: Chinese characters are as wide as two."""
+    return sum(2 if east_asian_width(character) in "WF" else 1 for character in text)

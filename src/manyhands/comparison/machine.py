@@ -11,6 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from manyhands._engine.cpus import cpu_count
+
 CAN_TELL = Path("/proc/self/smaps_rollup").exists()
 SAMPLE_SECONDS = 0.02  # between two looks at the memory
 _TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
@@ -27,10 +29,10 @@ def processes() -> list[int]:
     return found
 
 
-def cpu_seconds() -> float | None:
-    """Of this process, of those below it, and of those that have ended and were waited for."""
+def cpu_seconds() -> float:
+    """Of this process, of those below it, and of those that have ended and were waited for; or of this one alone."""
     if not CAN_TELL:
-        return None
+        return time.process_time()
     mine, total = os.getpid(), 0
     for pid in processes():
         if fields := _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split():
@@ -39,12 +41,17 @@ def cpu_seconds() -> float | None:
 
 
 def all_cpu_seconds() -> float | None:
-    """Of everything on this machine, since it started."""
-    if not CAN_TELL:
+    """Of everything on the cores that this process may use, since the machine started; None if it may use parts of them."""
+    allowed = {f"cpu{number}" for number in os.sched_getaffinity(0)} if CAN_TELL else set()
+    if cpu_count() != len(allowed):
         return None
-    fields = _read(Path("/proc/stat")).split("\n")[0].split()[1:]
-    user, nice, system, _idle, _iowait, irq, softirq, *_ = map(int, fields)
-    return (user + nice + system + irq + softirq) / _TICKS
+    total = 0
+    for line in _read(Path("/proc/stat")).splitlines():
+        name, *fields = line.split()
+        if name in allowed:
+            user, nice, system, _idle, _iowait, irq, softirq, *_ = map(int, fields)
+            total += user + nice + system + irq + softirq
+    return total / _TICKS
 
 
 def memory() -> int:
@@ -107,6 +114,6 @@ def others_at_work() -> Iterator[list[float]]:
     began, mine, everyone = time.monotonic(), cpu_seconds(), all_cpu_seconds()
     yield found
     mine_now, everyone_now = cpu_seconds(), all_cpu_seconds()
-    if None not in (mine, everyone, mine_now, everyone_now):
-        others = (everyone_now - everyone) - (mine_now - mine)  # type: ignore[operator]
+    if everyone is not None and everyone_now is not None:
+        others = (everyone_now - everyone) - (mine_now - mine)
         found.append(max(0.0, others / max(time.monotonic() - began, 1e-9)))

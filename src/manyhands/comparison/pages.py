@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import base64
 import html
-import os
 from os import PathLike
-from unicodedata import east_asian_width
 
-from manyhands.comparison.drawing import Chart, Page, colour
+from manyhands.comparison.drawing import Chart, Page, colour, places
+from manyhands.comparison.files import written_whole
 
 WIDTH, ROW, GAP, TOP = 860, 24, 12, 8  # of the chart, in its own units
 BARS = 480  # the longest
@@ -29,15 +28,8 @@ pre { background: #f6f6f6; padding: 1rem; overflow: auto; max-height: 24rem; fon
 
 def write(page: Page, path: str | PathLike[str]) -> None:
     """Write the page, whole or not at all."""
-    temporary = f"{os.fspath(path)}.{os.getpid()}.part"
-    try:
-        with open(temporary, "w", encoding="utf-8") as file:  # noqa: PTH123
-            file.write(text(page))
-        os.replace(temporary, path)  # noqa: PTH105
-    except BaseException:
-        if os.path.exists(temporary):  # noqa: PTH110
-            os.unlink(temporary)  # noqa: PTH108
-        raise
+    with written_whole(path) as unfinished:
+        unfinished.write_text(text(page), encoding="utf-8")
 
 
 def text(page: Page) -> str:
@@ -83,7 +75,7 @@ def _bars(chart: Chart) -> str:
     """The chart as SVG, with the browser's own fonts."""
     show, lighter = html.escape, chart.series()[1:]
     most = max(*(bar.high for bar in chart.bars), 1e-9)
-    left = 16 + 9 * max(_width(label) for label in chart.labels())
+    left = 16 + 9 * max(places(label) for label in chart.labels())
     scale = min(BARS, WIDTH - left - 100) / most
     parts, at = [], TOP
     for label in chart.labels():
@@ -113,7 +105,3 @@ def _bars(chart: Chart) -> str:
         f'<svg viewBox="0 0 {WIDTH} {at + TOP}" role="img" aria-label="{show(chart.title)}" font-size="15" '
         f'font-family="inherit">\n{inside}\n</svg>'
     )
-
-
-def _width(label: str) -> int:
-    return sum(2 if east_asian_width(character) in "WF" else 1 for character in label)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import TYPE_CHECKING
-from unicodedata import east_asian_width
 
-from manyhands.comparison.drawing import Bar, Chart, Page
+from manyhands.comparison import judging
+from manyhands.comparison.drawing import Bar, Chart, Page, places
 from manyhands.errors import OptionError
 
 if TYPE_CHECKING:
-    from manyhands.comparison.comparison import Comparison, Measured
+    from manyhands.comparison.comparison import Comparison, WayMeasured
 
 MUCH_OTHERS = 0.2  # cores that others keep busy
 SEVERAL_CORES = 1.3  # that a job keeps busy by itself
@@ -22,7 +22,7 @@ ENGLISH = {
     "cold": "cold",
     "warm": "warm",
     "ratio": "cold ÷ loop",
-    "interval": "95% interval",
+    "interval": "interval",
     "efficiency": "efficiency",
     "cpu": "CPU s",
     "memory": "peak MB",
@@ -41,15 +41,18 @@ ENGLISH = {
     "raw": "All that was measured",
     "save": "as a JSON file",
     "verdict": "Verdict",
-    "legend": "Times: median of {rounds} rounds. Cold: the call starts its workers; warm: they are there. Efficiency: "
-    "of the workers that can be of use, in a cold call. Overhead: beyond the loop's time shared among those. Pays "
-    "from: how long a task must be before a cold call is quicker than the loop.",
-    "quicker": "{best} take{s} {ratio} the loop's time, {seconds} instead of {loop} (95% between {low} and {high}). "
+    "legend": "Times: median of {rounds} rounds. Interval: of the ratio, by bootstrap, 95% of the draws. Cold: the call "
+    "starts its workers; warm: they are there. Efficiency: of the workers that can be of use, in a cold call. Overhead: "
+    "beyond the loop's time shared among those. Pays from: how long a task must be before a cold call is as quick as "
+    "the loop, if it ever is.",
+    "quicker": "{best} take{s} {ratio} the loop's time, {seconds} instead of {loop} (between {low} and {high}). "
     "Write: {code}",
-    "loop wins": "The loop is the quickest: {next} takes {ratio} its time (95% between {low} and {high}). "
+    "loop wins": "The loop is the quickest: {next} takes {ratio} its time (between {low} and {high}). "
     "{advice}Write: {code}",
-    "no difference": "No significant difference, so keep the loop: the next best, {next}, takes {ratio} its time (95% "
-    "between {low} and {high}). Write: {code}",
+    "no difference": "No significant difference, so keep the loop: the next best, {next}, takes {ratio} its time "
+    "(between {low} and {high}). Write: {code}",
+    "little difference": "No difference that is worth a change, so keep the loop: the next best, {next}, takes {ratio} "
+    "its time (between {low} and {high}). Write: {code}",
     "only loop": "The loop takes {loop}; nothing was compared with it.",
     "longer": "A task takes {task}; from {crossover} on it would pay. ",
     "safe": " Threads need a function that is safe in them; that the results agree is no proof.",
@@ -59,6 +62,7 @@ ENGLISH = {
     "crowd": "{label} has more workers than the {cores} cores, and the tasks compute.",
     "several": "the loop itself keeps {cores:.1f} cores busy (BLAS, OpenMP or OpenCV use threads of their own): each "
     "worker gets its share of the cores, and gains less.",
+    "changes": "the function changes its inputs, so each way after the first has had other ones: copy them inside.",
     "varies": "the loop took {low} to {high}: something disturbs the measuring.",
 }
 CHINESE = {
@@ -66,7 +70,7 @@ CHINESE = {
     "cold": "冷启动",
     "warm": "已预热",
     "ratio": "冷启动 ÷ 循环",
-    "interval": "95% 区间",
+    "interval": "区间",
     "efficiency": "效率",
     "cpu": "CPU 秒",
     "memory": "内存峰值 MB",
@@ -80,27 +84,30 @@ CHINESE = {
     "title": "{function}：{tasks} 个任务",
     "subtitle": "{rounds} 轮的中位数，{cores} 个核心；{machine}",
     "seconds": "秒",
-    "cold bar": "冷启动：需要启动工作进程或线程",
-    "warm bar": "已预热：工作进程或线程已就绪",
+    "cold bar": "冷启动：需要启动 worker",
+    "warm bar": "已预热：worker 已就绪",
     "raw": "全部测量数据",
     "save": "保存为 JSON 文件",
     "verdict": "结论",
-    "legend": "时间为 {rounds} 轮的中位数。冷启动：调用时启动工作进程；已预热：工作进程已就绪。效率：冷启动时，"
-    "对有用的工作进程而言。开销：超出循环时间平均分配的部分。合算的任务时长：任务至少要这么长，冷启动的调用才比循环快。",
-    "quicker": "{best}只需循环时间的 {ratio}：{seconds}，而循环需要 {loop}（95% 区间 {low} 到 {high}）。写法：{code}",
-    "loop wins": "循环最快：{next}需要循环时间的 {ratio}（95% 区间 {low} 到 {high}）。{advice}写法：{code}",
-    "no difference": "没有显著差异，用循环即可：其次的{next}需要循环时间的 {ratio}（95% 区间 {low} 到 {high}）。"
+    "legend": "时间为 {rounds} 轮的中位数。区间：比值的 bootstrap 区间（95% 的抽样）。冷启动：调用时才启动 worker；"
+    "已预热：worker 已就绪。效率：冷启动时，对用得上的 worker 而言。开销：超出循环时间平均分配的部分。合算的任务时长："
+    "任务至少要这么长，冷启动的调用才不比循环慢；空着表示永远不会。",
+    "quicker": "{best}的用时是循环的 {ratio}：{seconds}，而循环需要 {loop}（区间 {low} 到 {high}）。写法：{code}",
+    "loop wins": "循环最快：{next}的用时是循环的 {ratio}（区间 {low} 到 {high}）。{advice}写法：{code}",
+    "no difference": "没有显著差异，用循环即可：次快的{next}用时是循环的 {ratio}（区间 {low} 到 {high}）。写法：{code}",
+    "little difference": "差异很小，不值得改动，用循环即可：次快的{next}用时是循环的 {ratio}（区间 {low} 到 {high}）。"
     "写法：{code}",
     "only loop": "循环需要 {loop}；没有与其他方式比较。",
     "longer": "每个任务需要 {task}；达到 {crossover} 以上才合算。",
     "safe": "使用线程要求函数是线程安全的；结果一致并不能证明这一点。",
-    "warm wins": "如果工作进程已经就绪，{best}只需循环时间的 {ratio}。",
+    "warm wins": "如果 worker 已经就绪，{best}的用时是循环的 {ratio}。",
     "warning": "注意：{text}",
     "busy": "其他程序占用了 {all} 个核心中的 {cores:.1f} 个：请关闭它们再比较一次。",
-    "crowd": "{label} 的工作进程多于 {cores} 个核心，而任务是计算型的。",
-    "several": "循环本身就占用了 {cores:.1f} 个核心（BLAS、OpenMP 或 OpenCV 有自己的线程）：每个工作进程只能分到"
+    "crowd": "{label} 的 worker 多于 {cores} 个核心，而任务是计算型的。",
+    "several": "循环本身就占用了 {cores:.1f} 个核心（BLAS、OpenMP 或 OpenCV 有自己的线程）：每个 worker 只能分到"
     "一部分核心，收益较小。",
-    "varies": "循环用时在 {low} 到 {high} 之间：有什么干扰了测量。",
+    "changes": "函数改动了自己的输入，因此第一种方式之后的每一种拿到的都是改过的：请在函数里先复制。",
+    "varies": "循环用时在 {low} 到 {high} 之间：测量可能受到了干扰。",
 }
 _LANGUAGES = {"en": ENGLISH, "zh": CHINESE}
 
@@ -126,16 +133,16 @@ def duration(seconds: float | None) -> str:
     return f"{seconds * 1e6:.3g} us"
 
 
-def times(ratio: float) -> str:
+def times(ratio: float, language: str = "en") -> str:
     """A ratio as a factor.
 
     >>> times(0.523), times(12.3)
     ('0.52 ×', '12 ×')
     """
-    return f"{ratio:.2f} ×" if ratio < 10 else f"{ratio:.0f} ×"
+    return f"{ratio:.{2 if ratio < 10 else 0}f} {'倍' if language == 'zh' else '×'}"
 
 
-def _name(row: Measured, language: str) -> str:
+def _name(row: WayMeasured, language: str) -> str:
     name = of(language)[row.strategy]
     return name if row.workers is None else f"{name} × {row.workers}"
 
@@ -149,53 +156,57 @@ def verdict(found: Comparison) -> str:
     loop, *others = found.rows
     if not others:
         return text["only loop"].format(loop=duration(median(loop.warm)))
-    chosen = next(row for row in found.rows if row.cell == found.best)
+    chosen = next(row for row in found.rows if row.way == found.best)
     if chosen is not loop:
         said = text["quicker"].format(
             best=_name(chosen, language), s="" if chosen.strategy in {"threads", "processes"} else "s",
-            seconds=duration(median(chosen.cold)), loop=duration(median(loop.warm)), code=chosen.cell.code,
-            **_range(chosen.ratio),
+            seconds=duration(median(chosen.cold)), loop=duration(median(loop.warm)), code=chosen.way.code,
+            **_range(chosen.ratio, language),
         )  # fmt: skip
         return said + (text["safe"] if chosen.strategy == "threads" else "")
     following = min(others, key=lambda row: median(row.cold))
-    low, _, _ = following.ratio
     advice = ""
     if following.crossover is not None and following.crossover > found.seconds_per_task:
-        advice = text["longer"].format(
-            task=duration(found.seconds_per_task), crossover=duration(following.crossover)
-        )  # fmt: skip
-    said = text["loop wins" if low > 1.0 else "no difference"].format(
-        next=_name(following, language), advice=advice, code=loop.cell.code, **_range(following.ratio)
+        task, crossover = duration(found.seconds_per_task), duration(following.crossover)
+        advice = text["longer"].format(task=task, crossover=crossover)
+    kind = "loop wins" if judging.is_slower(following) else "no difference"
+    if kind == "no difference" and not following.ratio[0] <= 1.0 <= following.ratio[2]:
+        kind = "little difference"
+    said = text[kind].format(
+        next=_name(following, language), advice=advice, code=loop.way.code, **_range(following.ratio, language)
     )
     warm = min(others, key=lambda row: median(row.warm))
     if warm.warm_ratio[2] < 1.0:
-        said += text["warm wins"].format(best=_name(warm, language), ratio=times(warm.warm_ratio[1]))
+        said += text["warm wins"].format(best=_name(warm, language), ratio=times(warm.warm_ratio[1], language))
     return said
 
 
-def _range(ratio: tuple[float, float, float]) -> dict[str, str]:
+def _range(ratio: tuple[float, float, float], language: str) -> dict[str, str]:
     low, middle, high = ratio
-    return {"ratio": times(middle), "low": f"{low:.2f}", "high": f"{high:.2f}"}
+    return {"ratio": times(middle, language), "low": f"{low:.2f}", "high": f"{high:.2f}"}
 
 
 def warnings(
     language: str,
-    rows: Sequence[Measured],
+    rows: Sequence[WayMeasured],
     others: Sequence[float],
     cores_of_loop: float | None,
     cores: int,
     *,
-    waiting: bool,
+    waiting: bool | None,
+    changed: bool = False,
 ) -> Iterator[str]:
     """What makes the figures doubtful."""
     text = of(language)
     if others and others[0] > MUCH_OTHERS:
         yield text["busy"].format(cores=others[0], all=cores)
     for row in rows:
-        if row.strategy in {"threads", "processes"} and (row.workers or 0) > cores and not waiting:
+        if row.strategy in {"threads", "processes"} and (row.workers or 0) > cores and waiting is False:
             yield text["crowd"].format(label=_name(row, language), cores=cores)
     if cores_of_loop is not None and cores_of_loop > SEVERAL_CORES:
         yield text["several"].format(cores=cores_of_loop)
+    if changed:
+        yield text["changes"]
     loop = rows[0].warm
     if max(loop) > VARIES * min(loop):
         yield text["varies"].format(low=duration(min(loop)), high=duration(max(loop)))
@@ -214,7 +225,7 @@ def cells_of(found: Comparison) -> list[list[str]]:
     return [[text[name] for name in _COLUMNS], *[_cells(row, found.language) for row in found.rows]]
 
 
-def _cells(row: Measured, language: str) -> list[str]:
+def _cells(row: WayMeasured, language: str) -> list[str]:
     low, middle, high = row.ratio
     is_loop = row.strategy == "loop"
     return [
@@ -239,16 +250,12 @@ def columns(found: Comparison) -> str:
 
 def align(rows: Sequence[Sequence[str]]) -> str:
     """Columns one below the other, the first to the left; Chinese characters take two places."""
-    widths = [max(_width(row[at]) for row in rows) for at in range(len(rows[0]))]
+    widths = [max(places(row[at]) for row in rows) for at in range(len(rows[0]))]
     lines = []
     for row in rows:
-        first, *others = (" " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True))
+        first, *others = (" " * (width - places(cell)) for cell, width in zip(row, widths, strict=True))
         lines.append("  ".join([row[0] + first, *[pad + cell for pad, cell in zip(others, row[1:], strict=True)]]))
     return "\n".join(line.rstrip() for line in lines)
-
-
-def _width(text: str) -> int:
-    return sum(2 if east_asian_width(character) in "WF" else 1 for character in text)
 
 
 def markdown(found: Comparison) -> str:

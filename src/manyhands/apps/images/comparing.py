@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import manyhands as mh
 from manyhands.apps.images import planning, processing
 from manyhands.apps.images.operations import Operation
 from manyhands.apps.images.processing import Places
+from manyhands.apps.images.summary import Summary
 from manyhands.errors import OptionError
 
 ROUNDS = 5
@@ -69,89 +69,119 @@ def compare(
     """
     if language not in NAMES:
         raise OptionError(f"language= takes 'en' or 'zh'; got {language!r}")
+    if pictures < 1:
+        raise OptionError(f"pictures= takes 1 or more; got {pictures!r}")
     named = dict(operations) if isinstance(operations, Mapping) else {"": operations}
-    places = [src] if isinstance(src, str | os.PathLike) else list(src)
     with tempfile.TemporaryDirectory(prefix="manyhands-") as folder:
-        job = _Job(places, named, workers or mh.cpu_count(), options, Path(folder))
-        looked_at = job.make(folder, named, dry_run=True)
-        planned = [one for one in looked_at.done if one.status == "planned"]
-        if not planned:
-            raise OptionError("there are no pictures to compare with: SRC has none that can be read")
-        job.places = _some([Path(one.source) for one in planned], pictures)
-        ways: list[Callable[[str], Any]] = [job.sequential, job.over_images, job.over_filters][
-            : 3 if len(named) > 1 else 2
-        ]
-        outputs = len(job.places) * len(named)
+        job = _Job([], named, workers or mh.cpu_count(), options, Path(folder))
+        job.places = _some(_usable(job, src), pictures, Path(folder))
+        ways: list[Callable[[str], Outputs]] = [job.sequential, job.over_images]
+        if len(named) > 1:
+            ways.append(job.over_filters)
         return mh.compare_functions(
             ways,
-            [""],
+            [f"{len(job.places)} pictures"],
             names=NAMES[language][: len(ways)],
-            title=TITLES[language].format(pictures=len(job.places), outputs=outputs),
+            title=TITLES[language].format(pictures=len(job.places), outputs=len(job.places) * len(named)),
+            unit="run",
             rounds=rounds,
             progress=progress,
             language=language,
         )
 
 
+def _usable(job: _Job, src: Places | Iterable[Places]) -> list[Path]:
+    """Pictures that can be made, all of whose outputs can be; seen by making them, which warms up what all ways use."""
+    looked_at = job.make(src, job.folder / "seen", job.operations)
+    usable = [Path(one.source) for one in looked_at.done if one.status == "written"]
+    shutil.rmtree(job.folder / "seen", ignore_errors=True)
+    if not usable:
+        reason = f": {looked_at.failed[0].source}: {looked_at.failed[0].reason}" if looked_at.failed else ""
+        raise OptionError(f"there is nothing to compare: no picture can be made{reason}")
+    return usable
+
+
+def _some(paths: list[Path], most: int, folder: Path) -> list[Path]:
+    """So many of them, evenly chosen, in one folder, with names that no other has."""
+    chosen = paths if len(paths) <= most else [paths[at * len(paths) // most] for at in range(most)]
+    here = folder / "pictures"
+    here.mkdir()
+    places = [here / f"{number:04}-{path.name}" for number, path in enumerate(chosen)]
+    for path, place in zip(chosen, places, strict=True):
+        try:
+            place.symlink_to(path.absolute())
+        except OSError:  # not every system lets everybody
+            shutil.copyfile(path, place)
+    return places
+
+
+class Outputs:
+    """What one way has made; two are the same if the files are."""
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._folders = folders
+
+    def digests(self) -> dict[str, str]:
+        """Of each file."""
+        files = [(folder, path) for folder in self._folders for path in folder.rglob("*") if path.is_file()]
+        return {
+            str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+            for folder, path in files
+            if not path.name.startswith(".")
+        }
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Outputs) and self.digests() == other.digests()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"{len(self.digests())} files"
+
+
 @dataclass
 class _Job:
-    """The same work, three ways. Each goes into a folder of its own, and the first time tells what has come of it."""
+    """The same work, three ways; each run goes into a folder of its own, and all of them are removed at the end."""
 
-    places: list[Places]
+    places: list[Path]
     operations: dict[str, Sequence[Operation]]
     workers: int
     options: dict[str, Any]
     folder: Path
-    seen: set[str] = field(default_factory=set)
+    runs: int = 0
 
-    def make(self, out: str | Path, operations: Mapping[str, Sequence[Operation]], **how: Any) -> Any:
+    def make(self, src: Any, out: Path, operations: Mapping[str, Sequence[Operation]], **how: Any) -> Summary:
         """Make the pictures of some of the operations; their names are those that all of them have."""
         frames = self.options.get("frames", "first")
         name = self.options.get("name") or planning.default_name(processing.variants(self.operations), frames=frames)
         settings = {"workers": self.workers, "progress": False} | self.options | {"name": name} | how
-        return processing.process(self.places, out, operations, **settings)
+        return processing.process(src, out, operations, **settings)
 
-    def sequential(self, _: str) -> dict[str, str]:
+    def sequential(self, _: str) -> Outputs:
         """One picture after the other."""
-        return self._told("sequential", lambda out: self.make(out, self.operations, backend="serial"))
+        out = self._next_folder()
+        self.make(self.places, out, self.operations, backend="serial")
+        return Outputs([out])
 
-    def over_images(self, _: str) -> dict[str, str]:
+    def over_images(self, _: str) -> Outputs:
         """Each worker takes a picture, decodes it once and makes all its outputs."""
-        return self._told("images", lambda out: self.make(out, self.operations))
+        out = self._next_folder()
+        self.make(self.places, out, self.operations)
+        return Outputs([out])
 
-    def over_filters(self, _: str) -> dict[str, str]:
+    def over_filters(self, _: str) -> Outputs:
         """Each worker takes a filter, and makes its output of all the pictures."""
-        return self._told("filters", self._by_filter)
-
-    def _by_filter(self, out: Path) -> None:
+        out = self._next_folder()
+        parts = {name: out / str(number) for number, name in enumerate(self.operations)}
         backend = "processes" if processing.applies(processing.variants(self.operations)) else "threads"
-        run = functools.partial(_one_filter, self, out)
-        mh.map(run, self.operations, backend=backend, workers=self.workers, progress=False)
+        run = functools.partial(_one_filter, self)
+        mh.starmap(run, list(parts.items()), backend=backend, workers=self.workers, progress=False)
+        return Outputs(list(parts.values()))
 
-    def _told(self, way: str, make: Callable[[Path], object]) -> dict[str, str]:
-        out = self.folder / way
-        shutil.rmtree(out, ignore_errors=True)
-        make(out)
-        if way in self.seen:
-            return {}
-        self.seen.add(way)
-        folders = [out] if way != "filters" else [out / str(number) for number in range(len(self.operations))]
-        return {name: digest for folder in folders for name, digest in _digests(folder)}
+    def _next_folder(self) -> Path:
+        self.runs += 1
+        return self.folder / f"run-{self.runs}"
 
 
-def _some(paths: list[Path], most: int) -> list[Places]:
-    """Of names that no other has, since all will be in one folder."""
-    named = {path.stem: path for path in paths}
-    chosen = list(named.values())
-    return [chosen[at * len(chosen) // most] for at in range(most)] if len(chosen) > most else [*chosen]
-
-
-def _digests(folder: Path) -> Iterator[tuple[str, str]]:
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and not path.name.startswith("."):
-            yield str(path.relative_to(folder)), hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-
-
-def _one_filter(job: _Job, out: Path, name: str) -> None:
-    number = list(job.operations).index(name)
-    job.make(out / str(number), {name: job.operations[name]}, backend="serial")
+def _one_filter(job: _Job, name: str, out: Path) -> None:
+    job.make(job.places, out, {name: job.operations[name]}, backend="serial")

@@ -15,12 +15,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from manyhands.apps.images import opencv
 from manyhands.apps.images.problems import Unusable, unreadable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 ORIENTATION = 0x0112
+_TURNS = {  # what makes a picture upright that its tag says is turned so
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
 _salvaging = threading.Lock()  # Pillow has one switch for all threads
 
 
@@ -44,11 +54,12 @@ class Reading:
     truncated: str = "fail"
     frames: str = "first"
     keep: frozenset[str] = frozenset()
+    engine: str = "pillow"
 
     @property
     def key(self) -> str:
         """The same text for the same way."""
-        return f"{self.orient} {self.truncated} {self.frames} {sorted(self.keep)}"
+        return f"{self.orient} {self.truncated} {self.frames} {sorted(self.keep)} {self.engine}"
 
 
 def open_picture(path: Path, reading: Reading) -> Image:
@@ -95,17 +106,19 @@ def pictures(image: Image, path: Path, reading: Reading, need: tuple[int, int] |
 
 
 def _picture(image: Image, path: Path, reading: Reading, need: tuple[int, int] | None, frame: int) -> Picture:
-    notes: list[str] = []
-    if need is not None and image.format == "JPEG":
-        image.draft(None, (2 * need[0], 2 * need[1]))  # the decoder's own scaling; twice as much keeps the quality
-    loaded = _loaded(image, path, reading, notes)
-    icc, exif = bytes(image.info.get("icc_profile") or b""), b""
-    tags = image.getexif()
-    turned = tags.get(ORIENTATION, 1)
-    if reading.orient and turned in range(2, 9):
-        from PIL import ImageOps
+    from PIL import Image as PillowImage
 
-        loaded = ImageOps.exif_transpose(loaded)
+    notes: list[str] = []
+    loaded = opencv.decoded(image, path, need) if reading.engine == "opencv" and not frame else None
+    if loaded is None:
+        if need is not None and image.format == "JPEG":
+            image.draft(None, (2 * need[0], 2 * need[1]))  # the decoder's own scaling; twice as much keeps the quality
+        loaded = _loaded(image, path, reading, notes)
+    icc, exif = bytes(image.info.get("icc_profile") or b""), b""
+    tags = PillowImage.Exif() if loaded is not image and image.format == "PNG" else image.getexif()
+    turned = tags.get(ORIENTATION, 1)
+    if reading.orient and turned in _TURNS:
+        loaded = loaded.transpose(PillowImage.Transpose[_TURNS[turned]])
         notes.append("turned upright")
     if "exif" in reading.keep and len(tags):
         if reading.orient:

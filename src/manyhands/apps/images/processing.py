@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -43,6 +45,7 @@ def process(
     max_pixels: int = MAX_PIXELS,
     on_truncated: Literal["fail", "salvage"] = "fail",
     frames: Literal["first", "all", "error"] = "first",
+    engine: Literal["pillow", "opencv"] = "pillow",
     workers: int | None = None,
     backend: Literal["threads", "processes", "serial"] | None = None,
     progress: bool | Callable[[Any], object] | None = None,
@@ -80,6 +83,7 @@ def process(
         max_pixels: of a picture; larger ones fail.
         on_truncated: ``salvage`` keeps what can be read of a broken file.
         frames: of an animation: the ``first``, ``all`` as an output each, or ``error``: such files fail.
+        engine: what decodes plain JPEG and PNG files. ``opencv`` is quicker, and leaves all others to Pillow.
         workers: how many; None: one a core.
         backend: None: threads, since decoding and Pillow's filters let go of the interpreter; processes if a function
             of yours is applied.
@@ -99,7 +103,7 @@ def process(
     wanted = variants(operations)
     template = name if name is not None else planning.default_name(wanted, frames=frames)
     ext = _checked_format(format, quality)
-    reading = Reading(orient, _positive(max_pixels), on_truncated, frames, _checked_keep(keep))
+    reading = Reading(orient, _positive(max_pixels), on_truncated, frames, _checked_keep(keep), _checked_engine(engine))
     _check_words(on_conflict, on_truncated, frames, background)
     planning.check_name(template, wanted, frames=frames)
     planning.check_place(places, into, inside=out_inside)
@@ -156,16 +160,28 @@ def _folder(out: Path) -> Iterator[None]:
         state.tidy(out)
 
 
+_limits = threading.Lock()
+_runs = 0  # that are going on in this process
+_limit_before: int | None = None
+
+
 @contextmanager
 def _pixel_limit() -> Iterator[None]:
-    """Pillow has one limit for the whole process, which reading a large picture may raise."""
+    """Pillow has one limit for the whole process, which a run may raise: until the last one is over."""
     from PIL import Image
 
-    before = Image.MAX_IMAGE_PIXELS
+    global _runs, _limit_before  # noqa: PLW0603 - as Pillow's is
+    with _limits:
+        if _runs == 0:
+            _limit_before = Image.MAX_IMAGE_PIXELS
+        _runs += 1
     try:
         yield
     finally:
-        Image.MAX_IMAGE_PIXELS = before
+        with _limits:
+            _runs -= 1
+            if _runs == 0:
+                Image.MAX_IMAGE_PIXELS = _limit_before
 
 
 def _settled(sources: list[Source], ours: dict[str, set[Path]], on_conflict: str) -> tuple[list[Source], list[Source]]:
@@ -237,6 +253,14 @@ def _checked_keep(keep: Iterable[str]) -> frozenset[str]:
     if unknown := kept - {"exif", "icc"}:
         raise OptionError(f"there is nothing called {min(unknown)!r} to keep; there are exif and icc")
     return kept
+
+
+def _checked_engine(engine: str) -> str:
+    if engine not in {"pillow", "opencv"}:
+        raise OptionError(f"engine is pillow or opencv; got {engine!r}")
+    if engine == "opencv" and importlib.util.find_spec("cv2") is None:
+        raise OptionError("engine='opencv' needs OpenCV: pip install 'manyhands[images]'")
+    return engine
 
 
 def _positive(pixels: int) -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from manyhands import mapping
@@ -16,7 +17,7 @@ STRATEGIES = ("loop", "threads", "processes", "auto")
 END_SECONDS = 10.0  # for workers to leave before fresh ones are started
 
 
-class Cell(NamedTuple):
+class Way(NamedTuple):
     """One strategy with a number of workers; None where the strategy chooses."""
 
     strategy: str
@@ -26,7 +27,7 @@ class Cell(NamedTuple):
     def label(self) -> str:
         """Name and number, as they stand in tables.
 
-        >>> Cell("processes", 2).label
+        >>> Way("processes", 2).label
         'processes × 2'
         """
         return self.strategy if self.workers is None else f"{self.strategy} × {self.workers}"
@@ -35,7 +36,7 @@ class Cell(NamedTuple):
     def code(self) -> str:
         """What to write for it.
 
-        >>> Cell("threads", 8).code
+        >>> Way("threads", 8).code
         "mh.map(func, items, backend='threads', workers=8)"
         """
         if self.strategy == "loop":
@@ -51,7 +52,7 @@ class Run(NamedTuple):
     results: list[Any]
 
 
-def cells(strategies: Iterable[str], workers: int | Sequence[int] | None) -> list[Cell]:
+def ways(strategies: Iterable[str], workers: int | Sequence[int] | None) -> list[Way]:
     """All that is to be compared, the loop first. Raises OptionError for unknown names and numbers."""
     names = [strategies] if isinstance(strategies, str) else list(strategies)
     if unknown := [name for name in names if name not in STRATEGIES]:
@@ -59,23 +60,36 @@ def cells(strategies: Iterable[str], workers: int | Sequence[int] | None) -> lis
     numbers = [workers] if isinstance(workers, int) else list(workers or [])
     if any(not isinstance(number, int) or isinstance(number, bool) or number < 1 for number in numbers):
         raise OptionError(f"workers= takes numbers of 1 and more, one or several; got {workers!r}")
-    found = [Cell("loop", None)]  # what the others are compared with
+    found = [Way("loop", None)]  # what the others are compared with
     for name in dict.fromkeys(names):
         usual = None if name == "auto" else cpu_count()
         if name != "loop":
-            found += [Cell(name, number) for number in numbers] or [Cell(name, usual)]
+            found += [Way(name, number) for number in numbers] or [Way(name, usual)]
     return list(dict.fromkeys(found))
 
 
-def run(cell: Cell, func: Callable[[Any], Any], items: Sequence[Any]) -> Run:
-    """Run the job this way, with the workers that are there. The collector keeps out of it."""
+def run(way: Way, func: Callable[[Any], Any], items: Sequence[Any]) -> Run:
+    """Run the job this way, with the workers that are there."""
+    with undisturbed():
+        began = time.perf_counter()
+        if way.strategy == "loop":
+            results = [func(item) for item in items]
+        else:
+            results = mapping.map(func, items, backend=way.strategy, workers=way.workers, progress=False)
+        return Run(time.perf_counter() - began, results)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Without the collector of this process, which strikes whom it will."""
     gc.collect()
-    began = time.perf_counter()
-    if cell.strategy == "loop":
-        results = [func(item) for item in items]
-    else:
-        results = mapping.map(func, items, backend=cell.strategy, workers=cell.workers, progress=False)
-    return Run(time.perf_counter() - began, results)
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def end_workers() -> None:

@@ -1,0 +1,22 @@
+"""Files that are there as a whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from os import PathLike
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def written_whole(path: str | PathLike[str]) -> Iterator[Path]:
+    """Where to write: what is there at the end of the block is moved to its place; after an error it is removed."""
+    unfinished = Path(f"{os.fspath(path)}.{os.getpid()}.part")
+    try:
+        yield unfinished
+        unfinished.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
+        raise
