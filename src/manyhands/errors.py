@@ -79,8 +79,8 @@ class ResultsDiffer(ManyhandsError, ValueError):
         before = "it gave before" if name == than else f"{than} does" if than != "loop" else "the loop does"
         super().__init__(
             f"{name if name != 'loop' else 'the loop'} gives another result for item {index}, {item}, than {before}: "
-            f"{difference}. Does the function keep state between calls, share something that is not safe in threads, or "
-            "use chance without a seed?"
+            f"{difference}. Does the function keep state between calls, share something that is not safe in threads, "
+            "or use chance without a seed?"
         )
 
 

@@ -79,12 +79,19 @@ class Outputs:
     as_json: bool
     as_markdown: bool
 
-    def check(self) -> None:
+    def check(self, language: str) -> None:
         """Before hours are spent. Raises CommandError."""
         if self.as_json and self.as_markdown:
             raise CommandError("--json and --md print different things: give one of them")
         if self.plot is not None and importlib.util.find_spec("matplotlib") is None:
             raise CommandError(NEEDS_MATPLOTLIB)
+        if self.plot is not None:
+            from manyhands.comparison import charts
+
+            try:
+                charts.check_font(language)
+            except mh.OptionError as error:
+                raise CommandError(f"--plot: {error}") from error
         for option, path in ("--plot", self.plot), ("--html", self.html):
             if path is not None and not path.absolute().parent.is_dir():
                 raise CommandError(f"{option} {path}: there is no folder {path.absolute().parent}")
@@ -125,7 +132,7 @@ def compare(
     Raises:
         CommandError: the target, the inputs or the options are wrong, or a file cannot be written.
     """
-    outputs.check()
+    outputs.check(language)
     if functions is not None and (strategies is not None or workers is not None):
         raise CommandError("--functions runs each in a loop: --strategies and --workers do not go with it")
     if functions is None and tolerance is not None:

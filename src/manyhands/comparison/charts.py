@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from os import PathLike
 from typing import Any
 
@@ -16,6 +18,17 @@ FONTS = (  # that have Chinese characters, by what usually comes with a system
     "WenQuanYi Micro Hei", "PingFang SC", "Hiragino Sans GB", "Microsoft YaHei", "SimHei", "Noto Sans CJK JP",
     "Droid Sans Fallback", "Arial Unicode MS",
 )  # fmt: skip
+FILES = (
+    "cjk",
+    "wqy",
+    "sourcehan",
+    "pingfang",
+    "hiragino",
+    "msyh",
+    "simhei",
+    "notosanssc",
+    "fallback",
+)  # parts of names
 DPI = 150
 INCHES = 0.3  # of a bar
 
@@ -28,12 +41,20 @@ def draw(chart: Chart, path: str | PathLike[str]) -> None:
         figure(chart).savefig(unfinished, format=suffix)
 
 
-def fonts() -> AbstractContextManager[None]:
-    """While it lasts, text is drawn with fonts that have Chinese characters, if there are any."""
+@contextlib.contextmanager
+def fonts() -> Iterator[None]:
+    """Text is drawn with fonts that have Chinese characters, if there are any."""
     from matplotlib import rc_context
 
+    log = logging.getLogger("matplotlib.font_manager")  # it tells of every weight that such a font lacks
+    before = log.level
     families = [*chinese_fonts(), "DejaVu Sans"]
-    return rc_context({"font.sans-serif": families, "font.family": "sans-serif", "axes.unicode_minus": False})
+    log.setLevel(logging.ERROR)
+    try:
+        with rc_context({"font.sans-serif": families, "font.family": "sans-serif", "axes.unicode_minus": False}):
+            yield
+    finally:
+        log.setLevel(before)
 
 
 def check_font(language: str) -> None:
@@ -47,6 +68,19 @@ def check_font(language: str) -> None:
 
 def chinese_fonts() -> list[str]:
     """Those that are installed."""
+    from matplotlib import font_manager
+
+    found = _known_fonts()
+    if not found:  # matplotlib keeps a list that does not change when a font is installed
+        for file in font_manager.findSystemFonts():
+            if any(part in file.lower() for part in FILES):
+                with contextlib.suppress(RuntimeError, OSError):  # it cannot be read
+                    font_manager.fontManager.addfont(file)
+        found = _known_fonts()
+    return found
+
+
+def _known_fonts() -> list[str]:
     from matplotlib import font_manager
 
     there = {font.name for font in font_manager.fontManager.ttflist}

@@ -46,7 +46,8 @@ def compare(
 
     First every strategy runs once, and its results must be those of the loop: equal, or close where they are floats.
     Then come the rounds, in each all strategies in random order; every one twice, without workers (cold) and then
-    with those that are there (warm). So with all defaults everything is run some fifty times: give a part of your inputs.
+    with those that are there (warm). So with all defaults everything is run some fifty times: give a part of
+    your inputs.
 
     Args:
         func: called with one item. Use functools.partial for more arguments.

@@ -30,14 +30,15 @@ _TEXTS = {
         "always": "the first",
         "title": "{names}: {items} inputs",
         "axis": "seconds a {unit}, after the first",
-        "best": "{best} is the quickest: later {unit}s take {ratio} the time of {base} (between {low} and {high}).{even}",
+        "best": "{best} is the quickest: later {unit}s take {ratio} the time of {base} (between {low} and {high})."
+        "{even}",
         "even later": " Its first {unit} takes {first}, so it pays from {count} {unit}s on.",
         "no difference": "There is no significant difference between {base} and {best}.",
         "base": "{base} is the quickest; {best} takes {ratio} its time (between {low} and {high}).",
         "only": "{base} takes {steady} a {unit}; nothing was compared with it.",
-        "legend": "The first {unit} of each, which may compile, import or load something, stands apart; what several need "
-        "is loaded by the first of them. Later {unit}s: median of {rounds} rounds in random order. Interval: of the "
-        "ratio, by bootstrap, 95% of the draws. Pays from: so many {unit}s, after which what the first one took longer "
+        "legend": "The first {unit} of each, which may compile, import or load something, stands apart; what several "
+        "need is loaded by the first of them. Later {unit}s: median of {rounds} rounds in random order. Interval: of "
+        "the ratio, by bootstrap, 95% of the draws. Pays from: so many {unit}s, after which what the first took longer "
         "is won back.",
     },
     "zh": {
@@ -59,9 +60,9 @@ _TEXTS = {
         "no difference": "{base}与{best}没有显著差异。",
         "base": "{base}最快；{best}的用时是它的 {ratio}（区间 {low} 到 {high}）。",
         "only": "{base}每次{unit}需要 {steady}；没有与其他方式比较。",
-        "legend": "首次{unit}（可能需要编译、导入或加载）单独列出；几种方式共用的东西由其中最先{unit}的加载。之后的{unit}："
-        "随机顺序 {rounds} 轮的中位数。区间：比值的 bootstrap 区间（95% 的抽样）。合算的{unit}次数：从这么多次起，"
-        "抵消首次多花的时间。",
+        "legend": "首次{unit}（可能需要编译、导入或加载）单独列出；几种方式共用的东西由其中最先{unit}的加载。"
+        "之后的{unit}：随机顺序 {rounds} 轮的中位数。区间：比值的 bootstrap 区间（95% 的抽样）。"
+        "合算的{unit}次数：从这么多次起，抵消首次多花的时间。",
     },
 }
 

@@ -46,7 +46,7 @@ def overhead(seconds: float, loop: float, tasks: int, share: int) -> float:
 
 
 def crossover(cold: float, warm: float, loop: float, tasks: int, share: int, *, serial: bool) -> float | None:
-    """Seconds that a task must take before a cold call is as quick as the loop; None if it never is, or nobody can tell.
+    """Seconds that a task must take before a cold call is as quick as the loop; None if it never is.
 
     What starting costs stays as it is when tasks are longer. If the warm calls gain nothing, that is due to what each
     task costs besides, which stays as well, too; unless the tasks run one after the other (``serial``) anyway.

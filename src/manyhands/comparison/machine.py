@@ -41,7 +41,7 @@ def cpu_seconds() -> float:
 
 
 def all_cpu_seconds() -> float | None:
-    """Of everything on the cores that this process may use, since the machine started; None if it may use parts of them."""
+    """Of everything on the cores that this process may use, since the start; None if it may use parts of them."""
     allowed = {f"cpu{number}" for number in os.sched_getaffinity(0)} if CAN_TELL else set()
     if cpu_count() != len(allowed):
         return None

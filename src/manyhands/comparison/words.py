@@ -41,10 +41,10 @@ ENGLISH = {
     "raw": "All that was measured",
     "save": "as a JSON file",
     "verdict": "Verdict",
-    "legend": "Times: median of {rounds} rounds. Interval: of the ratio, by bootstrap, 95% of the draws. Cold: the call "
-    "starts its workers; warm: they are there. Efficiency: of the workers that can be of use, in a cold call. Overhead: "
-    "beyond the loop's time shared among those. Pays from: how long a task must be before a cold call is as quick as "
-    "the loop, if it ever is.",
+    "legend": "Times: median of {rounds} rounds. Interval: of the ratio, by bootstrap, 95% of the draws. Cold: the "
+    "call starts its workers; warm: they are there. Efficiency: of the workers that can be of use, in a cold call. "
+    "Overhead: beyond the loop's time shared among those. Pays from: how long a task must be before a cold call is as "
+    "quick as the loop, if it ever is.",
     "quicker": "{best} take{s} {ratio} the loop's time, {seconds} instead of {loop} (between {low} and {high}). "
     "Write: {code}",
     "loop wins": "The loop is the quickest: {next} takes {ratio} its time (between {low} and {high}). "
@@ -55,7 +55,7 @@ ENGLISH = {
     "its time (between {low} and {high}). Write: {code}",
     "only loop": "The loop takes {loop}; nothing was compared with it.",
     "longer": "A task takes {task}; from {crossover} on it would pay. ",
-    "safe": " Threads need a function that is safe in them; that the results agree is no proof.",
+    "safe": ". Threads need a function that is safe in them; that the results agree is no proof.",
     "warm wins": " With workers that are there already, {best} would take {ratio} the loop's time.",
     "warning": "Warning: {text}",
     "busy": "other programs kept {cores:.1f} of {all} cores busy: close them, and compare again.",
