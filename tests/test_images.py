@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
+import random
+import shutil
 import signal
 import struct
 import subprocess
@@ -15,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import programs
+import psutil
 import pytest
 from PIL import Image, ImageCms, ImageFilter
 from watching import eventually
@@ -736,3 +740,88 @@ def test_opencv_decodes_a_large_photo_in_part_and_without_aliasing(tmp_path):
 def test_there_are_two_engines(tmp_path):
     with pytest.raises(mh.OptionError, match="pillow or opencv"):
         images.process(tmp_path, tmp_path / "out", engine="gimp")
+
+
+# --- many -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None or os.getuid() != 0, reason="needs root, and setpriv")
+def test_what_may_not_be_read_is_named_and_the_rest_goes_on(tmp_path):
+    """As root everything may be read; so without root's privileges."""
+    photos = tmp_path / "photos"
+    (photos / "closed").mkdir(parents=True)
+    noise().save(photos / "good.png")
+    noise().save(photos / "secret.png")
+    noise().save(photos / "closed" / "inside.png")
+    (photos / "secret.png").chmod(0)
+    (photos / "closed").chmod(0)
+    plain = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
+    images_command = [sys.executable, "-m", "manyhands", "images", "photos", "-o", "out", "-r"]
+    ran = subprocess.run(
+        [*plain, *images_command], cwd=tmp_path, env=programs.environment(), capture_output=True, text=True, check=False
+    )
+    (photos / "closed").chmod(0o700)
+    assert ran.returncode == 1
+    assert "secret.png: " in ran.stderr
+    assert "closed: " in ran.stderr
+    assert ran.stderr.count("ermission denied") == 2
+    assert [path.name for path in (tmp_path / "out").glob("*.png")] == ["good.png"]
+
+
+def thousand_and_bad(folder):
+    folder.mkdir()
+    for number in range(1000):
+        noise(480, 320, seed=number).save(folder / f"{number:04}.png", compress_level=1)
+    for name, (make, _) in BAD.items():
+        make(folder / name)
+
+
+@pytest.mark.stress
+def test_a_thousand_good_files_and_one_of_each_bad_kind_through_ten_kills(tmp_path):
+    thousand_and_bad(tmp_path / "photos")
+    how = ["--resize", "150x100", "--format", "jpg"]
+    args = [sys.executable, "-m", "manyhands", "images", "photos", "-o", "out", *how]
+    source = random.Random(7)
+    for _ in range(10):
+        run = subprocess.Popen(
+            args, cwd=tmp_path, env=programs.environment(), stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        time.sleep(0.4 + 0.5 * source.random())  # a random moment is the point
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+    code, _, told = command("photos", "-o", "out", *how, cwd=tmp_path)
+    assert code == 1
+    for name in BAD:
+        assert f"{name}: " in told
+    assert f"{len(BAD)} failed" in told
+    code, _, _ = command("photos", "-o", "undisturbed", *how, cwd=tmp_path)
+    assert code == 1
+    assert tree(tmp_path / "out") == tree(tmp_path / "undisturbed")
+    assert len(list((tmp_path / "out").iterdir())) == 1001
+
+
+@pytest.mark.stress
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_photos_of_50_megapixels_do_not_fill_the_memory(suffix, tmp_path):
+    """JPEGs are decoded in part where they are shrunk; PNGs are not."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    first = photos / f"000.{suffix}"
+    Image.effect_noise((866, 577), 60).convert("RGB").resize((8660, 5773)).save(first, compress_level=1)
+    for number in range(1, 200):
+        os.link(first, photos / f"{number:03}.{suffix}")
+    args = [sys.executable, "-m", "manyhands", "images", "photos", "-o", "out", "-j", "2", "--filter", "blur"]
+    if suffix == "png":
+        args += ["--format", "jpg", "--resize", "200x200"]
+    else:
+        args += ["--resize", "4330x2887"]  # a filter on half of the size
+    run = subprocess.Popen(args, cwd=tmp_path, env=programs.environment(), stderr=subprocess.PIPE, text=True)
+    watched, most = psutil.Process(run.pid), 0
+    while run.poll() is None:
+        with contextlib.suppress(psutil.Error):
+            most = max(most, sum(p.memory_info().rss for p in [watched, *watched.children(recursive=True)]))
+        time.sleep(0.05)
+    assert run.returncode == 0, run.stderr.read()
+    assert len(list((tmp_path / "out").glob("*.jpg"))) == 200
+    print(f"{suffix}: {most / 1e9:.2f} GB")
+    assert most < 2e9

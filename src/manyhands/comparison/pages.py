@@ -12,14 +12,14 @@ from manyhands.comparison.files import written_whole
 WIDTH, ROW, GAP, TOP = 860, 24, 12, 8  # of the chart, in its own units
 BARS = 480  # the longest
 _STYLE = """
-body { font: 16px/1.5 system-ui, "Noto Sans CJK SC", "Microsoft YaHei", sans-serif; margin: 2rem auto; max-width: 60rem;
+body { font: 16px/1.5 system-ui, "Noto Sans CJK SC", "Microsoft YaHei", sans-serif; margin: 2rem auto; max-width: 70rem;
   padding: 0 1rem; color: #1d1d1f; background: #fff; }
 h1 { font-size: 1.5rem; margin-bottom: 0; overflow-wrap: anywhere; }
 .sub, .note { color: #555; font-size: .9rem; }
 .verdict { font-size: 1.1rem; border-left: .3rem solid #0072b2; padding: .4rem 1rem; background: #f2f7fb; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; white-space: nowrap; }
-th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid #ddd; }
+th, td { padding: .3rem .5rem; text-align: right; border-bottom: 1px solid #ddd; }
 th:first-child, td:first-child { text-align: left; }
 svg { width: 100%; height: auto; }
 pre { background: #f6f6f6; padding: 1rem; overflow: auto; max-height: 24rem; font-size: .8rem; }
