@@ -81,7 +81,7 @@ class Resize:
         from PIL import Image as PillowImage
 
         way = fit(image.size, parse_size(self.size), self.mode, upscale=self.upscale)
-        drawn = image.resize(way.size, PillowImage.Resampling.LANCZOS, box=way.box, reducing_gap=3.0)
+        drawn = image.resize(way.size, PillowImage.Resampling.LANCZOS, box=way.box, reducing_gap=2.0)
         if way.canvas == way.size:
             return drawn
         canvas = PillowImage.new(drawn.mode, way.canvas, background(drawn.mode))
