@@ -1173,7 +1173,7 @@ def begun(scheduler: Scheduler, event: m.Event, now: float = 0.0) -> list[int]:
 
 def waiting_job(seconds: float) -> tuple[Scheduler, list[int]]:
     """400 tasks that wait, of which the caller ran 10 in so many seconds, and who is started for them at first."""
-    scheduler = Scheduler(Limits(max_workers=8, few_workers=2))
+    scheduler = Scheduler(Limits(max_workers=8, few_workers=2, loaders=2))
     event = m.JobAdded(0, m.Policy(), stop=400, closed=True, start=10, seconds=seconds, crowd=8)
     return scheduler, begun(scheduler, event)
 
@@ -1192,3 +1192,11 @@ def test_no_more_of_them_are_started_when_the_others_would_be_done_before() -> N
     scheduler, first = waiting_job(seconds=0.01)  # 0.4 s of work are left
     assert first == [0, 1]
     assert begun(scheduler, m.FunctionLoaded(0, b"", 0.5)) == begun(scheduler, m.FunctionLoaded(1, b"", 0.5)) == []
+
+
+def test_workers_that_were_asked_for_start_as_they_can_import_and_all_of_them_come() -> None:
+    """Also when no task has ended yet: they may wait for one another."""
+    scheduler = Scheduler(Limits(max_workers=5, loaders=2))
+    assert begun(scheduler, m.JobAdded(0, m.Policy(), stop=5, closed=True)) == [0, 1]
+    started = [begun(scheduler, m.FunctionLoaded(worker, b"", 9.0)) for worker in range(4)]
+    assert started == [[2], [3], [4], []]

@@ -495,3 +495,19 @@ def test_names_and_words_that_are_not_in_the_locales_encoding(tmp_path, utf8):
     ended = programs.run_source(source, cwd=tmp_path, env=environment, errors="replace")
     assert ended.stdout.splitlines()[-1] == "fine"
     assert ended.stdout.count("'caf\\xe9'") == 9
+
+
+def what_is_set(_):
+    return sys.argv, sys.getrecursionlimit()
+
+
+@pytest.mark.parametrize("start_method", ["zygote", "spawn"])
+def test_arguments_of_the_program_and_its_recursion_limit_are_seen_in_workers(start_method, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["program.py", "--size", "3"])
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(before + 321)
+    try:
+        found = mh.map(what_is_set, range(4), backend="processes", start_method=start_method, workers=2)
+    finally:
+        sys.setrecursionlimit(before)
+    assert found == [(["program.py", "--size", "3"], before + 321)] * 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from manyhands import backends
@@ -58,9 +59,9 @@ def dispatcher_for(options: Options, func: Callable[..., Any]) -> tuple[Dispatch
     if backend == "processes" and modules.reloaded(func):
         shared.renew()  # the warm workers have imported what is no more
     key = _warm_key(place, options)
-    limits = Limits(workers, idle_seconds=IDLE_SECONDS)
+    limits = Limits(workers, idle_seconds=IDLE_SECONDS, loaders=cpu_count() if backend == "processes" else None)
     if backend == "processes" and _may_add_workers(options):
-        limits = Limits(max(workers, MOST_WAITING), idle_seconds=IDLE_SECONDS, few_workers=workers)
+        limits = replace(limits, max_workers=max(workers, MOST_WAITING), few_workers=workers)
 
     def make() -> Dispatcher:
         return make_dispatcher(place, start_method=options.start_method, limits=limits, memory_limit=options.memory())

@@ -51,7 +51,8 @@ class Crew:
     def strategy(self, head: HeadStart | None, tasks: int) -> Strategy:
         """Who has run the tasks, and why."""
         place, tally = self._options.place(), self._tally
-        wall, isolated = time.monotonic() - tally.began, self._options.backend == "auto" and place[0] == "processes"
+        wall = time.monotonic() - tally.began
+        isolated = self._options.backend == "auto" and place[0] == "processes" and bool(self.asked_for)
         ran = strategy.Ran(tasks, sum(tally.busy.values()), tally.cpu, wall, tally.lost, isolated)
         if head is None:
             used = max(place[1], len(tally.busy))  # more than one a core, if tasks waited

@@ -30,7 +30,7 @@ class History:
         self.of_calls = of_calls = choose(2)  # one after the other, for the most part
         limits = Limits(1 + choose(3), self.one_of([None, None, 1, 3]), self.one_of([None, 5.0]))
         limits = replace(limits, tasks_per_worker=None) if of_calls else limits
-        limits = replace(limits, few_workers=self.one_of([None, None, 1]))
+        limits = replace(limits, few_workers=self.one_of([None, None, 1]), loaders=self.one_of([None, 1, 2]))
         self.world = World(limits, choose)
         weights = [self.one_of([0, 1, 3, 10]) for _ in _ACTIONS]
         self.world.meanwhile = self._callers_come

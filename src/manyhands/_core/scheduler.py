@@ -92,12 +92,14 @@ class Limits:
     """Bounds the scheduler keeps; times in seconds, None for no bound.
 
     With ``few_workers`` so many are started, and up to ``max_workers`` only for tasks that turn out to wait.
+    ``loaders``: no more are started at a time than so many, until they have imported what their tasks need.
     """
 
     max_workers: int
     tasks_per_worker: int | None = None
     idle_seconds: float | None = None
     few_workers: int | None = None
+    loaders: int | None = None
 
 
 @dataclass(slots=True)
@@ -229,7 +231,8 @@ class Scheduler:
     def unloaded_workers(self, key: bytes) -> list[int]:
         """Workers that have nothing to do, and could import meanwhile what this function needs."""
         workers = self._workers.items()
-        return [number for number, worker in workers if self._may_leave(worker) and key not in worker.loaded]
+        found = [number for number, worker in workers if self._may_leave(worker) and key not in worker.loaded]
+        return found[: self.limits.loaders]
 
     @property
     def _few(self) -> int:
@@ -828,24 +831,25 @@ class Scheduler:
             elif worker.chunks or worker.reserved or self._room(worker) != 0:
                 useful += 1
         wanted = min(self._crowd, tasks) - useful
-        if self._crowd > self._few:
-            wanted = min(wanted, self._growth(useful))
+        if self.limits.loaders is not None:
+            wanted = min(wanted, self._growth(useful, self.limits.loaders))
         for _ in range(min(wanted, 2 * self.limits.max_workers - useful - leaving)):
             number, self._next_worker = self._next_worker, self._next_worker + 1
             self._workers[number] = _Worker()
             yield StartWorker(number)
 
-    def _growth(self, useful: int) -> int:
-        """Workers to start beyond one a core: as many at a time as the cores can get ready, and as long as it pays.
+    def _growth(self, useful: int, loaders: int) -> int:
+        """Workers to start: as many at a time as the cores can get ready, and where nobody asked for more, if it pays.
 
         All at once they would be in one another's way, each with a task that waits behind its imports.
         """
         keys = {job.key for job in self._jobs.values()}
         loading = sum(worker.loaded.isdisjoint(keys) for worker in self._workers.values())
         needs = max((self._loading.get(key, 0.0) for key in keys), default=0.0)
-        if useful >= self._few and not pays(self._open, self._spent / max(self._ran, 1), useful, needs):
+        is_extra = self.limits.few_workers is not None and useful >= self._few
+        if is_extra and not pays(self._open, self._spent / max(self._ran, 1), useful, needs):
             return 0
-        return self._few - loading
+        return loaders - loading
 
     def _has_idle_worker(self) -> bool:
         return any(self._can_take(w) and not w.chunks for w in self._workers.values())

@@ -24,6 +24,7 @@ LOOK_SECONDS = 0.0005  # of work to see before anything is decided: the first ca
 SURE_SECONDS = 0.05  # of work that are enough in any case
 BIG_MEGABYTES = 0.5  # of a task
 GAIN = 0.9  # of the time in the caller: what is not clearly quicker is not worth a change
+COLD_GAIN = 0.75  # the same where workers must be started, which may take longer, and takes from the caller meanwhile
 WAITING_SHARE = 0.3  # of a task's time on a processor; below it, the task mostly waits
 MOST_WAITING = 32  # workers for tasks that wait
 BOUND_GAP = 0.003  # seconds that another thread waits for the interpreter, if the tasks do not let go of it
@@ -70,8 +71,9 @@ def decide(seen: Measured) -> Choice:
         return Choice("serial", 1, "alone")
     backend = "threads" if _threads_do(seen, does_wait=does_wait) else "processes"
     stay = (seen.left + seen.busy) * seen.wall / seen.tasks
-    if forecast(seen, backend, workers) > GAIN * stay:
-        light = forecast(seen._replace(megabytes=0.0, luggage=0.0), backend, workers) <= GAIN * stay
+    gain = GAIN if seen.warm or backend == "threads" else COLD_GAIN
+    if forecast(seen, backend, workers) > gain * stay:
+        light = forecast(seen._replace(megabytes=0.0, luggage=0.0), backend, workers) <= gain * stay
         return Choice("serial", 1, "bytes" if light else "short")
     return Choice(backend, workers, "waits" if does_wait else "computes")
 

@@ -24,13 +24,15 @@ THREAD_VARIABLES = (
 
 
 class Surroundings(NamedTuple):
-    """Working directory (None: it was deleted), environment, import path, warning filters, log level."""
+    """Working directory (None: it was deleted), environment, import path, warning filters, log level, and the rest."""
 
     cwd: str | None
     environ: dict[str, str]
     path: tuple[str, ...]
     filters: tuple[bytes, ...]
     log_level: int
+    argv: tuple[str, ...]
+    recursion: int
 
 
 _last: tuple[tuple[Any, ...], Surroundings | None] = ((), None)
@@ -45,13 +47,14 @@ def take() -> Surroundings:
         cwd = None
     environ = dict(getattr(os.environ, "_data", os.environ))  # at once: another thread may be changing it
     # Warning filters compare by identity: their regular expressions do not change in place.
-    raw = (cwd, environ, sys.path, warnings.filters, _lowest_log_level())
+    argv = getattr(sys, "argv", [])  # an embedded interpreter may have none
+    raw = (cwd, environ, sys.path, warnings.filters, _lowest_log_level(), argv, sys.getrecursionlimit())
     before, known = _last
     if known is not None and raw == before:
         return known
     path = tuple(entry or cwd or "." for entry in list(sys.path) if isinstance(entry, str))
-    now = Surroundings(cwd, _decoded(environ), path, _packed_filters(), raw[4])
-    _last = ((cwd, environ, list(sys.path), list(warnings.filters), raw[4]), now)
+    now = Surroundings(cwd, _decoded(environ), path, _packed_filters(), raw[4], tuple(map(str, argv)), raw[6])
+    _last = ((cwd, environ, list(sys.path), list(warnings.filters), raw[4], list(argv), raw[6]), now)
     return now
 
 
@@ -110,6 +113,11 @@ def apply(wanted: Surroundings, before: Surroundings | None, threads: int) -> No
         warnings.filters[:] = _unpacked_filters(wanted.filters)  # type: ignore[index]
         # A library's remark on forking in the presence of our one helper thread would help nobody.
         warnings.filterwarnings("ignore", message=".*multi-threaded, use of fork.*", category=DeprecationWarning)
+    if before is None or wanted.argv != before.argv:
+        sys.argv = list(wanted.argv)
+    if before is None or wanted.recursion != before.recursion:
+        with contextlib.suppress(RecursionError):
+            sys.setrecursionlimit(wanted.recursion)
     if before is None or wanted.log_level != before.log_level:
         logging.getLogger().setLevel(wanted.log_level)
 

@@ -82,7 +82,7 @@ def verdict(found: FunctionComparison) -> str:
     other = best if best is not base else min(found.rows[1:], key=lambda row: median(row.steady))
     low, middle, high = other.ratio
     facts = {"base": base.name, "best": other.name, "ratio": words.times(middle, found.language)}
-    facts |= {"low": f"{low:.2f}", "high": f"{high:.2f}"}
+    facts |= {"low": words.number(low), "high": words.number(high)}
     if low <= 1.0 <= high or 1.0 / ALIKE < middle < ALIKE:
         return text["no difference"].format(**facts)
     even = ""
@@ -142,4 +142,4 @@ def _row(row: FunctionMeasured, text: Mapping[str, str], *, is_base: bool) -> li
         return [*cells, "1", "", "", ""]
     even = text["never"] if row.break_even is None else text["calls"].format(count=row.break_even)
     even = text["always"] if row.break_even == 1 else even
-    return [*cells, f"{middle:.3g}", f"{low:.3g} - {high:.3g}", f"{row.difference:.3g}", even]
+    return [*cells, words.number(middle), f"{words.number(low)} - {words.number(high)}", f"{row.difference:.3g}", even]

@@ -139,7 +139,16 @@ def times(ratio: float, language: str = "en") -> str:
     >>> times(0.523), times(12.3)
     ('0.52 ×', '12 ×')
     """
-    return f"{ratio:.{2 if ratio < 10 else 0}f} {'倍' if language == 'zh' else '×'}"
+    return f"{number(ratio)} {'倍' if language == 'zh' else '×'}"
+
+
+def number(ratio: float) -> str:
+    """Two digits or three, however small it is.
+
+    >>> number(0.523), number(0.000871), number(12.3)
+    ('0.52', '0.00087', '12')
+    """
+    return f"{ratio:.2g}" if ratio < 0.1 else f"{ratio:.{2 if ratio < 10 else 0}f}"
 
 
 def _name(row: WayMeasured, language: str) -> str:
@@ -183,7 +192,7 @@ def verdict(found: Comparison) -> str:
 
 def _range(ratio: tuple[float, float, float], language: str) -> dict[str, str]:
     low, middle, high = ratio
-    return {"ratio": times(middle, language), "low": f"{low:.2f}", "high": f"{high:.2f}"}
+    return {"ratio": times(middle, language), "low": number(low), "high": number(high)}
 
 
 def warnings(
@@ -232,8 +241,8 @@ def _cells(row: WayMeasured, language: str) -> list[str]:
         _name(row, language),
         duration(median(row.cold)),
         duration(median(row.warm)),
-        "1" if is_loop else f"{middle:.2f}",
-        "" if is_loop else f"{low:.2f} - {high:.2f}",
+        "1" if is_loop else number(middle),
+        "" if is_loop else f"{number(low)} - {number(high)}",
         "" if row.efficiency is None else f"{row.efficiency:.0%}",
         "" if row.cpu is None else f"{row.cpu:.2f}",
         "" if row.memory is None else f"{row.memory / 1e6:.0f}",
