@@ -1171,6 +1171,12 @@ def begun(scheduler: Scheduler, event: m.Event, now: float = 0.0) -> list[int]:
     return [command.worker for command in scheduler.handle(event, now) if isinstance(command, m.StartWorker)]
 
 
+def has_loaded(scheduler: Scheduler, worker: int) -> list[int]:
+    """Workers that are started when this one has come, and imported what it needs."""
+    assert begun(scheduler, m.WorkerStarted(worker)) == []
+    return begun(scheduler, m.FunctionLoaded(worker, b"", 0.5))
+
+
 def waiting_job(seconds: float) -> tuple[Scheduler, list[int]]:
     """400 tasks that wait, of which the caller ran 10 in so many seconds, and who is started for them at first."""
     scheduler = Scheduler(Limits(max_workers=8, few_workers=2, loaders=2))
@@ -1184,7 +1190,7 @@ def test_workers_beyond_one_a_core_start_when_those_before_have_imported_what_th
     assert begun(scheduler, m.WorkerStarted(0)) == begun(scheduler, m.WorkerStarted(1)) == []
     assert begun(scheduler, m.FunctionLoaded(0, b"", 0.5)) == [2]
     assert begun(scheduler, m.FunctionLoaded(1, b"", 0.5)) == [3]
-    started = [number for worker in range(2, 8) for number in begun(scheduler, m.FunctionLoaded(worker, b"", 0.5))]
+    started = [number for worker in range(2, 8) for number in has_loaded(scheduler, worker)]
     assert started == [4, 5, 6, 7]
 
 
@@ -1198,5 +1204,5 @@ def test_workers_that_were_asked_for_start_as_they_can_import_and_all_of_them_co
     """Also when no task has ended yet: they may wait for one another."""
     scheduler = Scheduler(Limits(max_workers=5, loaders=2))
     assert begun(scheduler, m.JobAdded(0, m.Policy(), stop=5, closed=True)) == [0, 1]
-    started = [begun(scheduler, m.FunctionLoaded(worker, b"", 9.0)) for worker in range(4)]
+    started = [has_loaded(scheduler, worker) for worker in range(4)]
     assert started == [[2], [3], [4], []]

@@ -621,6 +621,18 @@ def test_workers_that_an_earlier_call_had_started_and_did_not_need_are_made_use_
     assert len(pids) - pids.count(HOME) > 100
 
 
+def test_an_import_that_never_ends_in_workers_holds_nobody_up(tmp_path, monkeypatch):
+    """Neither its own call, which ends in the program, nor those after it."""
+    module = importing(tmp_path, monkeypatch, "(HERE / f'in-{os.getpid()}').touch(); time.sleep(1000)")
+    shared.renew()
+    assert mh.map(module.wait, range(60), workers=2) == list(range(60))
+    assert eventually(lambda: len(list(tmp_path.glob("in-*"))) == 2)
+    pids = mh.map(long_task, range(100), workers=2)
+    assert len(pids) == 100
+    assert not {str(pid) for pid in pids} & {file.name[3:] for file in tmp_path.glob("in-*")}
+    shared.renew()
+
+
 def test_what_cannot_be_imported_in_workers_is_told(tmp_path, monkeypatch):
     module = importing(tmp_path, monkeypatch, "raise RuntimeError('not here')")
     shared.renew()

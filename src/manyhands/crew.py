@@ -110,6 +110,11 @@ class Crew:
         """One of the workers is there, and has imported what the function needs."""
         return self._dispatcher is not None and self._dispatcher.has_loaded_worker(self._job)
 
+    @property
+    def coming(self) -> bool:
+        """One of them is importing what the function needs: there is no sense in waiting for that."""
+        return self._dispatcher is not None and self._dispatcher.is_loading(self._job)
+
     def megabytes(self, item: Any, result: Any) -> float:
         """What an input and a result weigh when they travel; a result that is not there yet, as much as the input."""
         there = _weight(item)

@@ -79,6 +79,7 @@ START_PAUSE_SECONDS = 1.0
 RESERVED_CHUNKS = 1 << 12  # then it is made anew
 RELEASE_SECONDS = 1.0  # a reservation that is not given back, because an exception struck, costs the worker
 STUCK_SECONDS = 5.0  # a worker that has begun nothing for so long is ended, if its tasks have a timeout
+LOAD_SECONDS = 60.0  # a worker that imports for so long, and has no chunk for that, is ended
 LEAVE_SECONDS = 3.0  # a retiring worker that is still there is killed
 ISOLATE_STRIKES = 2  # unexplained deaths around a chunk before its tasks are sent one by one
 FINAL_STRIKES = 4  # and before a task is given up for it
@@ -142,6 +143,8 @@ class _Worker:
     held: bool = False
     reserved: bool = False
     loaded: set[bytes] = field(default_factory=set)  # functions for which it has imported what they need
+    loading: bytes | None = None  # the one for which it does so now, ahead of any chunk: nobody else may wait for that
+    load_until: float | None = None  # when it is ended if it still does
     full: bool = False  # it has too much memory: nothing more is sent to it, and then it leaves
     may_be_stuck: bool = False  # take back what it has not begun if the next inspection shows it in a task
     stop_cancelled: bool = False  # kill it if the next inspection shows a task of a cancelled job
@@ -228,11 +231,19 @@ class Scheduler:
         workers = [worker for worker in list(self._workers.values()) if worker.state is _State.READY]
         return any(key in worker.loaded or worker.reserved for worker in workers)
 
-    def unloaded_workers(self, key: bytes) -> list[int]:
-        """Workers that have nothing to do, and could import meanwhile what this function needs."""
-        workers = self._workers.items()
-        found = [number for number, worker in workers if self._may_leave(worker) and key not in worker.loaded]
-        return found[: self.limits.loaders]
+    def is_loading(self, key: bytes) -> bool:
+        """Somebody is importing what this function needs, and may come to its end. A hint, for any thread."""
+        return any(worker.loading == key for worker in list(self._workers.values()))
+
+    def claim_loaders(self, key: bytes, now: float) -> list[int]:
+        """Workers that have nothing to do, and are to import meanwhile what this function needs."""
+        free = [n for n, worker in self._workers.items() if self._may_leave(worker) and worker.loading is None]
+        busy = sum(worker.loading == key for worker in self._workers.values())
+        most = len(free) if self.limits.loaders is None else max(0, self.limits.loaders - busy)
+        claimed = [number for number in free if key not in self._workers[number].loaded][:most]
+        for number in claimed:
+            self._workers[number].loading, self._workers[number].load_until = key, now + LOAD_SECONDS
+        return claimed
 
     @property
     def _few(self) -> int:
@@ -265,7 +276,7 @@ class Scheduler:
         return min(times, default=None)
 
     def _deadlines(self, worker: _Worker) -> Iterator[float]:
-        for time in (worker.inspect_at, worker.timeout_at, worker.steal_at, worker.kill_at):
+        for time in (worker.inspect_at, worker.timeout_at, worker.steal_at, worker.kill_at, worker.load_until):
             if time is not None:
                 yield time
         if (self._is_unused(worker) or self._may_leave(worker)) and self.limits.idle_seconds is not None:
@@ -288,6 +299,7 @@ class Scheduler:
         chunker.learn(event.start, event.seconds)
         self._crowd = max(self._crowd, min(self.limits.max_workers, event.crowd))
         self._ran, self._spent = self._ran + event.start, self._spent + event.seconds
+        self._end_loading(event.key)
         was_sent = event.sent is not None and self._was_sent(event.job, job, event.sent)
         if self.broken:
             return self._break_all()
@@ -324,9 +336,17 @@ class Scheduler:
     def _workers_wanted(self, event: WorkersWanted, _now: float) -> Iterable[Command]:
         return () if self._closing else self._start_workers(event.workers)
 
-    def _function_loaded(self, event: FunctionLoaded, _now: float) -> Iterable[Command]:
+    def _end_loading(self, key: bytes, only: int | None = None) -> None:
+        """These workers have imported for this function, or its chunks may wait for them to."""
+        for number, worker in self._workers.items():
+            if worker.loading == key and only in {None, number}:
+                worker.loading = worker.load_until = None
+
+    def _function_loaded(self, event: FunctionLoaded, now: float) -> Iterable[Command]:
         if event.worker in self._workers:
             self._workers[event.worker].loaded.add(event.key)
+            self._workers[event.worker].idle_since = now
+            self._end_loading(event.key, event.worker)
         if event.seconds:
             self._loading[event.key] = event.seconds
         return ()
@@ -627,6 +647,9 @@ class Scheduler:
             yield from self._kill(reservation.worker, worker)
 
     def _tick_worker(self, number: int, worker: _Worker, now: float) -> Iterator[Command]:
+        if worker.load_until is not None and worker.load_until <= now:
+            worker.load_until, worker.doomed = None, _NOBODY
+            yield from self._kill(number, worker)
         if worker.kill_at is not None and worker.kill_at <= now:
             worker.kill_at = None
             if worker.state is _State.LEAVING:
@@ -778,7 +801,8 @@ class Scheduler:
             self._loading.clear()
             for worker in self._workers.values():
                 worker.loaded.clear()
-        staying = [number for number, worker in self._workers.items() if worker.state is not _State.LEAVING]
+        there = self._workers.items()
+        staying = [n for n, worker in there if worker.state is not _State.LEAVING and worker.loading is None]
         for number in staying[self._crowd :]:
             if self._may_leave(self._workers[number]):
                 yield from self._retire(number, self._workers[number], now)
@@ -810,7 +834,7 @@ class Scheduler:
         return best
 
     def _can_take(self, worker: _Worker) -> bool:
-        ready = worker.state is _State.READY and not worker.held and not worker.reserved
+        ready = worker.state is _State.READY and not worker.held and not worker.reserved and worker.loading is None
         return ready and self._room(worker) != 0
 
     def _room(self, worker: _Worker) -> int | None:
@@ -826,7 +850,7 @@ class Scheduler:
             return
         useful = leaving = 0  # a worker that has had all its tasks counts until it has run them
         for worker in self._workers.values():
-            if worker.state is _State.LEAVING:
+            if worker.state is _State.LEAVING or worker.loading is not None:
                 leaving += 1
             elif worker.chunks or worker.reserved or self._room(worker) != 0:
                 useful += 1
@@ -844,7 +868,7 @@ class Scheduler:
         All at once they would be in one another's way, each with a task that waits behind its imports.
         """
         keys = {job.key for job in self._jobs.values()}
-        loading = sum(worker.loaded.isdisjoint(keys) for worker in self._workers.values())
+        loading = sum(_has_yet_to_load(worker, keys) for worker in self._workers.values())
         needs = max((self._loading.get(key, 0.0) for key in keys), default=0.0)
         is_extra = self.limits.few_workers is not None and useful >= self._few
         if is_extra and not pays(self._open, self._spent / max(self._ran, 1), useful, needs):
@@ -883,6 +907,13 @@ class Scheduler:
     def _kill(self, number: int, worker: _Worker) -> Iterator[Command]:
         worker.state = _State.LEAVING
         yield KillWorker(number)
+
+
+def _has_yet_to_load(worker: _Worker, keys: set[bytes]) -> bool:
+    """It has not imported what any of these functions needs, and will have to."""
+    if worker.state is not _State.READY or not keys:
+        return worker.state is _State.STARTING
+    return worker.loading in keys or (worker.loading is None and worker.loaded.isdisjoint(keys))
 
 
 def _earlier(time: float | None, other: float) -> float:

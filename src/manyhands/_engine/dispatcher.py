@@ -145,9 +145,8 @@ class Dispatcher:
         self.request(partial(self._expect, job, workers))
 
     def _expect(self, job: Job, workers: int) -> None:
-        for worker in self._scheduler.unloaded_workers(job.shipment.key):
-            self.backend.load(worker, job)
         self._handle(m.WorkersWanted(workers))
+        self._load_early()
 
     def forget(self, job: Job) -> None:
         """It has come, or will not."""
@@ -162,6 +161,10 @@ class Dispatcher:
     def has_loaded_worker(self, job: Job) -> bool:
         """Some worker could begin this at once, and need not first import what it uses."""
         return self._scheduler.has_loaded_worker(job.shipment.key)
+
+    def is_loading(self, job: Job) -> bool:
+        """Some worker is importing what it uses."""
+        return self._scheduler.is_loading(job.shipment.key)
 
     def check_open(self) -> None:
         """Raise ExecutorClosed after shutdown, or why no worker can be had."""
@@ -443,16 +446,16 @@ class Dispatcher:
             self._obey()  # what was sent past us comes before what its worker says
             if isinstance(notice, Refused) and notice.where is not None:
                 send_by_value(notice.where)
-            self._load_early(notice)
             self._handle(self._event(notice), notice)
+            self._load_early()
             if isinstance(notice, Refused):
                 self._short_way.came_back(notice.serial, self)
 
-    def _load_early(self, notice: Notice) -> None:
-        """Have a new worker get ready for what may come."""
-        if isinstance(notice, Ready):
-            for job in list(self._expected):
-                self.backend.load(notice.worker, job)
+    def _load_early(self) -> None:
+        """Have workers that have nothing to do get ready for what may come."""
+        for job in list(self._expected):
+            for worker in self._scheduler.claim_loaders(job.shipment.key, time.monotonic()):
+                self.backend.load(worker, job)
 
     def _take_results(self, notice: ChunkResults) -> None:
         chunk = self._scheduler.chunk(notice.worker, notice.serial)

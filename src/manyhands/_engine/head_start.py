@@ -59,6 +59,10 @@ class Elsewhere(Protocol):
     def ready(self) -> bool:
         """What was prepared is there."""
 
+    @property
+    def coming(self) -> bool:
+        """It is being made ready, which may take as long as it likes."""
+
     def megabytes(self, item: Any, result: Any) -> float:
         """What these two weigh on their way; without a result (MISSING), a guess."""
 
@@ -251,7 +255,8 @@ class HeadStart:
                 self._decide(seen._replace(warm=self._elsewhere.warm, megabytes=self._megabytes, gap=self._gap))
             if self._prepared is None:
                 return
-            if self._elsewhere.ready or time.monotonic() - self._prepared > START_PATIENCE:
+            late = time.monotonic() - self._prepared > START_PATIENCE and not self._elsewhere.coming
+            if self._elsewhere.ready or late:
                 self._elsewhere.take(self.tasks, self.seen.spent)
                 self._over.set()
                 haste.end(self)
