@@ -153,7 +153,6 @@ PROCESSES = (
 )  # fmt: skip
 QUICK = tuple(name for name in PROCESSES if name not in {"Pool.imap", "PPE", "mmengine"})  # at a hundred thousand tasks
 OURS = ("manyhands", "manyhands, processes")
-IMAGES = ("manyhands images", "manyhands images, OpenCV")
 PICTURE_PEERS = ("Pool.map", "joblib", "mpire", "mmengine", "mogrify")
 
 
@@ -258,15 +257,16 @@ CASES = {
     ),
     "pictures": Case(
         "600 PNGs of 800×600 → JPEGs of 200×200, OpenCV", thumbnail, pictures,
-        (*OURS, *IMAGES, "threads", *PICTURE_PEERS),
+        (*OURS, "manyhands images", "threads", *PICTURE_PEERS),
         [
             Goal("manyhands", 1 / 0.95, ["limit"]), Goal("manyhands", 1.0, PICTURE_PEERS),
-            Goal("manyhands images", 1.0, PICTURE_PEERS), Goal("manyhands images, OpenCV", 1.0, PICTURE_PEERS),
+            Goal("manyhands images", 1.0, PICTURE_PEERS),
         ],
         limit=shared,
     ),
     "photos": Case(
-        "24 JPEGs of 24 Mpx → 200×200; the loop decodes all of each", thumbnail, photos, (*IMAGES, "mogrify"),
+        "24 JPEGs of 24 Mpx → 200×200; the loop decodes all of each", thumbnail, photos,
+        ("manyhands images", "mogrify"),
         [Goal("manyhands images", 1 / (3 * CORES), ["loop"])],
     ),
 }  # fmt: skip

@@ -232,7 +232,6 @@ CONTENDERS: dict[str, tuple[str, Any]] = {  # name: what is imported before the 
     "manyhands, threads": ("manyhands.mapping", ours(backend="threads")),
     "manyhands, chunksize=1": ("manyhands.mapping", ours(backend="processes", chunksize=1)),
     "manyhands images": ("manyhands.apps.images", images()),
-    "manyhands images, OpenCV": ("manyhands.apps.images", images(engine="opencv")),
     "mogrify": ("subprocess", mogrify),
     "threads": ("concurrent.futures.thread", futures("ThreadPoolExecutor", chunks=False)),
     "Pool.map": ("multiprocessing.pool", pool_map),

@@ -12,6 +12,7 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
 import zlib
 from pathlib import Path
@@ -663,85 +664,6 @@ def folder_of_three(tmp_path):
     return folder
 
 
-# --- OpenCV as the decoder ----------------------------------------------------------------------------------
-
-
-def oriented(image, path, tag):
-    exif = Image.Exif()
-    exif[0x0112] = tag
-    image.save(path, exif=exif)
-
-
-def test_both_engines_make_the_same_of_plain_pictures(tmp_path):
-    source = tmp_path / "in"
-    source.mkdir()
-    noise(mode="RGB").save(source / "colour.png")
-    noise(mode="L").save(source / "grey.png")
-    noise(mode="RGB", seed=1).save(source / "photo.jpg", quality=95)
-    noise(mode="L", seed=2).save(source / "grey photo.jpg", quality=95)
-    for tag in range(1, 9):
-        oriented(noise(seed=tag), source / f"turned-{tag}.png", tag)
-    noise(mode="RGBA").save(source / "alpha.png")
-    noise(mode="CMYK").save(source / "cmyk.jpg")
-    noise(mode="RGB").quantize(16).save(source / "palette.png")
-    Image.fromarray(np.arange(64 * 48, dtype=np.uint16).reshape(48, 64) * 20).save(source / "deep.png")
-    for engine in ("pillow", "opencv"):
-        assert images.process(source, tmp_path / engine, format="png", engine=engine).ok
-    pillow, opencv = tree(tmp_path / "pillow"), tree(tmp_path / "opencv")
-    pillow.pop(".manyhands-images.jsonl"), opencv.pop(".manyhands-images.jsonl")
-    assert pillow.keys() == opencv.keys()
-    assert pillow == opencv
-
-
-@pytest.mark.parametrize("tag", range(1, 9))
-def test_both_engines_turn_a_photo_upright(tag, tmp_path):
-    gradient = Image.linear_gradient("L").resize((64, 48)).convert("RGB")
-    oriented(gradient, tmp_path / "a.jpg", tag)
-    for engine in ("pillow", "opencv"):
-        assert images.process(tmp_path / "a.jpg", tmp_path / engine, format="png", engine=engine).ok
-    with Image.open(tmp_path / "pillow" / "a.png") as one, Image.open(tmp_path / "opencv" / "a.png") as other:
-        assert one.size == other.size == ((48, 64) if tag >= 5 else (64, 48))
-        assert np.abs(np.asarray(one).astype(int) - np.asarray(other)).max() <= 2
-
-
-@pytest.mark.parametrize("suffix", ["png", "jpg"])
-@pytest.mark.parametrize("part", [0.1, 0.5, 0.9, 0.99])
-def test_opencv_takes_no_file_that_is_cut_short(suffix, part, tmp_path):
-    noise(200, 150).save(tmp_path / f"whole.{suffix}")
-    data = (tmp_path / f"whole.{suffix}").read_bytes()
-    (tmp_path / f"cut.{suffix}").write_bytes(data[: int(part * len(data))])
-    summary = images.process(tmp_path / f"cut.{suffix}", tmp_path / "out", format="png", engine="opencv")
-    assert [one.kind for one in summary.failed] == ["damaged"]
-
-
-def test_opencv_takes_no_png_whose_bytes_have_changed(tmp_path):
-    noise(200, 150).save(tmp_path / "a.png")
-    data = bytearray((tmp_path / "a.png").read_bytes())
-    data[len(data) // 2] ^= 0xFF
-    (tmp_path / "a.png").write_bytes(data)
-    told = [
-        [one.kind for one in images.process(tmp_path / "a.png", tmp_path / engine, format="jpg", engine=engine).failed]
-        for engine in ("pillow", "opencv")
-    ]
-    assert told[0] == told[1]
-
-
-def test_opencv_decodes_a_large_photo_in_part_and_without_aliasing(tmp_path):
-    board = np.indices((1600, 2400)).sum(axis=0) % 2 * 255
-    Image.fromarray(board.astype(np.uint8)).convert("RGB").save(tmp_path / "a.jpg", quality=95)
-    summary = images.process(
-        tmp_path / "a.jpg", tmp_path / "out", [images.Resize("100x100")], format="png", engine="opencv"
-    )
-    assert summary.ok
-    with Image.open(tmp_path / "out" / "a.png") as made:
-        assert np.asarray(made).std() < 2
-
-
-def test_there_are_two_engines(tmp_path):
-    with pytest.raises(mh.OptionError, match="pillow or opencv"):
-        images.process(tmp_path, tmp_path / "out", engine="gimp")
-
-
 # --- many -----------------------------------------------------------------------------------------------------
 
 
@@ -825,3 +747,76 @@ def test_photos_of_50_megapixels_do_not_fill_the_memory(suffix, tmp_path):
     assert len(list((tmp_path / "out").glob("*.jpg"))) == 200
     print(f"{suffix}: {most / 1e9:.2f} GB")
     assert most < 2e9
+
+
+# --- what others have made, and what was begun ------------------------------------------------------------------
+
+
+def test_a_source_of_which_only_some_outputs_could_be_made_is_tried_again(photos, tmp_path):
+    """They are known as ours: otherwise the next run would leave them, and all of the source, alone."""
+    how = ["--resize", "10x10", "--resize", "17000x20", "--format", "webp"]
+    for _ in range(2):
+        code, _, told = command("photos", "-o", "out", *how, cwd=tmp_path)
+        assert code == 1
+        assert "2 failed" in told
+        assert "skipped" not in told
+
+
+def test_frames_replace_nobody_s_files(tmp_path):
+    frames = [noise(seed=seed) for seed in range(3)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a_001.png").write_text("precious")
+    assert only(images.process(tmp_path / "a.gif", out, frames="all", format="png")).status == "skipped"
+    with pytest.raises(mh.OptionError, match="are there already"):
+        images.process(tmp_path / "a.gif", out, frames="all", format="png", on_conflict="error")
+    assert (out / "a_001.png").read_text() == "precious"
+    assert only(images.process(tmp_path / "a.gif", out, frames="all", format="png", on_conflict="overwrite")).outputs
+    assert only(images.process(tmp_path / "a.gif", out, frames="all", format="png")).status == "up to date"
+
+
+def test_broken_files_are_never_taken_for_whole_while_others_are_salvaged(tmp_path):
+    """Pillow has one switch for that, for all threads."""
+    for number in range(40):
+        noise(120, 80, seed=number).save(tmp_path / f"{number}.png")
+        data = (tmp_path / f"{number}.png").read_bytes()
+        (tmp_path / f"{number}.png").write_bytes(data[: 2 * len(data) // 3])
+    sources = sorted(tmp_path.glob("*.png"))
+    runs = {}
+
+    def run(how):
+        runs[how] = images.process(sources, tmp_path / how, on_truncated=how, workers=4)
+
+    threads = [threading.Thread(target=run, args=(how,)) for how in ("salvage", "fail")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert runs["fail"].count("failed") == 40
+    assert all(any("damaged" in note for note in one.notes) for one in runs["salvage"].done)
+
+
+@pytest.mark.parametrize("name", images.FILTERS)
+def test_filters_leave_transparency_alone(name):
+    picture = noise(mode="RGBA")
+    made = images.Filter(name)(picture, None)
+    assert made.getchannel("A").tobytes() == picture.getchannel("A").tobytes()
+
+
+def test_pictures_of_one_name_are_told_apart_by_their_suffix(tmp_path):
+    (tmp_path / "in").mkdir()
+    for suffix in ("png", "jpg"):
+        noise().save(tmp_path / "in" / f"a.{suffix}")
+    with pytest.raises(mh.OptionError, match="{suffix}"):
+        images.process(tmp_path / "in", tmp_path / "out", format="jpg")
+    assert images.process(tmp_path / "in", tmp_path / "out", format="jpg", name="{stem}-{suffix}.{ext}").ok
+    assert {path.name for path in (tmp_path / "out").glob("*.jpg")} == {"a-png.jpg", "a-jpg.jpg"}
+
+
+@pytest.mark.parametrize("operations", [images.Resize("20x20"), [(20, 20)]])
+def test_what_is_no_list_of_operations_is_refused(photos, tmp_path, operations):
+    with pytest.raises(mh.OptionError):
+        images.process(photos, tmp_path / "out", operations)
+    with pytest.raises(mh.OptionError, match="WIDTHxHEIGHT"):
+        images.Resize((100, 100))

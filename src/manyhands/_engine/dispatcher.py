@@ -142,9 +142,9 @@ class Dispatcher:
         """Have so many workers started, if they are not there, and those get ready for this job, which may come."""
         self.backend.prepare(job)
         self._expected.append(job)
-        self.request(partial(self._expect, job, workers))
+        self.request(partial(self._expect, workers))
 
-    def _expect(self, job: Job, workers: int) -> None:
+    def _expect(self, workers: int) -> None:
         self._handle(m.WorkersWanted(workers))
         self._load_early()
 

@@ -227,7 +227,6 @@ def _images(
     max_pixels: images.MaxPixels = "89M",
     on_truncated: images.Truncated = images.OnTruncated.FAIL,
     frames: images.FramesChoice = images.Frames.FIRST,
-    engine: images.EngineChoice = images.Engine.PILLOW,
     workers: parameters.Workers = None,
     progress: parameters.Progress = ProgressKind.AUTO,
     compare_: Annotated[bool, images.COMPARE] = False,
@@ -260,7 +259,6 @@ def _images(
         "max_pixels": images.pixels(max_pixels),
         "on_truncated": on_truncated.value,
         "frames": frames.value,
-        "engine": engine.value,
         "workers": workers,
     }
     if compare_ and (dry_run or manifest is not None or out_inside):

@@ -61,13 +61,6 @@ class Frames(StrEnum):
     ERROR = "error"
 
 
-class Engine(StrEnum):
-    """What decodes plain JPEG and PNG files."""
-
-    PILLOW = "pillow"
-    OPENCV = "opencv"
-
-
 _files = partial(Option, rich_help_panel="Files")
 _work = partial(Option, rich_help_panel="What is done, in this order")
 _reading = partial(Option, rich_help_panel="Reading and writing")
@@ -109,7 +102,6 @@ Background = Annotated[str, _reading(metavar="COLOUR", help="Behind what is tran
 MaxPixels = Annotated[str, _reading(metavar="N", help="Larger pictures fail; as 89M.")]
 Truncated = Annotated[OnTruncated, _reading("--on-truncated", help="A broken file: fail, or keep what can be read.")]
 FramesChoice = Annotated[Frames, _reading("--frames", help="Of an animation: the first, all, or fail.")]
-EngineChoice = Annotated[Engine, _reading("--engine", help="What decodes plain JPEG and PNG; opencv is quicker.")]
 
 
 def compare(

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from manyhands.apps.images import opencv
 from manyhands.apps.images.problems import Unusable, unreadable
 
 if TYPE_CHECKING:
@@ -31,7 +30,42 @@ _TURNS = {  # what makes a picture upright that its tag says is turned so
     7: "TRANSVERSE",
     8: "ROTATE_90",
 }
-_salvaging = threading.Lock()  # Pillow has one switch for all threads
+
+
+class _Switch:
+    """Pillow has one switch for all threads, by which broken files pass for whole: with it on, nobody else decodes."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._decoding = 0
+
+    @contextlib.contextmanager
+    def off(self) -> Iterator[None]:
+        """For as many as like."""
+        with self._changed:
+            self._decoding += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._decoding -= 1
+                self._changed.notify_all()
+
+    @contextlib.contextmanager
+    def on(self) -> Iterator[None]:
+        """For one; the others wait."""
+        from PIL import ImageFile
+
+        with self._changed:
+            self._changed.wait_for(lambda: not self._decoding)
+            before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, True
+            try:
+                yield
+            finally:
+                ImageFile.LOAD_TRUNCATED_IMAGES = before
+
+
+_switch = _Switch()
 
 
 @dataclass(slots=True)
@@ -54,12 +88,11 @@ class Reading:
     truncated: str = "fail"
     frames: str = "first"
     keep: frozenset[str] = frozenset()
-    engine: str = "pillow"
 
     @property
     def key(self) -> str:
         """The same text for the same way."""
-        return f"{self.orient} {self.truncated} {self.frames} {sorted(self.keep)} {self.engine}"
+        return f"{self.orient} {self.truncated} {self.frames} {sorted(self.keep)}"
 
 
 def open_picture(path: Path, reading: Reading) -> Image:
@@ -109,13 +142,11 @@ def _picture(image: Image, path: Path, reading: Reading, need: tuple[int, int] |
     from PIL import Image as PillowImage
 
     notes: list[str] = []
-    loaded = opencv.decoded(image, path, need) if reading.engine == "opencv" and not frame else None
-    if loaded is None:
-        if need is not None and image.format == "JPEG":
-            image.draft(None, (2 * need[0], 2 * need[1]))  # the decoder's own scaling; twice as much keeps the quality
-        loaded = _loaded(image, path, reading, notes)
+    if need is not None and image.format == "JPEG":
+        image.draft(None, (2 * need[0], 2 * need[1]))  # the decoder's own scaling; twice as much keeps the quality
+    loaded = _loaded(image, path, reading, notes)
     icc, exif = bytes(image.info.get("icc_profile") or b""), b""
-    tags = PillowImage.Exif() if loaded is not image and image.format == "PNG" else image.getexif()
+    tags = loaded.getexif()  # of a PNG they may come last: a damaged one would be read again, and fail
     turned = tags.get(ORIENTATION, 1)
     if reading.orient and turned in _TURNS:
         loaded = loaded.transpose(PillowImage.Transpose[_TURNS[turned]])
@@ -132,7 +163,8 @@ def _picture(image: Image, path: Path, reading: Reading, need: tuple[int, int] |
 
 def _loaded(image: Image, path: Path, reading: Reading, notes: list[str]) -> Image:
     try:
-        image.load()
+        with _switch.off():
+            image.load()
         return image
     except MemoryError:
         raise Unusable("too large", "there is not enough memory to decode it") from None
@@ -145,16 +177,11 @@ def _loaded(image: Image, path: Path, reading: Reading, notes: list[str]) -> Ima
 
 def _salvaged(path: Path, frame: int) -> Image | None:
     from PIL import Image as PillowImage
-    from PIL import ImageFile
 
-    with _salvaging, contextlib.suppress(Exception):
-        before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, True
-        try:
-            again = PillowImage.open(io.BytesIO(path.read_bytes()))
-            again.seek(frame)
-            again.load()
-        finally:
-            ImageFile.LOAD_TRUNCATED_IMAGES = before
+    with _switch.on(), contextlib.suppress(Exception):
+        again = PillowImage.open(io.BytesIO(path.read_bytes()))
+        again.seek(frame)
+        again.load()
         return again
     return None
 

@@ -129,7 +129,14 @@ class Filter:
         return self.name if self.amount is None else f"{self.name}({self.amount:g})"
 
     def __call__(self, image: Image, background: Any) -> Image:  # noqa: ARG002 - other operations need it
-        """The picture, filtered."""
+        """The picture, filtered; what is transparent stays so."""
+        if image.mode != "RGBA":
+            return self._filtered(image)
+        made = self._filtered(image.convert("RGB"))
+        made.putalpha(image.getchannel("A"))
+        return made
+
+    def _filtered(self, image: Image) -> Image:
         from PIL import Image as PillowImage
         from PIL import ImageFilter
 
@@ -166,10 +173,8 @@ class Apply:
         if isinstance(result, PillowImage.Image):
             return result
         if not isinstance(result, np.ndarray) or result.dtype != np.uint8:
-            kind = f"array of {result.dtype}" if isinstance(result, np.ndarray) else type(result).__name__
-            raise TypeError(
-                f"{self.key.split(',')[0]}) returned a {kind}; it must return an array of uint8 or an Image"
-            )
+            kind = f"an array of {result.dtype}" if isinstance(result, np.ndarray) else f"a {type(result).__name__}"
+            raise TypeError(f"{self.key.split(',')[0]}) returned {kind}; it must return an array of uint8 or an Image")
         return PillowImage.fromarray(result)
 
     def _takes_image(self) -> bool:

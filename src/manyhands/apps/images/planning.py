@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import glob
 import os
 from collections.abc import Container, Iterable, Iterator
 from pathlib import Path, PurePosixPath
@@ -15,7 +16,7 @@ from manyhands.apps.images.problems import unreadable
 from manyhands.errors import OptionError
 
 SUFFIXES = (*FORMATS, "jpe", "jfif", "pgm", "pnm", "pbm", "ico", "tga", "dib", "avif", "j2k", "mpo")
-FIELDS = ("rel", "stem", "ext", "variant", "size", "filter", "frame")
+FIELDS = ("rel", "stem", "suffix", "ext", "variant", "size", "filter", "frame")
 CONFLICTS = ("skip", "newer", "overwrite", "rename", "error")
 SHOWN = 5  # collisions that an error names
 
@@ -129,14 +130,16 @@ class Naming(NamedTuple):
     def target(self, path: Path, root: Path, variant: Variant) -> Target:
         """This output of the file; ``{frame}`` stays, since nobody knows yet how many there are."""
         told = self.template.format(
-            rel=path.parent.relative_to(root).as_posix(), stem=path.stem, ext=self.ext or _own_suffix(path),
+            rel=path.parent.relative_to(root).as_posix(), stem=path.stem, suffix=path.suffix[1:], ext=self.ext or _own_suffix(path),
             variant=variant.name, size=variant.size, filter=variant.filter, frame="{frame}",
         )  # fmt: skip
         target = Path(os.path.normpath(self.out / told))
         if not target.is_relative_to(os.path.normpath(self.out)):
             raise OptionError(f"the name {self.template!r} leads out of the folder {self.out}: {target}")
         if target.suffix[1:].lower() not in FORMATS:
-            raise OptionError(f"{target.name} has no suffix that can be written; there are {', '.join(FORMATS)}")
+            raise OptionError(
+                f"{target.name} has no suffix that can be written: end the name in .{{ext}}, or in one of {', '.join(FORMATS)}"
+            )
         return Target(target, variant)
 
 
@@ -182,12 +185,15 @@ def check_collisions(sources: list[Source]) -> None:
                 clashes.append(f"{other[0]} and {source.path} would both become {target.path}")
             elif other != mine:
                 clashes.append(f"two outputs of {source.path} would both become {target.path}")
-            elif os.path.realpath(target.path) in inputs:
+            elif inputs & {os.path.realpath(path) for path in (target.path, *existing(target.path))}:
                 clashes.append(f"{target.path} is one of the sources, which are never written to")
     if clashes:
         more = f"\n... and {len(clashes) - SHOWN} more" if len(clashes) > SHOWN else ""
         told = "\n".join(clashes[:SHOWN])
-        raise OptionError(f"nothing was done, since outputs collide; another --name or --format helps:\n{told}{more}")
+        raise OptionError(
+            f"nothing was done, since outputs collide; a name as '{{rel}}/{{stem}}-{{suffix}}.{{ext}}', or another format, "
+            f"may help:\n{told}{more}"
+        )
 
 
 def check_place(places: Iterable[Path], out: Path, *, inside: bool) -> None:
@@ -201,10 +207,18 @@ def check_place(places: Iterable[Path], out: Path, *, inside: bool) -> None:
             )
 
 
+def existing(path: Path) -> list[Path]:
+    """The file, or the files of all frames, that are there."""
+    if "{frame}" not in path.name:
+        return [path] if path.exists() else []
+    pattern = glob.escape(path.name).replace(glob.escape("{frame}"), "[0-9]" * 3)
+    return sorted(path.parent.glob(pattern))
+
+
 def renamed(path: Path, taken: Container[Path], ours: Container[Path]) -> Path:
     """The first name of this kind that is free, or was given to it before."""
     for number in range(1, 1_000_000):
         other = path.with_stem(f"{path.stem}_{number}")
-        if other not in taken and (other in ours or not other.exists()):
+        if other not in taken and (other in ours or not existing(other)):
             return other
     raise OptionError(f"there is no free name for {path}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import os
 import threading
@@ -45,7 +44,6 @@ def process(
     max_pixels: int = MAX_PIXELS,
     on_truncated: Literal["fail", "salvage"] = "fail",
     frames: Literal["first", "all", "error"] = "first",
-    engine: Literal["pillow", "opencv"] = "pillow",
     workers: int | None = None,
     backend: Literal["threads", "processes", "serial"] | None = None,
     progress: bool | Callable[[Any], object] | None = None,
@@ -83,7 +81,6 @@ def process(
         max_pixels: of a picture; larger ones fail.
         on_truncated: ``salvage`` keeps what can be read of a broken file.
         frames: of an animation: the ``first``, ``all`` as an output each, or ``error``: such files fail.
-        engine: what decodes plain JPEG and PNG files. ``opencv`` is quicker, and leaves all others to Pillow.
         workers: how many; None: one a core.
         backend: None: threads, since decoding and Pillow's filters let go of the interpreter; processes if a function
             of yours is applied.
@@ -103,7 +100,7 @@ def process(
     wanted = variants(operations)
     template = name if name is not None else planning.default_name(wanted, frames=frames)
     ext = _checked_format(format, quality)
-    reading = Reading(orient, _positive(max_pixels), on_truncated, frames, _checked_keep(keep), _checked_engine(engine))
+    reading = Reading(orient, _positive(max_pixels), on_truncated, frames, _checked_keep(keep))
     _check_words(on_conflict, on_truncated, frames, background)
     planning.check_name(template, wanted, frames=frames)
     planning.check_place(places, into, inside=out_inside)
@@ -190,7 +187,9 @@ def _settled(sources: list[Source], ours: dict[str, set[Path]], on_conflict: str
     taken = {target.path for source in sources for target in source.targets}
     for source in sources:
         mine = ours.get(source.key, set())
-        there = [target.path for target in source.targets if target.path not in mine and target.path.exists()]
+        there = [
+            target.path for target in source.targets if any(path not in mine for path in planning.existing(target.path))
+        ]
         foreign += there
         if not there or on_conflict == "overwrite":
             todo.append(source)
@@ -201,7 +200,9 @@ def _settled(sources: list[Source], ours: dict[str, set[Path]], on_conflict: str
             )
             taken.update(target.path for target in moved)
             todo.append(source._replace(targets=moved))
-        elif on_conflict == "newer" and all(path.stat().st_mtime_ns < source.mtime_ns for path in there):
+        elif on_conflict == "newer" and all(
+            path.stat().st_mtime_ns < source.mtime_ns for target in there for path in planning.existing(target)
+        ):
             todo.append(source)
         else:
             skipped.append(source)
@@ -212,6 +213,8 @@ def _settled(sources: list[Source], ours: dict[str, set[Path]], on_conflict: str
 
 def variants(operations: Any) -> list[Variant]:
     """The outputs that are asked for. Raises OptionError."""
+    if callable(operations):
+        raise OptionError(f"operations are a list, as [{type(operations).__name__}(...)], or a mapping of such lists")
     named = operations if isinstance(operations, Mapping) else {"": operations}
     found = [Variant(str(name), tuple(one)) for name, one in named.items()]
     for variant in found:
@@ -253,14 +256,6 @@ def _checked_keep(keep: Iterable[str]) -> frozenset[str]:
     if unknown := kept - {"exif", "icc"}:
         raise OptionError(f"there is nothing called {min(unknown)!r} to keep; there are exif and icc")
     return kept
-
-
-def _checked_engine(engine: str) -> str:
-    if engine not in {"pillow", "opencv"}:
-        raise OptionError(f"engine is pillow or opencv; got {engine!r}")
-    if engine == "opencv" and importlib.util.find_spec("cv2") is None:
-        raise OptionError("engine='opencv' needs OpenCV: pip install 'manyhands[images]'")
-    return engine
 
 
 def _positive(pixels: int) -> int:

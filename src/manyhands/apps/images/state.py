@@ -71,12 +71,19 @@ class Writer:
 
 
 def tidy(out: Path) -> None:
-    """Write it anew, sorted, one line for each source whose outputs are there."""
-    known = {key: made for key, made in load(out).items() if made.whole}
+    """Write it anew, sorted, one line for each source that has outputs.
+
+    Also if it has not all of them: the run was ended, or failed there, and they are to be known as ours.
+    """
+    known = {key: made for key, made in load(out).items() if made.whole or _has_some(made, out)}
     unfinished = out / f"{FILE}.{os.getpid()}"
     lines = [_line(_relative(key, out), made) for key, made in sorted(known.items())]
     unfinished.write_bytes(b"".join(lines))
     unfinished.replace(out / FILE)
+
+
+def _has_some(made: Made, out: Path) -> bool:
+    return any((out / output).exists() for output in made.outputs)
 
 
 def _relative(key: str, out: Path) -> str:
