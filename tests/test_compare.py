@@ -48,6 +48,20 @@ class Plain:
         self.value = value
 
 
+class Slotted:
+    __slots__ = ("__dict__", "value")
+
+    def __init__(self, value):
+        self.value = value
+        self.other = 1
+
+
+def holding_itself():
+    found = [1]
+    found.append(found)
+    return found
+
+
 NAN = float("nan")
 SAME = [
     (1, 1),
@@ -66,6 +80,11 @@ SAME = [
     (np.zeros(0), np.zeros(0)),
     (np.array(2.0), np.array(2.0)),
     ({"a": np.ones(2)}, {"a": np.ones(2)}),
+    (np.array(["NaT", "2026-01-01"], "M8[D]"), np.array(["NaT", "2026-01-01"], "M8[D]")),
+    (np.array([NAN, "a", np.arange(2)], object), np.array([NAN, "a", np.arange(2)], object)),
+    (np.array([(1, NAN)], "i4,f8"), np.array([(1, NAN)], "i4,f8")),
+    (holding_itself(), holding_itself()),
+    (Decimal("sNaN"), Decimal("sNaN")),
 ]
 APART = [
     (1, 2, "1 and 2"),
@@ -85,6 +104,10 @@ APART = [
     (np.array(2.0), np.array(3.0), "2.0 and"),
     ([1], (1,), "[1] and (1,)"),
     (np.zeros(2), [0.0, 0.0], "and [0.0, 0.0]"),
+    (np.array([1, "a"], object), np.array([1, "b"], object), "at [1]: 'a' and 'b'"),
+    (KeyError("a"), KeyError("b"), "'a' and 'b'"),
+    (Slotted(1), Slotted(2), "['value']: 1 and 2"),
+    (Decimal("1.0000000001"), Decimal("1.0000000002"), "Decimal"),
 ]
 
 
@@ -125,6 +148,9 @@ def test_where_results_differ_is_told(one, other, told):
         (10**400, 1, math.inf),
         (Decimal(1), 1.0, 0.0),
         (np.float64(2), np.float64(2.5), 0.5),
+        (np.array([-100, 5], np.int8), np.array([100, 5], np.int8), 200.0),
+        (np.array([-(2**63)]), np.array([2**63 - 1]), 2.0**64),
+        (Point(1.0, 2.0), Point(1.5, 2.0), 0.5),
     ],
     ids=str,
 )
@@ -413,12 +439,33 @@ def test_verdicts_about_functions(other, verdict):
 
 
 def test_functions_that_differ_are_told_by_how_much_or_refused():
-    found = mh.compare_functions([sum, wrong_sum], [[1, 2]], rounds=3)
+    found = mh.compare_functions([sum, wrong_sum], [[1, 2]], rounds=3, tolerance=1.0)
     assert found.rows[1].difference == 0.5
+    with pytest.raises(mh.ResultsDiffer, match="say how far by tolerance="):
+        mh.compare_functions([sum, wrong_sum], [[1, 2]])
     with pytest.raises(mh.ResultsDiffer, match=r"wrong_sum gives another result for item 0.*than sum does: 3 and 3.5"):
         mh.compare_functions([sum, wrong_sum], [[1, 2]], tolerance=0.1)
     with pytest.raises(mh.ResultsDiffer):
         mh.compare_functions([sum, str], [[1, 2]])
+
+
+def test_a_short_loop_is_not_said_to_keep_many_cores_busy():
+    """Looking at the processes takes longer than such a loop."""
+    found = mh.compare(square, range(20), strategies=["threads"], rounds=3)
+    assert not any("keeps" in warning for warning in found.warnings)
+
+
+def test_what_fails_in_the_loop_says_where():
+    with pytest.raises(ZeroDivisionError) as caught:
+        mh.compare(lambda x: 1 // x, [2, 0])
+    assert "this was task 1, argument 0" in caught.value.__notes__[0]
+
+
+def test_for_tasks_that_wait_more_workers_are_suggested():
+    found = mh.compare(time.sleep, [0.02] * 8, strategies=["threads"], workers=2, rounds=3)
+    assert found.waiting
+    assert "compare with workers=8" in found.verdict
+    assert found.verdict.endswith(found.best.code)
 
 
 # --- charts and pages ---------------------------------------------------------------------------------------
@@ -561,8 +608,9 @@ def test_what_the_command_refuses(arguments, code, told, folder):
 
 def test_functions_of_a_file_are_compared(folder):
     ran = command(
-        "job.py:length", "--functions", "longer", "--lines", "lines.txt", "--rounds", "3", "--json", cwd=folder
-    )
+        "job.py:length", "--functions", "longer", "--lines", "lines.txt", "--rounds", "3", "--json",
+        "--tolerance", "1", cwd=folder,
+    )  # fmt: skip
     rows = json.loads(ran.stdout)["rows"]
     assert [(row["name"], row["difference"]) for row in rows] == [("length", 0.0), ("longer", 1.0)]
 
@@ -573,6 +621,45 @@ def test_demos(demo, tmp_path):
     data = json.loads(ran.stdout)
     assert [row["strategy"] for row in data["rows"]] == ["loop", "threads", "processes"]
     assert (data["tasks"], data["waiting"]) == (10, demo == "io")
+
+
+def test_a_function_that_fails_is_told_with_its_own_lines_alone(folder):
+    (folder / "fails.py").write_text(
+        "import sys\ndef half(text):\n    return text / 2\ndef ends(text):\n    sys.exit(3)\n"
+    )
+    ran = command("fails.py:half", "one", cwd=folder, code=1)
+    assert "return text / 2" in ran.stderr
+    assert "this was task 0" in ran.stderr
+    assert "comparison" not in ran.stderr
+    assert "SystemExit" in command("fails.py:ends", "one", cwd=folder, code=1).stderr
+
+
+def test_a_page_that_cannot_be_written_does_not_cost_the_figures(folder):
+    ran = command("job.py:length", "a", "--rounds", "3", "--html", "/dev/full", cwd=folder, code=2)
+    assert "loop" in ran.stdout
+    assert "No space left on device: /dev/full" in ran.stderr
+
+
+def test_a_page_goes_through_a_link_and_into_a_pipe(tmp_path):
+    (tmp_path / "target.html").write_text("old")
+    (tmp_path / "link.html").symlink_to("target.html")
+    found(LOOP).html(tmp_path / "link.html")
+    assert (tmp_path / "link.html").is_symlink()
+    assert "<html" in (tmp_path / "target.html").read_text()
+    os.mkfifo(tmp_path / "pipe")
+    reader = threading.Thread(target=lambda: read.append((tmp_path / "pipe").read_text()))
+    read = []
+    reader.start()
+    found(LOOP).html(tmp_path / "pipe")
+    reader.join(20)
+    assert "<html" in read[0]
+
+
+@needs_matplotlib
+def test_names_are_drawn_as_they_are(tmp_path):
+    made = FunctionComparison((function("cost $a_", 0.01), function("$$^", 0.02)), 1, 3, 2, "")
+    made.plot(tmp_path / "chart.png")
+    assert (tmp_path / "chart.png").exists()
 
 
 def test_ctrl_c_ends_a_comparison(folder):

@@ -808,7 +808,7 @@ def test_pictures_of_one_name_are_told_apart_by_their_suffix(tmp_path):
     (tmp_path / "in").mkdir()
     for suffix in ("png", "jpg"):
         noise().save(tmp_path / "in" / f"a.{suffix}")
-    with pytest.raises(mh.OptionError, match="{suffix}"):
+    with pytest.raises(mh.OptionError, match=r"\{suffix\}"):
         images.process(tmp_path / "in", tmp_path / "out", format="jpg")
     assert images.process(tmp_path / "in", tmp_path / "out", format="jpg", name="{stem}-{suffix}.{ext}").ok
     assert {path.name for path in (tmp_path / "out").glob("*.jpg")} == {"a-png.jpg", "a-jpg.jpg"}

@@ -76,12 +76,12 @@ class ResultsDiffer(ManyhandsError, ValueError):
 
     def __init__(self, name: str, index: int, item: str, difference: str, than: str = "loop") -> None:
         self.name, self.index, self.difference = name, index, difference
-        before = "it gave before" if name == than else f"{than} does" if than != "loop" else "the loop does"
-        super().__init__(
-            f"{name if name != 'loop' else 'the loop'} gives another result for item {index}, {item}, than {before}: "
-            f"{difference}. Does the function keep state between calls, share something that is not safe in threads, "
-            "or use chance without a seed?"
-        )
+        advice = "If numbers may be apart, say how far by tolerance=."
+        if than == "loop":
+            name, than = "the loop" if name == "loop" else name, "the loop"
+            advice = "Does the function keep state, share what is not safe in threads, or use chance without a seed?"
+        before = "it gave before" if name == than else f"{than} does"
+        super().__init__(f"{name} gives another result for item {index}, {item}, than {before}: {difference}. {advice}")
 
 
 class TaskError(ManyhandsError):

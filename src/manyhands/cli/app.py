@@ -179,7 +179,7 @@ def _compare(
     Every way must first give the same results. Then all are run in turns, as often as --rounds says, without workers
     (cold) and with those that are there (warm). Give a part of your inputs: all are run some fifty times.
 
-    Exit codes: 0 compared, 1 the results differ, 2 wrong command or input, 130 interrupted.
+    Exit codes: 0 compared, 1 the results differ or the function fails, 2 wrong command or input, 130 interrupted.
 
     Example: manyhands compare thumbs.py:make --files 'photos/*.jpg' -j 1,2,4 --plot out.png --html out.html
     """

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -95,21 +97,21 @@ class Outputs:
         for option, path in ("--plot", self.plot), ("--html", self.html):
             if path is not None and not path.absolute().parent.is_dir():
                 raise CommandError(f"{option} {path}: there is no folder {path.absolute().parent}")
-            if path is not None and path.is_dir():
+            if path is not None and os.path.isdir(path):  # noqa: PTH112 - whatever the path is, this does not raise
                 raise CommandError(f"{option} {path} is a folder: name a file")
         if self.plot is not None and self.plot.suffix.lower() not in {".png", ".svg", ".pdf", ".jpg", ".webp"}:
             raise CommandError(f"--plot {self.plot}: give a file that ends in .png, .svg, .pdf, .jpg or .webp")
 
     def tell(self, found: Any, lines: StdoutLines) -> None:
         """Print it, and write the files. Raises CommandError."""
+        lines.write(found.to_json() if self.as_json else found.to_markdown() if self.as_markdown else str(found))
         try:
             if self.plot is not None:
                 found.plot(self.plot)
             if self.html is not None:
                 found.html(self.html)
         except OSError as error:
-            raise CommandError(f"{error.strerror or error}: {error.filename or ''}") from error
-        lines.write(found.to_json() if self.as_json else found.to_markdown() if self.as_markdown else str(found))
+            raise CommandError(f"{error.strerror or error}: {error.filename or self.html or self.plot}") from error
 
 
 def compare(
@@ -154,6 +156,10 @@ def compare(
             raise CommandError(str(error)) from error
         except ManyhandsError as error:  # a worker died, or something cannot be sent
             raise FailedError(str(error)) from error
+        except (Exception, SystemExit) as error:  # the user's own
+            notes = "; ".join(getattr(error, "__notes__", []))
+            told = f"the function failed: {type(error).__name__}: {error}{f' ({notes})' if notes else ''}"
+            raise FailedError(told, detail=_users_part(error)) from error
         outputs.tell(found, StdoutLines(stdout))
     return Exit.DONE
 
@@ -162,6 +168,13 @@ class FailedError(CommandError):
     """The results differ, or tasks fail: the command was right, and the answer is no."""
 
     code = Exit.FAILED
+
+
+def _users_part(error: BaseException) -> str:
+    """The traceback without what is ours."""
+    here = str(Path(mh.__file__).parent)
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(here)]
+    return "".join(traceback.format_list(frames)).rstrip()
 
 
 Job = tuple[Callable[[Any], Any], list[Any], list[int] | None]  # function, inputs, and the usual numbers of workers

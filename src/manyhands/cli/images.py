@@ -15,7 +15,7 @@ import manyhands as mh
 from manyhands.cli.parameters import NONE
 from manyhands.cli.problems import CommandError, Exit
 from manyhands.cli.reporting import ProgressKind, progress_option
-from manyhands.cli.streams import say
+from manyhands.cli.streams import StdoutLines, results_apart, say
 from manyhands.cli.values import parse_count
 
 if TYPE_CHECKING:
@@ -131,7 +131,8 @@ def compare(
         raise CommandError(str(error)) from error
     except OSError as error:
         raise CommandError(f"{error.strerror or error}: {error.filename or out}") from error
-    print(found)
+    with results_apart() as stdout:
+        StdoutLines(stdout).write(str(found))
     say(f"written: {', '.join(str(out / name) for name in written)}")
     if not charts:
         say("for a chart as PNG: pip install 'manyhands[plot]'")
@@ -173,6 +174,8 @@ def make(
         for output in one.outputs if one.status == "planned" else ():
             print(f"{one.source} -> {output}")
     say(str(summary))
+    if not summary.done and not options["recursive"]:
+        say("no pictures were found; with -r those in the folders below are taken as well")
     return Exit.DONE if summary.ok else Exit.FAILED
 
 

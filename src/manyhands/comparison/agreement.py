@@ -23,6 +23,13 @@ def difference(one: Any, other: Any, where: str = "") -> str | None:
     >>> difference([1, {"mean": 2.0}], [1, {"mean": 2.5}])
     "at [1]['mean']: 2.0 and 2.5"
     """
+    try:
+        return _differs(one, other, where)
+    except Exception:  # noqa: BLE001 - user code that compares, and what holds itself: the bytes will tell
+        return None if _same_bytes(one, other) else _told(one, other, where)
+
+
+def _differs(one: Any, other: Any, where: str) -> str | None:
     if one is other:
         return None
     for fits, compare in _KINDS:
@@ -31,6 +38,13 @@ def difference(one: Any, other: Any, where: str = "") -> str | None:
         if fits(one) or fits(other):
             return _told(one, other, where)
     return _of_objects(one, other, where) if type(one) is type(other) else _told(one, other, where)
+
+
+def _same_bytes(one: Any, other: Any) -> bool:
+    try:
+        return pickle.dumps(one, 5) == pickle.dumps(other, 5)
+    except Exception:  # noqa: BLE001 - then nothing is known of them but that they say to differ
+        return False
 
 
 def largest_difference(one: Any, other: Any) -> float | None:
@@ -48,6 +62,8 @@ def largest_difference(one: Any, other: Any) -> float | None:
         return _largest((one[key], other[key]) for key in one)
     if isinstance(one, list | tuple) and type(one) is type(other) and len(one) == len(other):
         return _largest(zip(one, other, strict=True))
+    if dataclasses.is_dataclass(one) and type(one) is type(other):
+        return _largest((getattr(one, name), getattr(other, name)) for name in _compared(one))
     return 0.0 if difference(one, other) is None else None
 
 
@@ -88,22 +104,20 @@ def _of_numbers(one: Any, other: Any, where: str) -> str | None:
 def _close(one: Any, other: Any) -> bool:
     if one == other:
         return True
-    if isinstance(one, numbers.Integral) and isinstance(other, numbers.Integral):
+    if one != one and other != other:  # noqa: PLR0124 - not a number is not itself
+        return True
+    if not any(isinstance(number, float | complex) for number in (one, other)):
         return False
     try:
-        if math.isnan(one) or math.isnan(other):
-            return math.isnan(one) and math.isnan(other)
-        return math.isclose(one, other, rel_tol=CLOSE, abs_tol=CLOSE * 1e-6)
-    except OverflowError:
+        return bool(abs(one - other) <= CLOSE * max(abs(one), abs(other)) + CLOSE**2)
+    except (TypeError, OverflowError):  # kinds that do not go together
         return False
-    except TypeError:  # complex numbers, or kinds that do not go together
-        return isinstance(one, complex) and bool(abs(one - other) <= CLOSE * max(abs(one), abs(other)))
 
 
 def _of_mappings(one: Any, other: Any, where: str) -> str | None:
     if one.keys() != other.keys():
         return _told(sorted(map(repr, one)), sorted(map(repr, other)), f"the keys{f' of {where}' if where else ''}")
-    return next((told for key in one if (told := difference(one[key], other[key], f"{where}[{key!r}]"))), None)
+    return next((told for key in one if (told := _differs(one[key], other[key], f"{where}[{key!r}]"))), None)
 
 
 def _of_sequences(one: Any, other: Any, where: str) -> str | None:
@@ -112,27 +126,34 @@ def _of_sequences(one: Any, other: Any, where: str) -> str | None:
     if len(one) != len(other):
         return _told(len(one), len(other), f"the length{f' of {where}' if where else ''}")
     pairs = enumerate(zip(one, other, strict=True))
-    return next((told for at, (a, b) in pairs if (told := difference(a, b, f"{where}[{at}]"))), None)
+    return next((told for at, (a, b) in pairs if (told := _differs(a, b, f"{where}[{at}]"))), None)
 
 
 def _of_objects(one: Any, other: Any, where: str) -> str | None:
     if dataclasses.is_dataclass(one):
-        names = [field.name for field in dataclasses.fields(one) if field.compare]
-        pairs = ((name, getattr(one, name), getattr(other, name)) for name in names)
-        return next((told for name, a, b in pairs if (told := difference(a, b, f"{where}.{name}"))), None)
+        pairs = ((name, getattr(one, name), getattr(other, name)) for name in _compared(one))
+        return next((told for name, a, b in pairs if (told := _differs(a, b, f"{where}.{name}"))), None)
     try:
         if bool(one == other):
             return None
     except Exception:  # noqa: BLE001, S110 - tables and the like: they are compared by what they hold
         pass
     says_nothing = "__eq__" not in {name for kind in type(one).__mro__[:-1] for name in vars(kind)}
-    if says_nothing and getattr(one, "__dict__", None):
-        return _of_mappings(vars(one), vars(other), f"the fields of {where or 'the result'}")
-    try:
-        same = pickle.dumps(one, 5) == pickle.dumps(other, 5)
-    except Exception:  # noqa: BLE001 - then nothing is known of it but that it says to be another
-        same = False
-    return None if same else _told(one, other, where)
+    if says_nothing and (fields := _fields(one)):
+        return _of_mappings(fields, _fields(other), f"the fields of {where or 'the result'}")
+    return None if _same_bytes(one, other) else _told(one, other, where)
+
+
+def _compared(record: Any) -> list[str]:
+    return [field.name for field in dataclasses.fields(record) if field.compare]
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    """All that it holds, as far as that is seen."""
+    slots = [name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ())]
+    found = {name: getattr(value, name) for name in slots if hasattr(value, name) and name != "__dict__"}
+    found |= {"args": value.args} if isinstance(value, BaseException) else {}
+    return found | getattr(value, "__dict__", {})
 
 
 # --- arrays -------------------------------------------------------------------------------------------------
@@ -148,8 +169,14 @@ def _of_arrays(one: Any, other: Any, where: str) -> str | None:
         return f"{f'at {where}: ' if where else ''}{shown[0]} and {shown[1]}"
     import numpy as np
 
-    inexact = np.issubdtype(one.dtype, np.inexact)
+    if one.dtype.kind not in "biufcSUmM":  # objects and structures: part by part
+        if one.dtype.names:
+            return _of_mappings({n: one[n] for n in one.dtype.names}, {n: other[n] for n in one.dtype.names}, where)
+        return _of_sequences(one.tolist(), other.tolist(), where)
+    inexact, dates = one.dtype.kind in "fc", one.dtype.kind in "mM"
     apart = ~np.isclose(one, other, rtol=CLOSE, atol=CLOSE**2, equal_nan=True) if inexact else one != other
+    if dates:
+        apart &= ~(np.isnat(one) & np.isnat(other))
     if not np.any(apart):
         return None
     at = tuple(int(index) for index in np.argwhere(np.atleast_1d(apart))[0])
@@ -165,12 +192,15 @@ def _of_numbers_in_arrays(one: Any, other: Any) -> float | None:
         return None
     if not (one.dtype.kind in "iufc" and other.dtype.kind in "iufc"):
         return 0.0 if difference(one, other) is None else None
+    same = (one == other) | ((one != one) & (other != other))  # noqa: PLR0124 - not a number is not itself
+    if same.all():
+        return 0.0
+    left, right = np.atleast_1d(one)[~np.atleast_1d(same)], np.atleast_1d(other)[~np.atleast_1d(same)]
+    if one.dtype.kind in "iu" and other.dtype.kind in "iu":
+        return float(np.abs(left.astype(object) - right.astype(object)).max())  # never wraps round
     with np.errstate(all="ignore"):
-        whole = one.dtype.kind in "iu" and other.dtype.kind in "iu"
-        apart = np.where(one > other, one - other, other - one) if whole else np.abs(one - other)
-        same = (one == other) | ((one != one) & (other != other))  # noqa: PLR0124 - not a number is not itself
-    found = np.where(same, 0, np.where(np.isnan(apart), np.inf, apart))
-    return float(found.max(initial=0.0))
+        apart = np.abs(left - right)
+    return float(np.where(np.isnan(apart), np.inf, apart).max())
 
 
 def _is(*kinds: type) -> Callable[[Any], bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import logging
 import os
 from collections.abc import Iterator
@@ -35,6 +36,8 @@ INCHES = 0.3  # of a bar
 
 def draw(chart: Chart, path: str | PathLike[str]) -> None:
     """Write the chart into a file, whole or not at all; its suffix tells the format."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ModuleNotFoundError("a chart needs matplotlib: install the extra plot, or matplotlib", name="matplotlib")
     check_font(chart.language)
     suffix = os.path.splitext(os.fspath(path))[1].lstrip(".") or "png"  # noqa: PTH122
     with fonts(), written_whole(path) as unfinished:
@@ -51,7 +54,14 @@ def fonts() -> Iterator[None]:
     families = [*chinese_fonts(), "DejaVu Sans"]
     log.setLevel(logging.ERROR)
     try:
-        with rc_context({"font.sans-serif": families, "font.family": "sans-serif", "axes.unicode_minus": False}):
+        with rc_context(
+            {
+                "font.sans-serif": families,
+                "font.family": "sans-serif",
+                "axes.unicode_minus": False,
+                "text.parse_math": False,
+            }
+        ):
             yield
     finally:
         log.setLevel(before)

@@ -176,9 +176,10 @@ def _measure(way: Way, func: Callable[[Any], Any], inputs: list[Any], taken: _Ta
         ways.end_workers()
         taken.cold[way].append(ways.run(way, func, inputs).seconds)
     steps.one()
-    before = machine.cpu_seconds()
-    taken.warm[way].append(ways.run(way, func, inputs).seconds)
-    taken.cpu[way].append(machine.cpu_seconds() - before)
+    before = machine.children_cpu_seconds()
+    ran = ways.run(way, func, inputs)
+    taken.warm[way].append(ran.seconds)
+    taken.cpu[way].append(ran.cpu + machine.children_cpu_seconds() - before)
     if way == taken.loop:
         taken.cold[way].append(taken.warm[way][-1])
     elif (report := last_report()) is not None:

@@ -12,7 +12,11 @@ from pathlib import Path
 @contextlib.contextmanager
 def written_whole(path: str | PathLike[str]) -> Iterator[Path]:
     """Where to write: what is there at the end of the block is moved to its place; after an error it is removed."""
-    unfinished = Path(f"{os.fspath(path)}.{os.getpid()}.part")
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():  # a pipe, or a device: it is written to, and stays what it is
+        yield path
+        return
+    unfinished = path.with_name(f".manyhands-{os.getpid()}.part")
     try:
         yield unfinished
         unfinished.replace(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from os import PathLike
 
@@ -54,7 +55,11 @@ class FunctionComparison:
 
     def to_json(self) -> str:
         """All that was measured, as JSON."""
-        return json.dumps(asdict(self) | {"verdict": self.verdict}, ensure_ascii=False, indent=1)
+        found = asdict(self) | {"verdict": self.verdict}
+        for row in found["rows"]:
+            if not math.isfinite(row["difference"]):
+                row["difference"] = None  # JSON has no word for it
+        return json.dumps(found, ensure_ascii=False, indent=1)
 
     def plot(self, path: str | PathLike[str]) -> None:
         """Draw the times as bars, into a file whose suffix tells its format.

@@ -49,7 +49,8 @@ def compare_functions(
         title: of charts and pages; otherwise it is made from the names.
         unit: what a call is called there: ``"call"``, or ``"run"`` where each is a whole job.
         rounds: how often all inputs are run, 3 at least, in random order of the functions.
-        tolerance: how far numbers in the results may be apart; None: any difference is only told.
+        tolerance: how far numbers in the results may be apart, as an absolute difference; None: they must be equal,
+            or close (a millionth of them) where they are floats.
         progress: show a bar on stderr; None: if that is a terminal.
         seed: of the order in the rounds.
         language: of tables, charts and verdict: ``"en"`` or ``"zh"``.
@@ -58,7 +59,7 @@ def compare_functions(
         A `FunctionComparison`; print it, or use its ``plot``, ``html``, ``to_json``, ``to_markdown``.
 
     Raises:
-        ResultsDiffer: the results are further apart than ``tolerance``, or are no numbers and not equal.
+        ResultsDiffer: the results are further apart than that, or are no numbers and not equal.
         OptionError: an argument cannot be used. Nothing was run.
     """
     calls, inputs = list(functions), list(items)
@@ -134,8 +135,9 @@ def _apart(names: list[str], at: int, inputs: list[Any], results: list[list[Any]
     worst = 0.0
     for index, (one, other) in enumerate(zip(results[0], results[at], strict=True)):
         apart = agreement.largest_difference(one, other)
-        if apart is None or (tolerance is not None and apart > tolerance):
-            told = agreement.difference(one, other) or f"{short_repr(one)} and {short_repr(other)}"
+        told = agreement.difference(one, other)
+        if apart is None or (told if tolerance is None else apart > tolerance):
+            told = told or f"{short_repr(one)} and {short_repr(other)}"
             raise ResultsDiffer(names[at], index, short_repr(inputs[index]), told, than=names[0])
         worst = max(worst, apart)
     return worst

@@ -29,15 +29,19 @@ def processes() -> list[int]:
     return found
 
 
-def cpu_seconds() -> float:
-    """Of this process, of those below it, and of those that have ended and were waited for; or of this one alone."""
+def children_cpu_seconds() -> float:
+    """Of those below this process, also of those that have ended and were waited for; 0 where nobody can tell."""
     if not CAN_TELL:
-        return time.process_time()
+        return 0.0
     mine, total = os.getpid(), 0
     for pid in processes():
         if fields := _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split():
             total += sum(map(int, fields[13 if pid == mine else 11 : 15]))
-    return total / _TICKS + time.process_time()  # which knows more than hundredths of a second
+    return total / _TICKS
+
+
+def _own() -> float:
+    return time.process_time() + children_cpu_seconds()
 
 
 def all_cpu_seconds() -> float | None:
@@ -111,9 +115,9 @@ class PeakMemory:
 def others_at_work() -> Iterator[list[float]]:
     """How many cores others have kept busy during a block; filled in at its end, if that can be told."""
     found: list[float] = []
-    began, mine, everyone = time.monotonic(), cpu_seconds(), all_cpu_seconds()
+    began, mine, everyone = time.monotonic(), _own(), all_cpu_seconds()
     yield found
-    mine_now, everyone_now = cpu_seconds(), all_cpu_seconds()
+    mine_now, everyone_now = _own(), all_cpu_seconds()
     if everyone is not None and everyone_now is not None:
         others = (everyone_now - everyone) - (mine_now - mine)
         found.append(max(0.0, others / max(time.monotonic() - began, 1e-9)))

@@ -18,7 +18,8 @@ h1 { font-size: 1.5rem; margin-bottom: 0; overflow-wrap: anywhere; }
 .sub, .note { color: #555; font-size: .9rem; }
 .verdict { font-size: 1.1rem; border-left: .3rem solid #0072b2; padding: .4rem 1rem; background: #f2f7fb; }
 .wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; white-space: nowrap; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .85rem; }
+td { white-space: nowrap; }
 th, td { padding: .3rem .5rem; text-align: right; border-bottom: 1px solid #ddd; }
 th:first-child, td:first-child { text-align: left; }
 svg { width: 100%; height: auto; }

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MUCH_OTHERS = 0.2  # cores that others keep busy
 SEVERAL_CORES = 1.3  # that a job keeps busy by itself
+MANY_WORKERS = 32  # to try for tasks that wait
 VARIES = 1.5  # the slowest round of the loop over the quickest
 
 ENGLISH = {
@@ -44,19 +45,19 @@ ENGLISH = {
     "legend": "Times: median of {rounds} rounds. Interval: of the ratio, by bootstrap, 95% of the draws. Cold: the "
     "call starts its workers; warm: they are there. Efficiency: of the workers that can be of use, in a cold call. "
     "Overhead: beyond the loop's time shared among those. Pays from: how long a task must be before a cold call is as "
-    "quick as the loop, if it ever is.",
-    "quicker": "{best} take{s} {ratio} the loop's time, {seconds} instead of {loop} (between {low} and {high}). "
-    "Write: {code}",
-    "loop wins": "The loop is the quickest: {next} takes {ratio} its time (between {low} and {high}). "
-    "{advice}Write: {code}",
+    "quick as the loop, if it ever is. Lines on the bars: from the quickest round to the slowest.",
+    "quicker": "{best} take{s} {ratio} the loop's time, {seconds} instead of {loop} (between {low} and {high}).",
+    "loop wins": "The loop is the quickest: {next} takes {ratio} its time (between {low} and {high}). {advice}",
     "no difference": "No significant difference, so keep the loop: the next best, {next}, takes {ratio} its time "
-    "(between {low} and {high}). Write: {code}",
+    "(between {low} and {high}).",
     "little difference": "No difference that is worth a change, so keep the loop: the next best, {next}, takes {ratio} "
-    "its time (between {low} and {high}). Write: {code}",
+    "its time (between {low} and {high}).",
+    "write": "Write: {code}",
+    "more": "The tasks wait, so more workers may be quicker still: compare with workers={workers}.",
     "only loop": "The loop takes {loop}; nothing was compared with it.",
     "longer": "A task takes {task}; from {crossover} on it would pay. ",
-    "safe": ". Threads need a function that is safe in them; that the results agree is no proof.",
-    "warm wins": " With workers that are there already, {best} would take {ratio} the loop's time.",
+    "safe": "Threads need a function that is safe in them; that the results agree is no proof.",
+    "warm wins": "With workers that are there already, {best} would take {ratio} the loop's time.",
     "warning": "Warning: {text}",
     "busy": "other programs kept {cores:.1f} of {all} cores busy: close them, and compare again.",
     "crowd": "{label} has more workers than the {cores} cores, and the tasks compute.",
@@ -91,12 +92,13 @@ CHINESE = {
     "verdict": "结论",
     "legend": "时间为 {rounds} 轮的中位数。区间：比值的 bootstrap 区间（95% 的抽样）。冷启动：调用时才启动 worker；"
     "已预热：worker 已就绪。效率：冷启动时，对用得上的 worker 而言。开销：超出循环时间平均分配的部分。合算的任务时长："
-    "任务至少要这么长，冷启动的调用才不比循环慢；空着表示永远不会。",
-    "quicker": "{best}的用时是循环的 {ratio}：{seconds}，而循环需要 {loop}（区间 {low} 到 {high}）。写法：{code}",
-    "loop wins": "循环最快：{next}的用时是循环的 {ratio}（区间 {low} 到 {high}）。{advice}写法：{code}",
-    "no difference": "没有显著差异，用循环即可：次快的{next}用时是循环的 {ratio}（区间 {low} 到 {high}）。写法：{code}",
-    "little difference": "差异很小，不值得改动，用循环即可：次快的{next}用时是循环的 {ratio}（区间 {low} 到 {high}）。"
-    "写法：{code}",
+    "任务至少要这么长，冷启动的调用才不比循环慢；空着表示永远不会。柱上的线：从最快的一轮到最慢的一轮。",
+    "quicker": "{best}的用时是循环的 {ratio}：{seconds}，而循环需要 {loop}（区间 {low} 到 {high}）。",
+    "loop wins": "循环最快：{next}的用时是循环的 {ratio}（区间 {low} 到 {high}）。{advice}",
+    "no difference": "没有显著差异，用循环即可：次快的{next}用时是循环的 {ratio}（区间 {low} 到 {high}）。",
+    "little difference": "差异很小，不值得改动，用循环即可：次快的{next}用时是循环的 {ratio}（区间 {low} 到 {high}）。",
+    "write": "写法：{code}",
+    "more": "任务主要在等待，更多 worker 可能更快：请用 workers={workers} 再比较一次。",
     "only loop": "循环需要 {loop}；没有与其他方式比较。",
     "longer": "每个任务需要 {task}；达到 {crossover} 以上才合算。",
     "safe": "使用线程要求函数是线程安全的；结果一致并不能证明这一点。",
@@ -130,7 +132,7 @@ def duration(seconds: float | None) -> str:
     for unit, size in ("s", 1.0), ("ms", 1e-3):
         if seconds >= size:
             return f"{seconds / size:.3g} {unit}"
-    return f"{seconds * 1e6:.3g} us"
+    return f"{seconds * 1e6:.3g} µs"
 
 
 def times(ratio: float, language: str = "en") -> str:
@@ -160,19 +162,33 @@ def _name(row: WayMeasured, language: str) -> str:
 
 
 def verdict(found: Comparison) -> str:
-    """In a sentence or two."""
+    """In a sentence or two, and last what to write."""
+    parts = [*_said(found), of(found.language)["write"].format(code=found.best.code)]
+    return ("" if found.language == "zh" else " ").join(part.strip() for part in parts if part)
+
+
+def _said(found: Comparison) -> Iterator[str]:
     text, language = of(found.language), found.language
     loop, *others = found.rows
     if not others:
-        return text["only loop"].format(loop=duration(median(loop.warm)))
+        yield text["only loop"].format(loop=duration(median(loop.warm)))
+        return
     chosen = next(row for row in found.rows if row.way == found.best)
-    if chosen is not loop:
-        said = text["quicker"].format(
+    if chosen is loop:
+        yield from _for_the_loop(found, others)
+    else:
+        yield text["quicker"].format(
             best=_name(chosen, language), s="" if chosen.strategy in {"threads", "processes"} else "s",
-            seconds=duration(median(chosen.cold)), loop=duration(median(loop.warm)), code=chosen.way.code,
-            **_range(chosen.ratio, language),
+            seconds=duration(median(chosen.cold)), loop=duration(median(loop.warm)), **_range(chosen.ratio, language),
         )  # fmt: skip
-        return said + (text["safe"] if chosen.strategy == "threads" else "")
+        yield text["safe"] if chosen.strategy == "threads" else ""
+    most = max(row.workers or found.cores for row in others)
+    if found.waiting and most < min(found.tasks, MANY_WORKERS):
+        yield text["more"].format(workers=min(found.tasks, MANY_WORKERS))
+
+
+def _for_the_loop(found: Comparison, others: Sequence[WayMeasured]) -> Iterator[str]:
+    text, language = of(found.language), found.language
     following = min(others, key=lambda row: median(row.cold))
     advice = ""
     if following.crossover is not None and following.crossover > found.seconds_per_task:
@@ -181,13 +197,10 @@ def verdict(found: Comparison) -> str:
     kind = "loop wins" if judging.is_slower(following) else "no difference"
     if kind == "no difference" and not following.ratio[0] <= 1.0 <= following.ratio[2]:
         kind = "little difference"
-    said = text[kind].format(
-        next=_name(following, language), advice=advice, code=loop.way.code, **_range(following.ratio, language)
-    )
+    yield text[kind].format(next=_name(following, language), advice=advice, **_range(following.ratio, language))
     warm = min(others, key=lambda row: median(row.warm))
     if warm.warm_ratio[2] < 1.0:
-        said += text["warm wins"].format(best=_name(warm, language), ratio=times(warm.warm_ratio[1], language))
-    return said
+        yield text["warm wins"].format(best=_name(warm, language), ratio=times(warm.warm_ratio[1], language))
 
 
 def _range(ratio: tuple[float, float, float], language: str) -> dict[str, str]:

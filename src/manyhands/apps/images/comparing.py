@@ -72,7 +72,7 @@ def compare(
     if pictures < 1:
         raise OptionError(f"pictures= takes 1 or more; got {pictures!r}")
     named = dict(operations) if isinstance(operations, Mapping) else {"": operations}
-    with tempfile.TemporaryDirectory(prefix="manyhands-") as folder:
+    with tempfile.TemporaryDirectory(prefix="manyhands-", ignore_cleanup_errors=True) as folder:
         job = _Job([], named, workers or mh.cpu_count(), options, Path(folder))
         job.places = _some(_usable(job, src), pictures, Path(folder))
         ways: list[Callable[[str], Outputs]] = [job.sequential, job.over_images]

@@ -130,7 +130,8 @@ class Naming(NamedTuple):
     def target(self, path: Path, root: Path, variant: Variant) -> Target:
         """This output of the file; ``{frame}`` stays, since nobody knows yet how many there are."""
         told = self.template.format(
-            rel=path.parent.relative_to(root).as_posix(), stem=path.stem, suffix=path.suffix[1:], ext=self.ext or _own_suffix(path),
+            rel=path.parent.relative_to(root).as_posix(), stem=path.stem, suffix=path.suffix[1:],
+            ext=self.ext or _own_suffix(path),
             variant=variant.name, size=variant.size, filter=variant.filter, frame="{frame}",
         )  # fmt: skip
         target = Path(os.path.normpath(self.out / told))
@@ -138,7 +139,8 @@ class Naming(NamedTuple):
             raise OptionError(f"the name {self.template!r} leads out of the folder {self.out}: {target}")
         if target.suffix[1:].lower() not in FORMATS:
             raise OptionError(
-                f"{target.name} has no suffix that can be written: end the name in .{{ext}}, or in one of {', '.join(FORMATS)}"
+                f"{target.name} has no suffix that can be written: end the name in .{{ext}}, or in one of "
+                f"{', '.join(FORMATS)}"
             )
         return Target(target, variant)
 
@@ -191,8 +193,8 @@ def check_collisions(sources: list[Source]) -> None:
         more = f"\n... and {len(clashes) - SHOWN} more" if len(clashes) > SHOWN else ""
         told = "\n".join(clashes[:SHOWN])
         raise OptionError(
-            f"nothing was done, since outputs collide; a name as '{{rel}}/{{stem}}-{{suffix}}.{{ext}}', or another format, "
-            f"may help:\n{told}{more}"
+            f"nothing was done, since outputs collide; a name as '{{rel}}/{{stem}}-{{suffix}}.{{ext}}', or another "
+            f"format, may help:\n{told}{more}"
         )
 
 

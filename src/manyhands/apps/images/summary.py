@@ -52,7 +52,10 @@ class Summary:
     def __str__(self) -> str:
         written = [one for one in self.done if one.status == "written"]
         files = sum(len(one.outputs) for one in written)
-        lines = [f"{_number(len(self.done), 'picture')}: {_number(files, 'file')} written in {self.seconds:.1f} s"]
+        planned = [one for one in self.done if one.status == "planned"]
+        would = f"{_number(sum(len(one.outputs) for one in planned), 'file')} would be written"
+        what = would if planned else f"{_number(files, 'file')} written in {self.seconds:.1f} s"
+        lines = [f"{_number(len(self.done), 'picture')}: {what}"]
         others = [f"{self.count(status)} {status}" for status in ("up to date", "skipped", "failed")]
         lines[0] += "".join(f", {text}" for text in others if not text.startswith("0 "))
         if written and self.seconds > 0:
@@ -61,6 +64,11 @@ class Summary:
                 f"{len(written) / self.seconds:.1f} pictures/s, {pixels / self.seconds:.1f} Mpx/s with "
                 f"{_number(self.workers, 'worker')}; decoding {self._share('decode')}, operations "
                 f"{self._share('operations')}, encoding {self._share('encode')} of the work"
+            )
+        if self.count("skipped"):
+            first = next(one for one in self.done if one.status == "skipped")
+            lines.append(
+                f"skipped, since outputs are there that no run has made (see --on-conflict): {first.source}, ..."
             )
         if failed := self.failed:
             kinds = Counter(one.kind for one in failed)
