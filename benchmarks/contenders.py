@@ -210,6 +210,21 @@ def images(**options: Any) -> Any:
 
 
 @contextlib.contextmanager
+def pillow_loop(work: Work) -> Iterator[Run]:
+    """As it is mostly written: all of the picture is decoded, then it is shrunk."""
+    from PIL import Image
+
+    def run() -> list[Any]:
+        with tempfile.TemporaryDirectory(dir=".demo") as out:
+            for item in work.items:
+                with Image.open(item) as image:
+                    image.convert("RGB").resize((200, 200)).save(Path(out) / Path(item).with_suffix(".jpg").name)
+            return [True] * len(work.items)
+
+    yield run
+
+
+@contextlib.contextmanager
 def mogrify(work: Work) -> Iterator[Run]:
     """ImageMagick's, as many at a time as there are cores."""
 
@@ -232,6 +247,7 @@ CONTENDERS: dict[str, tuple[str, Any]] = {  # name: what is imported before the 
     "manyhands, threads": ("manyhands.mapping", ours(backend="threads")),
     "manyhands, chunksize=1": ("manyhands.mapping", ours(backend="processes", chunksize=1)),
     "manyhands images": ("manyhands.apps.images", images()),
+    "loop, Pillow": ("PIL.Image", pillow_loop),
     "mogrify": ("subprocess", mogrify),
     "threads": ("concurrent.futures.thread", futures("ThreadPoolExecutor", chunks=False)),
     "Pool.map": ("multiprocessing.pool", pool_map),
