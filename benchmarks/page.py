@@ -60,9 +60,9 @@ CAUSES = {
         "a function of the script itself, or one whose module is there anyway, it takes 1.10 × the limit."
     ),
     "pictures": (
-        "`manyhands images` decodes by Pillow and shrinks by Lanczos, 11 ms a picture; the function, by OpenCV and the mean "
-        "of pixels, takes 7 to 9. OpenCV as its decoder was tried: PNGs took as long, and it takes a JPEG that is cut short "
-        "for whole. `mh.map` and mmengine are a tie here: in four runs of the day 0.92, 0.87, 1.03 and 1.02."
+        "`manyhands images` decodes by Pillow and shrinks by Lanczos, 11 ms a picture; the function, by OpenCV and the "
+        "mean of pixels, takes 7 to 9. OpenCV as its decoder was tried: PNGs took as long, and it takes a JPEG that is "
+        "cut short for whole. `mh.map` and mmengine are a tie here: in four runs of the day 0.92, 0.87, 1.03 and 1.02."
     ),
     "single-call": (
         "Of about 95 us, 26 are the caller's Python up to the end of sendmsg, 9 the worker's beginning, 31 the "

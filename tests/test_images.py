@@ -737,13 +737,13 @@ def test_photos_of_50_megapixels_do_not_fill_the_memory(suffix, tmp_path):
         args += ["--format", "jpg", "--resize", "200x200"]
     else:
         args += ["--resize", "4330x2887"]  # a filter on half of the size
-    run = subprocess.Popen(args, cwd=tmp_path, env=programs.environment(), stderr=subprocess.PIPE, text=True)
-    watched, most = psutil.Process(run.pid), 0
-    while run.poll() is None:
-        with contextlib.suppress(psutil.Error):
-            most = max(most, sum(p.memory_info().rss for p in [watched, *watched.children(recursive=True)]))
-        time.sleep(0.05)
-    assert run.returncode == 0, run.stderr.read()
+    with subprocess.Popen(args, cwd=tmp_path, env=programs.environment(), stderr=subprocess.PIPE, text=True) as run:
+        watched, most = psutil.Process(run.pid), 0
+        while run.poll() is None:
+            with contextlib.suppress(psutil.Error):
+                most = max(most, sum(p.memory_info().rss for p in [watched, *watched.children(recursive=True)]))
+            time.sleep(0.05)
+        assert run.returncode == 0, run.stderr.read()
     assert len(list((tmp_path / "out").glob("*.jpg"))) == 200
     print(f"{suffix}: {most / 1e9:.2f} GB")
     assert most < 2e9
