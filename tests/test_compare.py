@@ -239,7 +239,7 @@ def test_warnings():
     assert list(words.warnings("en", rows, [0.1], 1.0, 8, waiting=False)) == []
     assert list(words.warnings("en", rows, [0.1], 0.01, 2, waiting=True)) == []
     uneven = [measured("loop", (1.0, 2.0, 1.0))]
-    assert "took 1 s to 2 s" in next(words.warnings("en", uneven, [], None, 2, waiting=False))
+    assert "took 1 s to 2 s" in next(words.warnings("en", uneven, [], 1.0, 2, waiting=False))
 
 
 @pytest.mark.parametrize(

@@ -649,6 +649,24 @@ def test_a_comparison_leaves_a_page_and_no_pictures(folder_of_three, tmp_path):
     assert {path: path.read_bytes() for path in folder_of_three.iterdir()} == before
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--compare", "--dry-run"),
+        ("--compare", "--on-conflict", "overwrite"),
+        ("--compare", "--progress", "json"),
+        ("--rounds", "3"),
+        ("--lang", "zh"),
+    ],
+    ids=" ".join,
+)
+def test_options_that_would_be_ignored_are_refused(folder_of_three, tmp_path, options):
+    code, _, told = command("photos", "-o", "out", *options, cwd=tmp_path)
+    assert code == 2
+    assert "--compare" in told
+    assert not (tmp_path / "out").exists()
+
+
 def test_there_must_be_something_to_compare(tmp_path):
     (tmp_path / "bad.png").write_bytes(b"no picture")
     with pytest.raises(mh.ManyhandsError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from manyhands import report
-from manyhands._core.strategy import GAIN, MOST_WAITING, WAITING_SHARE, Choice, Measured, forecast
+from manyhands._core.strategy import MOST_WAITING, WAITING_SHARE, Choice, Measured, forecast, gain
 from manyhands.types import Strategy
 
 LONG_SECONDS = 0.1  # of a call; for shorter ones no advice is worth the reading
@@ -68,7 +68,11 @@ def of_caller(choice: Choice | None, seen: Measured, ran: Ran) -> Strategy:
         moved = f", most of it to move {_megabytes(seen)}" if choice and choice.why == "bytes" else ""
         less = ""
         if away < ran.busy:
-            less = ", not clearly less" if away > GAIN * ran.busy else ", less than the first tasks let expect"
+            less = (
+                ", not clearly less"
+                if away > gain(seen, "processes") * ran.busy
+                else ", less than the first tasks let expect"
+            )
         reason = (
             f"All {tasks} tasks ran in this program, as in a loop: {each} a task, {_seconds(ran.busy)} together; "
             f"{workers} worker processes would have needed about {_seconds(away)}{moved}{less}."

@@ -71,9 +71,9 @@ def decide(seen: Measured) -> Choice:
         return Choice("serial", 1, "alone")
     backend = "threads" if _threads_do(seen, does_wait=does_wait) else "processes"
     stay = (seen.left + seen.busy) * seen.wall / seen.tasks
-    gain = GAIN if seen.warm or backend == "threads" else COLD_GAIN
-    if forecast(seen, backend, workers) > gain * stay:
-        light = forecast(seen._replace(megabytes=0.0, luggage=0.0), backend, workers) <= gain * stay
+    most = gain(seen, backend) * stay
+    if forecast(seen, backend, workers) > most:
+        light = forecast(seen._replace(megabytes=0.0, luggage=0.0), backend, workers) <= most
         return Choice("serial", 1, "bytes" if light else "short")
     return Choice(backend, workers, "waits" if does_wait else "computes")
 
@@ -88,6 +88,11 @@ def workers_for_waiting(wall: float, cpu: float, cores: int) -> int:
     busy = max(cpu / max(wall, 1e-9), 1e-3)
     wanted = int(2 ** math.ceil(math.log2(cores / busy)))  # few different numbers: warm workers are kept for each
     return max(cores, min(MOST_WAITING, wanted))
+
+
+def gain(seen: Measured, backend: str) -> float:
+    """The part of the caller's time that workers may take at most."""
+    return GAIN if seen.warm or backend == "threads" else COLD_GAIN
 
 
 def pays(left: int, per_task: float, workers: int, loading: float) -> bool:

@@ -230,7 +230,7 @@ def _images(
     workers: parameters.Workers = None,
     progress: parameters.Progress = ProgressKind.AUTO,
     compare_: Annotated[bool, images.COMPARE] = False,
-    rounds: images.Rounds = 5,
+    rounds: images.Rounds = None,
     lang: compare.LanguageChoice = compare.Language.ENGLISH,
 ) -> Action:
     """Resize, filter and convert folders of pictures, on all cores.
@@ -261,12 +261,20 @@ def _images(
         "frames": frames.value,
         "workers": workers,
     }
-    if compare_ and (dry_run or manifest is not None or out_inside):
-        raise typer.BadParameter(
-            "--compare makes no pictures, so --dry-run, --manifest and --out-inside do not go with it"
-        )
+    given = {
+        "--dry-run": dry_run,
+        "--manifest": manifest is not None,
+        "--out-inside": out_inside,
+        "--on-conflict": on_conflict is not images.OnConflict.SKIP,
+        "--progress plain or json": progress in {ProgressKind.PLAIN, ProgressKind.JSON},
+    }
+    compared = {"--rounds": rounds is not None, "--lang": lang is not compare.Language.ENGLISH}
+    if compare_ and (wrong := next((option for option, is_given in given.items() if is_given), "")):
+        raise typer.BadParameter(f"--compare makes no pictures, so {wrong} does not go with it")
+    if not compare_ and (wrong := next((option for option, is_given in compared.items() if is_given), "")):
+        raise typer.BadParameter(f"{wrong} goes with --compare only")
     if compare_:
-        return partial(images.compare, sources, out, rounds=rounds, language=lang.value, **reading)
+        return partial(images.compare, sources, out, rounds=rounds, language=lang.value, progress=progress, **reading)
     return partial(
         images.make,
         sources,

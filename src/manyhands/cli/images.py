@@ -69,14 +69,17 @@ _comparing = partial(Option, rich_help_panel="Is it worth it here?")
 COMPARE = _comparing(
     "--compare", metavar=NONE, help="Make nothing, but compare: one by one, in parallel, in parallel by filter."
 )
-Rounds = Annotated[int, _comparing(metavar="N", min=3, help="With --compare: how often each way is measured.")]
+Rounds = Annotated[
+    int | None, _comparing(metavar="N", min=3, help="With --compare: how often each way is measured; 5 if not given.")
+]
 
 Sources = Annotated[list[Path], Argument(metavar="SRC...", help="Pictures and folders of them.", show_default=False)]
 Out = Annotated[Path, _files("--out", "-o", metavar="DIR", help="Where outputs go.", show_default=False)]
 Recursive = Annotated[bool, _files("--recursive", "-r", metavar=NONE, help="Also folders within the folders.")]
 Glob = Annotated[str | None, _files(metavar="PATTERN", help="Only files of such a name, as '*.png'.")]
 Name = Annotated[
-    str | None, _files(metavar="TEMPLATE", help="Of outputs: {rel} {stem} {ext} {variant} {size} {filter} {frame}.")
+    str | None,
+    _files(metavar="TEMPLATE", help="Of outputs: {rel} {stem} {suffix} {ext} {variant} {size} {filter} {frame}."),
 ]
 Conflict = Annotated[OnConflict, _files(help="If an output is there that no run has made.")]
 OutInside = Annotated[bool, _files("--out-inside", metavar=NONE, help="The output may lie in a source folder.")]
@@ -105,7 +108,14 @@ FramesChoice = Annotated[Frames, _reading("--frames", help="Of an animation: the
 
 
 def compare(
-    sources: list[Path], out: Path, *, operations: Callable[[], Any], rounds: int, language: str, **options: Any
+    sources: list[Path],
+    out: Path,
+    *,
+    operations: Callable[[], Any],
+    rounds: int | None,
+    language: str,
+    progress: ProgressKind,
+    **options: Any,
 ) -> int:
     """Compare the ways to do it, and leave a page and a chart in the output folder."""
     from manyhands.apps import images
@@ -113,7 +123,9 @@ def compare(
     _check_place(sources, out)
     charts = importlib.util.find_spec("matplotlib") is not None
     try:
-        found = images.compare(sources, operations(), rounds=rounds, language=language, **options)
+        options |= {"rounds": rounds} if rounds is not None else {}
+        shown = None if progress is ProgressKind.AUTO else False
+        found = images.compare(sources, operations(), language=language, progress=shown, **options)
         found.html(out / PAGE)
         written = [PAGE]
         with contextlib.suppress(mh.OptionError):  # there is no font for it

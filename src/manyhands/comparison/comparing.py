@@ -67,7 +67,7 @@ def compare(
         ResultsDiffer: a strategy gives other results than the loop, or the loop others the second time.
         OptionError: an argument cannot be used. Nothing was run.
     """
-    inputs = _checked(func, items, rounds, language)
+    inputs = checked([func], items, rounds, language)
     what = ways.ways(strategies, workers)
     order = random.Random(seed)
     before = _digest(inputs)
@@ -108,8 +108,10 @@ def name_of_machine() -> str:
     return f"{platform.system()}, Python {platform.python_version()}"
 
 
-def _checked(func: Any, items: Iterable[Any], rounds: int, language: str) -> list[Any]:
-    check_function(func)
+def checked(functions: Iterable[Any], items: Iterable[Any], rounds: int, language: str) -> list[Any]:
+    """The inputs. Raises OptionError for what cannot be compared."""
+    for func in functions:
+        check_function(func)
     if not isinstance(rounds, int) or rounds < 3:
         raise OptionError(f"rounds= takes a number of 3 or more, since fewer tell nothing; got {rounds!r}")
     words.of(language)

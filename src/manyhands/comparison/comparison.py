@@ -106,5 +106,4 @@ class Comparison:
         pages.write(words.page(self), path)
 
     def __str__(self) -> str:
-        warnings = [words.of(self.language)["warning"].format(text=text) for text in self.warnings]
-        return "\n".join([self.table(), "", self.verdict, *warnings])
+        return "\n".join([self.table(), "", self.verdict, *words.warned_of(self)])

@@ -10,9 +10,8 @@ from statistics import median
 from typing import Any, Literal
 
 from manyhands._engine.cpus import cpu_count
-from manyhands.calls import check_function
-from manyhands.comparison import agreement, intervals, words
-from manyhands.comparison.comparing import ROUNDS, name_of_machine
+from manyhands.comparison import agreement, intervals
+from manyhands.comparison.comparing import ROUNDS, checked, name_of, name_of_machine
 from manyhands.comparison.function_comparison import FunctionComparison, FunctionMeasured
 from manyhands.comparison.progress import Steps
 from manyhands.comparison.ways import undisturbed
@@ -62,9 +61,10 @@ def compare_functions(
         ResultsDiffer: the results are further apart than that, or are no numbers and not equal.
         OptionError: an argument cannot be used. Nothing was run.
     """
-    calls, inputs = list(functions), list(items)
-    words.of(language)
-    _check(calls, inputs, rounds)
+    calls = list(functions)
+    if not calls:
+        raise OptionError("there is nothing to compare: give functions")
+    inputs = checked(calls, items, rounds, language)
     named = _names(calls, names)
     steady: list[list[float]] = [[] for _ in calls]
     order = random.Random(seed)
@@ -108,25 +108,10 @@ def break_even(first: float, later: float, other_first: float, other_later: floa
     return max(1, 1 + math.ceil((first - other_first) / (other_later - later) - 1e-9))
 
 
-def _check(calls: list[Any], inputs: list[Any], rounds: int) -> None:
-    if not calls:
-        raise OptionError("there is nothing to compare: give two functions or more")
-    for call in calls:
-        check_function(call)
-    if not isinstance(rounds, int) or rounds < 3:
-        raise OptionError(f"rounds= takes a number of 3 or more, since fewer tell nothing; got {rounds!r}")
-    if not inputs:
-        raise OptionError("there is nothing to compare: items is empty")
-
-
 def _names(calls: list[Any], given: Sequence[str] | None) -> list[str]:
     if given is not None and len(given) != len(calls):
         raise OptionError(f"names= takes one for each function: {len(calls)}; got {len(given)}")
-    names = (
-        list(given)
-        if given is not None
-        else [getattr(call, "__qualname__", None) or short_repr(call) for call in calls]
-    )
+    names = [name_of(call) for call in calls] if given is None else list(given)
     return [name if names.count(name) == 1 else f"{name} ({at + 1})" for at, name in enumerate(names)]
 
 

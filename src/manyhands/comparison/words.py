@@ -41,7 +41,6 @@ ENGLISH = {
     "warm bar": "warm: workers are there",
     "raw": "All that was measured",
     "save": "as a JSON file",
-    "verdict": "Verdict",
     "legend": "Times: median of {rounds} rounds. Interval: of the ratio, by bootstrap, 95% of the draws. Cold: the "
     "call starts its workers; warm: they are there. Efficiency: of the workers that can be of use, in a cold call. "
     "Overhead: beyond the loop's time shared among those. Pays from: how long a task must be before a cold call is as "
@@ -89,7 +88,6 @@ CHINESE = {
     "warm bar": "已预热：worker 已就绪",
     "raw": "全部测量数据",
     "save": "保存为 JSON 文件",
-    "verdict": "结论",
     "legend": "时间为 {rounds} 轮的中位数。区间：比值的 bootstrap 区间（95% 的抽样）。冷启动：调用时才启动 worker；"
     "已预热：worker 已就绪。效率：冷启动时，对用得上的 worker 而言。开销：超出循环时间平均分配的部分。合算的任务时长："
     "任务至少要这么长，冷启动的调用才不比循环慢；空着表示永远不会。柱上的线：从最快的一轮到最慢的一轮。",
@@ -212,10 +210,10 @@ def warnings(
     language: str,
     rows: Sequence[WayMeasured],
     others: Sequence[float],
-    cores_of_loop: float | None,
+    cores_of_loop: float,
     cores: int,
     *,
-    waiting: bool | None,
+    waiting: bool,
     changed: bool = False,
 ) -> Iterator[str]:
     """What makes the figures doubtful."""
@@ -223,15 +221,20 @@ def warnings(
     if others and others[0] > MUCH_OTHERS:
         yield text["busy"].format(cores=others[0], all=cores)
     for row in rows:
-        if row.strategy in {"threads", "processes"} and (row.workers or 0) > cores and waiting is False:
+        if row.strategy in {"threads", "processes"} and (row.workers or 0) > cores and not waiting:
             yield text["crowd"].format(label=_name(row, language), cores=cores)
-    if cores_of_loop is not None and cores_of_loop > SEVERAL_CORES:
+    if cores_of_loop > SEVERAL_CORES:
         yield text["several"].format(cores=cores_of_loop)
     if changed:
         yield text["changes"]
     loop = rows[0].warm
     if max(loop) > VARIES * min(loop):
         yield text["varies"].format(low=duration(min(loop)), high=duration(max(loop)))
+
+
+def warned_of(found: Comparison) -> list[str]:
+    """The warnings, as lines."""
+    return [of(found.language)["warning"].format(text=warning) for warning in found.warnings]
 
 
 # --- tables -------------------------------------------------------------------------------------------------
@@ -283,7 +286,7 @@ def align(rows: Sequence[Sequence[str]]) -> str:
 def markdown(found: Comparison) -> str:
     """A page of it."""
     text = of(found.language)
-    warned = [f"- {text['warning'].format(text=warning)}" for warning in found.warnings]
+    warned = [f"- {line}" for line in warned_of(found)]
     parts = [
         f"## {_title(found)}", f"{found.verdict}", table(cells_of(found)), *(["\n".join(warned)] if warned else []),
         f"{_subtitle(found)}. {text['legend'].format(rounds=found.rounds)}",
@@ -327,11 +330,10 @@ def chart(found: Comparison) -> Chart:
 def page(found: Comparison) -> Page:
     """All of it, for a browser."""
     text = of(found.language)
-    warned = [text["warning"].format(text=warning) for warning in found.warnings]
     return Page(
         chart=chart(found),
         verdict=found.verdict,
-        notes=(*warned, text["legend"].format(rounds=found.rounds)),
+        notes=(*warned_of(found), text["legend"].format(rounds=found.rounds)),
         table=tuple(map(tuple, cells_of(found))),
         data=found.to_json(),
         raw=text["raw"],
