@@ -7,6 +7,7 @@ import io
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import struct
@@ -199,7 +200,8 @@ def test_every_kind_of_picture_becomes_every_format(tmp_path, kind, suffix):
 
 def test_what_was_transparent_shows_the_background(tmp_path):
     Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(tmp_path / "clear.png")
-    images.process(tmp_path / "clear.png", tmp_path / "out", format="jpg", background="#ff0000")
+    made = only(images.process(tmp_path / "clear.png", tmp_path / "out", format="jpg", background="#ff0000"))
+    assert made.notes == ["what is transparent shows the background"]
     with Image.open(tmp_path / "out" / "clear.jpg") as made:
         red, green, _ = made.getpixel((4, 4))
         assert red > 240
@@ -293,7 +295,7 @@ def test_a_function_that_raises_fails_its_own_picture(photos, tmp_path):
 
     summary = images.process(photos, tmp_path / "out", [images.Apply(picky)])
     assert [(Path(one.source).name, one.kind) for one in summary.failed] == [("b.jpg", "failed")]
-    assert "too wide for me" in summary.failed[0].reason
+    assert "picky raised ValueError: too wide for me (test_images.py, line " in summary.failed[0].reason
     assert not (tmp_path / "out" / "b.jpg").exists()
 
 
@@ -379,6 +381,8 @@ def test_a_second_run_does_only_what_is_missing_or_stale(photos, tmp_path):
     out = tmp_path / "out"
     assert set(run_again(photos, out).values()) == {"written"}
     assert set(run_again(photos, out).values()) == {"up to date"}
+    again = images.process(photos, out).done
+    assert sorted(path for one in again for path in one.outputs) == sorted(map(str, out.glob("*.*g")))
     (out / "a.png").unlink()
     noise(90, 90).save(photos / "b.jpg")
     assert run_again(photos, out) == {"a.png": "written", "b.jpg": "written"}
@@ -583,6 +587,36 @@ def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path):
     command("photos", "-o", "undisturbed", "--resize", "150x100", "--format", "jpg", cwd=tmp_path)
     assert tree(out) == tree(tmp_path / "undisturbed")
     assert len(list(out.iterdir())) == 121
+
+
+@pytest.mark.parametrize("more", [[], ["--apply", "own.py:same"]], ids=["threads", "processes"])
+def test_an_interrupted_run_says_how_far_it_came_and_leaves_nothing_unfinished(tmp_path, more):
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    for number in range(300):
+        noise(300, 200, seed=number).save(photos / f"{number:03}.png")
+    (tmp_path / "own.py").write_text("def same(array):\n    return array\n")
+    args = [sys.executable, "-m", "manyhands", "images", "photos", "-o", "out", "--resize", "290x190", *more]
+    run = subprocess.Popen(
+        args, cwd=tmp_path, env=programs.environment(), stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    eventually(lambda: len(list(out.glob("*.png"))) >= 20)
+    os.killpg(run.pid, signal.SIGINT)
+    _, told = run.communicate(timeout=programs.PATIENCE)
+    assert run.returncode == 130
+    assert re.search(r"interrupted: \d+ of 300 pictures were made; run it again to go on$", told.strip()), told
+    assert list(out.glob(".*.part")) == []
+
+
+def test_an_error_that_every_picture_has_is_not_told_for_each(photos, tmp_path):
+    def broken(array):
+        raise ValueError("no good")
+
+    for number in range(20):
+        noise(seed=number).save(photos / f"{number}.png")
+    told = str(images.process(photos, tmp_path / "out", [images.Apply(broken)]))
+    assert told.count("no good") == 5
+    assert "and 17 with the same error" in told
 
 
 def test_a_full_disk_stops_the_run_and_leaves_no_half_file(photos, tmp_path, monkeypatch):

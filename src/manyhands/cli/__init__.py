@@ -34,6 +34,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from manyhands.cli.app import execute  # not above: Ctrl-C during a slow import ends quietly as well
 
         return execute(sys.argv[1:] if arguments is None else arguments)
-    except KeyboardInterrupt:
-        print("manyhands: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as interrupted:
+        print("manyhands: " + ": ".join(["interrupted", *getattr(interrupted, "__notes__", [])]), file=sys.stderr)
         return 130

@@ -56,8 +56,9 @@ PACKAGES = (
     Package("tqdm", "progress bars", ("tqdm",), (4, 66), needed=True),
     Package("typer", "this command", ("typer",), (0, 15), needed=True),
     Package("numpy", "arrays", ("numpy",)),
-    Package("cv2", "images", OPENCV),
+    Package("cv2", "OpenCV", OPENCV),
     Package("PIL", "images", ("pillow",)),
+    Package("matplotlib", "charts of comparisons", ("matplotlib",)),
     Package("ipywidgets", "the bar in notebooks", ("ipywidgets",)),
     Package("psutil", "facts about processes", ("psutil",)),
 )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,8 @@ def compare(
     if pictures < 1:
         raise OptionError(f"pictures= takes 1 or more; got {pictures!r}")
     named = dict(operations) if isinstance(operations, Mapping) else {"": operations}
-    with tempfile.TemporaryDirectory(prefix="manyhands-", ignore_cleanup_errors=True) as folder:
+    temporary = tempfile.TemporaryDirectory(prefix="manyhands-", ignore_cleanup_errors=True)
+    with _nothing_to_go_on_with(), temporary as folder:
         job = _Job([], named, workers or mh.cpu_count(), options, Path(folder))
         job.places = _some(_usable(job, src), pictures, Path(folder))
         ways: list[Callable[[str], Outputs]] = [job.sequential, job.over_images]
@@ -88,6 +90,15 @@ def compare(
             progress=progress,
             language=language,
         )
+
+
+@contextlib.contextmanager
+def _nothing_to_go_on_with() -> Iterator[None]:
+    """Ctrl-C ends all of it: without the note that tells how far a run came."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt from None
 
 
 def _usable(job: _Job, src: Places | Iterable[Places]) -> list[Path]:

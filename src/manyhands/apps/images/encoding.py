@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,12 +68,18 @@ def save(picture: Picture, image: Image, path: Path, quality: int) -> int:
     return size
 
 
-def remove_unfinished(folder: Path) -> int:
-    """Remove what runs that were killed have left in this folder and those below it; how many."""
+def remove_unfinished(folder: Path, patience: float = 0.0) -> int:
+    """Remove what processes that have ended left in this folder and those below it; how many.
+
+    ``patience``: seconds to wait for those that are about to end.
+    """
     removed = 0
+    deadline = time.monotonic() + patience
     for path in folder.rglob(f"{UNFINISHED}*-*.part"):
         owner = path.name[len(UNFINISHED) :].split("-")[0]
-        if owner.isdigit() and not _lives(int(owner)):
+        while owner.isdigit() and (alive := _lives(int(owner))) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        if owner.isdigit() and not alive:
             with contextlib.suppress(OSError):
                 path.unlink()
                 removed += 1

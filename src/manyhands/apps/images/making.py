@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from manyhands.apps.images import decoding, encoding
 from manyhands.apps.images.decoding import Picture, Reading
-from manyhands.apps.images.operations import Resize
+from manyhands.apps.images.operations import Operation, Resize
 from manyhands.apps.images.planning import Source, Target
 from manyhands.apps.images.problems import Unusable, is_disk_full
 from manyhands.apps.images.state import Writer
@@ -21,6 +22,7 @@ from manyhands.apps.images.summary import Done
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+FLATTENED = "what is transparent shows the background"
 BYTES_PER_PIXEL = 8  # decoded, and once more while something is done to it
 
 
@@ -46,14 +48,17 @@ class Budget:
 
     def __init__(self, size: int) -> None:
         self._size = self._left = size
+        self._open = True
         self._changed = threading.Condition()
 
     @contextmanager
     def take(self, cost: int) -> Iterator[None]:
-        """So many bytes; one that is larger than all of it has it alone."""
+        """So many bytes; one that is larger than all of it has it alone. Raises RuntimeError after `close`."""
         cost = min(cost, self._size)
         with self._changed:
-            self._changed.wait_for(lambda: self._left >= cost)
+            self._changed.wait_for(lambda: self._left >= cost or not self._open)
+            if not self._open:
+                raise RuntimeError("the run was ended")
             self._left -= cost
         try:
             yield
@@ -61,6 +66,13 @@ class Budget:
             with self._changed:
                 self._left += cost
                 self._changed.notify_all()
+
+    def close(self, patience: float) -> None:
+        """Give nothing any more, and wait so many seconds for what was given to come back."""
+        with self._changed:
+            self._open = False
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._left == self._size, patience)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +123,8 @@ class Maker:
         began = time.perf_counter()
         image = _worked_on(picture.image, target, self.background)
         flat = encoding.flattened(image, path.suffix[1:].lower(), self.background)
+        if "A" in image.mode and "A" not in flat.mode and FLATTENED not in done.notes:
+            done.notes.append(FLATTENED)
         made = time.perf_counter()
         self.writer.note(source, self.how, [*before, path], whole=False)  # should we be ended now, it is known as ours
         done.bytes += encoding.save(picture, flat, path, self.quality)
@@ -126,8 +140,16 @@ def _worked_on(image: Image, target: Target, background: Background) -> Image:
         except MemoryError:
             raise
         except Exception as error:  # user code, and what a filter does not take
-            raise Unusable("failed", f"{operation.key} raised {type(error).__name__}: {error}") from error
+            told = f"{operation} raised {type(error).__name__}: {error}"
+            raise Unusable("failed", told + _place(error, operation)) from error
     return image
+
+
+def _place(error: Exception, operation: Operation) -> str:
+    """Where in the file of the user's function it was raised."""
+    code = getattr(getattr(operation, "func", None), "__code__", None)
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if code and frame.filename == code.co_filename]
+    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
 
 
 def _need(size: tuple[int, int], targets: tuple[Target, ...]) -> tuple[int, int] | None:

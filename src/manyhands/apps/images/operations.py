@@ -76,6 +76,9 @@ class Resize:
         """The same text for the same step."""
         return f"resize({self.size}, {self.mode}{'' if self.upscale else ', no upscale'})"
 
+    def __str__(self) -> str:
+        return self.key
+
     def __call__(self, image: Image, background: Any) -> Image:
         """The picture at that size."""
         from PIL import Image as PillowImage
@@ -128,6 +131,9 @@ class Filter:
         """The same text for the same step."""
         return self.name if self.amount is None else f"{self.name}({self.amount:g})"
 
+    def __str__(self) -> str:
+        return self.key
+
     def __call__(self, image: Image, background: Any) -> Image:  # noqa: ARG002 - other operations need it
         """The picture, filtered; what is transparent stays so."""
         if image.mode != "RGBA":
@@ -161,8 +167,11 @@ class Apply:
     @property
     def key(self) -> str:
         """The same text for the same function: its name, and a digest of its code."""
+        return f"apply({self}, {_digest_of(self.func)})"
+
+    def __str__(self) -> str:
         name = getattr(self.func, "__qualname__", type(self.func).__name__)
-        return f"apply({getattr(self.func, '__module__', '')}.{name}, {_digest_of(self.func)})"
+        return f"{getattr(self.func, '__module__', '')}.{name}".removeprefix("__main__.")
 
     def __call__(self, image: Image, background: Any) -> Image:  # noqa: ARG002 - other operations need it
         """What the function makes of it."""
@@ -174,7 +183,7 @@ class Apply:
             return result
         if not isinstance(result, np.ndarray) or result.dtype != np.uint8:
             kind = f"an array of {result.dtype}" if isinstance(result, np.ndarray) else f"a {type(result).__name__}"
-            raise TypeError(f"{self.key.split(',')[0]}) returned {kind}; it must return an array of uint8 or an Image")
+            raise TypeError(f"{self} returned {kind}; it must return an array of uint8 or an Image")
         return PillowImage.fromarray(result)
 
     def _takes_image(self) -> bool:

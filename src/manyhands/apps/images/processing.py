@@ -23,6 +23,7 @@ from manyhands.errors import OptionError
 
 Places = str | os.PathLike[str]
 MAX_PIXELS = 89_478_485  # Pillow's own limit: a third of a gigabyte of pixels of four bytes
+PATIENCE = 2.0  # seconds for threads to end their pictures, and for worker processes to end, after Ctrl-C
 IN_FLIGHT = 1 << 30  # bytes of decoded pictures at a time, over all threads
 
 
@@ -113,7 +114,11 @@ def process(
     ours = {key: {into / output for output in made.outputs} for key, made in known.items()}
     todo, skipped = _settled([source for source in plan.sources if source.key not in fresh], ours, on_conflict)
     done = [Done(str(lost.path), "failed", kind=lost.kind, reason=lost.reason) for lost in plan.lost]
-    done += [Done(str(source.path), "up to date") for source in plan.sources if source.key in fresh]
+    done += [
+        Done(str(source.path), "up to date", [str(into / output) for output in known[source.key].outputs])
+        for source in plan.sources
+        if source.key in fresh
+    ]
     done += [Done(str(source.path), "skipped", reason="an output is there already") for source in skipped]
     place = backend or ("processes" if applies(wanted) else "threads")
     count = workers or mh.cpu_count()
@@ -130,20 +135,34 @@ def process(
 
 
 def _run(maker: Maker, todo: list[Source], backend: Any, workers: int, progress: Any) -> list[Done]:
-    done = []
-    options: dict[str, Any] = {"backend": backend, "workers": workers, "progress": progress, "on_error": "collect"}
-    with mh.imap(maker, todo, desc="pictures", **options) as results:
-        for source, result in zip(todo, results, strict=False):
-            if not isinstance(result, mh.Failure):
-                done.append(result)
-            elif isinstance(result.error, DiskFullError):
-                written = sum(one.status == "written" for one in done)
-                told = f"the disk is full: {written} of {len(todo)} pictures were made. Make room and run it again"
-                raise OSError(result.error.errno, told, str(maker.writer.out)) from result.error
-            else:
-                reason = f"{type(result.error).__name__}: {result.error}"
-                done.append(Done(str(source.path), "failed", kind="failed", reason=reason))
+    done: list[Done] = []
+    try:
+        options: dict[str, Any] = {"backend": backend, "workers": workers, "progress": progress, "on_error": "collect"}
+        with mh.imap(maker, todo, desc="pictures", **options) as results:
+            for source, result in zip(todo, results, strict=False):
+                done.append(_told(source, result))
+    except DiskFullError as error:
+        told = f"the disk is full: {_so_far(done, todo)}. Make room and run it again"
+        raise OSError(error.errno, told, str(maker.writer.out)) from error
+    except BaseException as error:
+        if maker.budget is not None:
+            maker.budget.close(PATIENCE)  # threads cannot be stopped in the midst of a picture
+        if isinstance(error, KeyboardInterrupt):
+            error.add_note(f"{_so_far(done, todo)}; run it again to go on")
+        raise
     return done
+
+
+def _told(source: Source, result: Done | mh.Failure) -> Done:
+    if not isinstance(result, mh.Failure):
+        return result
+    if isinstance(result.error, DiskFullError):
+        raise result.error
+    return Done(str(source.path), "failed", kind="failed", reason=f"{type(result.error).__name__}: {result.error}")
+
+
+def _so_far(done: list[Done], todo: list[Source]) -> str:
+    return f"{sum(one.status == 'written' for one in done)} of {len(todo)} pictures were made"
 
 
 @contextmanager
@@ -153,6 +172,9 @@ def _folder(out: Path) -> Iterator[None]:
     encoding.remove_unfinished(out)
     try:
         yield
+    except BaseException:
+        encoding.remove_unfinished(out, PATIENCE)  # of workers that are being ended
+        raise
     finally:
         state.tidy(out)
 

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 
+SHOWN = 5  # failures of an operation with the same error
+
+
 @dataclass(slots=True)
 class Done:
     """One source: what became of it."""
@@ -73,7 +76,7 @@ class Summary:
         if failed := self.failed:
             kinds = Counter(one.kind for one in failed)
             lines.append("failed: " + ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()))
-            lines += [f"  {one.source}: {one.reason}" for one in failed]
+            lines += _named(failed)
         return "\n".join(lines)
 
     def _share(self, step: str) -> str:
@@ -85,6 +88,19 @@ class Summary:
         unfinished = path.with_name(f".{path.name}.part")
         unfinished.write_text("".join(json.dumps(_plain(one)) + "\n" for one in self.done))
         unfinished.replace(path)
+
+
+def _named(failed: list[Done]) -> list[str]:
+    """A line for each; where an operation fails at picture after picture in the same way, only for the first ones."""
+    alike: Counter[str] = Counter()
+    lines = []
+    for one in failed:
+        alike[one.reason] += one.kind == "failed"
+        if alike[one.reason] <= SHOWN:
+            lines.append(f"  {one.source}: {one.reason}")
+    if more := sum(count - SHOWN for count in alike.values() if count > SHOWN):
+        lines.append(f"  and {more:,} with the same error; the manifest names each")
+    return lines
 
 
 def _plain(done: Done) -> dict[str, Any]:
