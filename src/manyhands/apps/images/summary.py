@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-
 SHOWN = 5  # failures of an operation with the same error
 
 
