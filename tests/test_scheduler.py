@@ -1206,3 +1206,70 @@ def test_workers_that_were_asked_for_start_as_they_can_import_and_all_of_them_co
     assert begun(scheduler, m.JobAdded(0, m.Policy(), stop=5, closed=True)) == [0, 1]
     started = [has_loaded(scheduler, worker) for worker in range(4)]
     assert started == [[2], [3], [4], []]
+
+
+# --- workers that import ahead of any task ----------------------------------------------------------------------
+
+KEY, OTHER = b"one", b"other"
+
+
+def importing_workers() -> Scheduler:
+    """Two workers, which import for a function that may come; more than two there may not be."""
+    scheduler = Scheduler(Limits(max_workers=2, loaders=2))
+    scheduler.handle(m.WorkersWanted(2), 0.0)
+    for worker in (0, 1):
+        scheduler.handle(m.WorkerStarted(worker), 0.0)
+    assert scheduler.claim_loaders(KEY, 0.0) == [0, 1]
+    return scheduler
+
+
+def killed(commands: list[m.Command]) -> list[int]:
+    return [command.worker for command in commands if isinstance(command, m.KillWorker)]
+
+
+def test_whoever_imports_for_nobody_makes_room_for_tasks_that_have_come() -> None:
+    scheduler = importing_workers()
+    assert begun(scheduler, m.JobAdded(0, m.Policy(), stop=4, closed=True, key=OTHER)) == [2, 3]
+    scheduler.handle(m.JobCancelled(0, None), 1.0)
+    for worker in (2, 3):
+        scheduler.handle(m.WorkerStarted(worker), 1.0)
+    assert scheduler.claim_loaders(OTHER, 1.0) == [2, 3]
+    third = m.JobAdded(1, m.Policy(), stop=4, closed=True, key=b"third")
+    assert killed(scheduler.handle(third, 2.0)) == [0, 1, 2, 3]
+    assert begun(scheduler, m.WorkerDied(0)) == [4]
+
+
+def test_a_function_that_may_come_starts_no_workers_beside_those_that_import_for_another() -> None:
+    assert begun(importing_workers(), m.WorkersWanted(2)) == []
+
+
+def test_a_worker_lost_at_its_imports_is_remembered_until_another_comes_to_their_end() -> None:
+    """So that nobody hands over to workers that would be lost in the same way."""
+    scheduler = importing_workers()
+    scheduler.handle(m.WorkerDied(0), 1.0)
+    scheduler.handle(m.FunctionLoaded(1, OTHER, 0.1), 1.0)
+    assert scheduler.is_loading(KEY)
+    scheduler.handle(m.WorkerDied(1), 1.0)
+    assert scheduler.is_loading(KEY)
+    (worker,) = begun(scheduler, m.WorkersWanted(1))
+    scheduler.handle(m.WorkerStarted(worker), 2.0)
+    scheduler.handle(m.FunctionLoaded(worker, KEY, 0.1), 2.0)
+    assert not scheduler.is_loading(KEY)
+    assert scheduler.has_loaded_worker(KEY)
+
+
+def test_an_import_that_takes_too_long_is_one_that_was_lost() -> None:
+    scheduler = importing_workers()
+    assert killed(scheduler.handle(m.Tick(), 61.0)) == [0, 1]
+    assert scheduler.is_loading(KEY)
+
+
+def test_a_worker_with_other_tasks_is_not_one_that_could_begin() -> None:
+    scheduler = importing_workers()
+    for worker in (0, 1):
+        scheduler.handle(m.FunctionLoaded(worker, KEY, 0.1), 0.0)
+    assert scheduler.has_loaded_worker(KEY)
+    assert not scheduler.is_taken
+    scheduler.handle(m.JobAdded(0, m.Policy(), stop=4, closed=True, key=KEY), 0.0)
+    assert not scheduler.has_loaded_worker(KEY)
+    assert scheduler.is_taken

@@ -17,6 +17,7 @@ import time
 import programs
 import psutil
 import pytest
+from gates import Gate, say_and_wait
 from watching import eventually
 
 import manyhands as mh
@@ -552,6 +553,21 @@ def test_tasks_that_wait_get_more_workers_also_if_none_may_run_in_the_program(op
     assert mh.last_report().strategy.workers > 2 * mh.cpu_count()
 
 
+def meet(place, number, most):
+    """How many tasks had begun when this one ended: it waits for others, but not for ever."""
+    (place / str(number)).touch()
+    eventually(lambda: len(list(place.iterdir())) >= most, seconds=5)
+    return len(list(place.iterdir()))
+
+
+@pytest.mark.parametrize("call", [mh.map, lambda *a, **k: list(mh.imap(*a, **k))], ids=["map", "imap"])
+@pytest.mark.parametrize("options", [{}, {"chunksize": 1}, {"workers": 8}], ids=str)
+def test_long_tasks_are_not_sent_by_the_dozen_before_any_has_ended(call, options, tmp_path):
+    """The first one still runs in the program when the workers come: it is long, not short."""
+    begun = call(functools.partial(meet, tmp_path, most=8), range(400), **options)
+    assert begun[0] >= 8
+
+
 def test_the_workers_that_only_waiting_needed_leave_when_it_is_over():
     mh.map(long_task, range(60), on_error="collect")
     zygote = 1
@@ -631,6 +647,46 @@ def test_an_import_that_never_ends_in_workers_holds_nobody_up(tmp_path, monkeypa
     assert len(pids) == 100
     assert not {str(pid) for pid in pids} & {file.name[3:] for file in tmp_path.glob("in-*")}
     shared.renew()
+
+
+def test_a_call_goes_on_in_the_program_when_workers_are_lost_at_their_imports(tmp_path, monkeypatch):
+    """It would be lost with workers that import the same behind a task."""
+    monkeypatch.setattr("manyhands._engine.head_start.START_PATIENCE", 0.5)
+    module = importing(tmp_path, monkeypatch, "os._exit(3)")
+    shared.renew()
+    pids = mh.map(lambda number: (module.wait(number), os.getpid())[1], range(100), workers=2)
+    assert set(pids) == {HOME}
+    shared.renew()
+
+
+def at_the_gate(place, gate):
+    if gate is None:
+        time.sleep(0.02)
+    else:
+        say_and_wait(place, gate, os.getpid())
+    return os.getpid()
+
+
+def test_a_call_does_not_queue_behind_the_tasks_of_another(tmp_path):
+    shared.renew()
+    task = functools.partial(at_the_gate, tmp_path / "there")
+    mh.map(task, [None] * 100, workers=2)  # workers are there, and have what the function needs
+    with Gate(tmp_path / "gate") as gate:
+        other = threading.Thread(target=mh.map, args=(task, [gate.path] * 8), kwargs={"workers": 2})
+        other.start()
+        there = tmp_path / "there"
+        assert eventually(lambda: there.exists() and len(there.read_text().split()) >= 3)  # two workers, the thread
+        assert mh.map(task, [None] * 40, workers=2) == [HOME] * 40
+        gate.open()
+        other.join()
+
+
+def test_what_is_known_of_functions_that_come_and_go_does_not_grow():
+    with mh.Executor(2, backend="threads") as executor:
+        for _ in range(500):
+            assert list(executor.map(lambda x: x, [1, 2])) == [1, 2]
+        workers = executor._dispatcher._scheduler._workers.values()
+        assert all(len(worker.loaded) < 200 for worker in workers)
 
 
 def test_what_cannot_be_imported_in_workers_is_told(tmp_path, monkeypatch):

@@ -112,8 +112,8 @@ class Crew:
 
     @property
     def coming(self) -> bool:
-        """One of them is importing what the function needs: there is no sense in waiting for that."""
-        return self._dispatcher is not None and self._dispatcher.is_loading(self._job)
+        """They have to import what the function needs, or other tasks to run: nothing would begin sooner with them."""
+        return self._dispatcher is not None and self._dispatcher.is_coming(self._job)
 
     def megabytes(self, item: Any, result: Any) -> float:
         """What an input and a result weigh when they travel; a result that is not there yet, as much as the input."""

@@ -113,10 +113,10 @@ def _advice(backend: str, workers: int, ran: Ran) -> str:
     if backend == "threads":  # one of them may only wait until the others let go of the interpreter
         waits = waits and ran.cpu < WAITING_SHARE * ran.wall
     if waits and workers < crowd:
-        part = f"about 1/{crowd / workers:.0f}" if crowd >= 2 * workers else "a part"
+        part = f"1/{crowd / workers:.0f}" if crowd >= 2 * workers else f"{workers / crowd:.0%}"
         how = f"workers={crowd}" if ran.isolated else f"backend='threads', workers={crowd}"
         wait = f"{1 - ran.processor:.0%} of the time in the function was waiting"
-        return f"{wait}: {how} would take {part} of the call's time."
+        return f"{wait}: {how} would take about {part} of the call's time."
     if backend != "serial" and ran.tasks > 1 and ran.wall > SLOWER * ran.busy:
         return (
             f"The tasks took {_seconds(ran.busy)} by themselves and the call {_seconds(ran.wall)}: a plain loop may be "

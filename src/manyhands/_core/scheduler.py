@@ -195,6 +195,8 @@ class Scheduler:
         self._busy = self._cpu = 0.0  # seconds in tasks, and of these on a processor, since no job was open
         self._ran, self._spent = 0, 0.0  # tasks since then, and the seconds in them, in the caller, too
         self._loading: dict[bytes, float] = {}  # seconds that a worker's imports for a function took
+        self._lost: set[bytes] = set()  # functions at whose imports a worker was lost, and nobody came to their end
+        self._noted = 0  # functions that are noted with workers, or nearly so
         self._handlers: dict[type, Callable[[Any, float], Iterable[Command]]] = {
             JobAdded: self._job_added,
             TasksAdded: self._tasks_added,
@@ -228,12 +230,17 @@ class Scheduler:
 
     def has_loaded_worker(self, key: bytes) -> bool:
         """Somebody could begin at once, and has imported what this function needs. A hint, for any thread."""
-        workers = [worker for worker in list(self._workers.values()) if worker.state is _State.READY]
-        return any(key in worker.loaded or worker.reserved for worker in workers)
+        return any(key in worker.loaded and self._may_leave(worker) for worker in list(self._workers.values()))
 
     def is_loading(self, key: bytes) -> bool:
-        """Somebody is importing what this function needs, and may come to its end. A hint, for any thread."""
-        return any(worker.loading == key for worker in list(self._workers.values()))
+        """Somebody is importing what this function needs, or was lost at that. A hint, for any thread."""
+        return key in self._lost or any(worker.loading == key for worker in list(self._workers.values()))
+
+    @property
+    def is_taken(self) -> bool:
+        """Workers are there, and all have other tasks. A hint, for any thread."""
+        ready = [worker for worker in list(self._workers.values()) if worker.state is _State.READY]
+        return bool(ready) and all(worker.chunks for worker in ready)
 
     def claim_loaders(self, key: bytes, now: float) -> list[int]:
         """Workers that have nothing to do, and are to import meanwhile what this function needs."""
@@ -333,8 +340,12 @@ class Scheduler:
             self._jobs[event.job].chunker.weigh(event.tasks, event.size)
         return ()
 
-    def _workers_wanted(self, event: WorkersWanted, _now: float) -> Iterable[Command]:
-        return () if self._closing else self._start_workers(event.workers)
+    def _workers_wanted(self, event: WorkersWanted, _now: float) -> Iterator[Command]:
+        if self._closing:
+            return
+        if self._reservation is not None:
+            yield from self._ask_back(self._reservation)
+        yield from self._start_workers(event.workers, ahead=True)
 
     def _end_loading(self, key: bytes, only: int | None = None) -> None:
         """These workers have imported for this function, or its chunks may wait for them to."""
@@ -347,6 +358,8 @@ class Scheduler:
             self._workers[event.worker].loaded.add(event.key)
             self._workers[event.worker].idle_since = now
             self._end_loading(event.key, event.worker)
+            self._noted += 1
+        self._lost.discard(event.key)
         if event.seconds:
             self._loading[event.key] = event.seconds
         return ()
@@ -390,6 +403,8 @@ class Scheduler:
         worker = self._workers.pop(event.worker, None)
         if worker is None:
             return
+        if worker.loading is not None and worker.state is _State.READY:
+            self._lost.add(worker.loading)
         if worker.reserved and self._reservation is not None:
             yield from self._ask_back(self._reservation)
             self._end_reservation(worker)
@@ -469,8 +484,9 @@ class Scheduler:
             return
         worker.steal_at = None
         job = self._jobs.get(chunk.job)
-        if job is not None:
+        if job is not None and job.key not in worker.loaded and self.limits.loaders is not None:
             worker.loaded.add(job.key)
+            self._noted += 1
         upto = min(event.upto, chunk.stop)
         if job is not None and upto > chunk.done:
             yield from self._take_results(chunk, job, upto, event.failed, now)
@@ -647,7 +663,8 @@ class Scheduler:
             yield from self._kill(reservation.worker, worker)
 
     def _tick_worker(self, number: int, worker: _Worker, now: float) -> Iterator[Command]:
-        if worker.load_until is not None and worker.load_until <= now:
+        if worker.load_until is not None and worker.loading is not None and worker.load_until <= now:
+            self._lost.add(worker.loading)
             worker.load_until, worker.doomed = None, _NOBODY
             yield from self._kill(number, worker)
         if worker.kill_at is not None and worker.kill_at <= now:
@@ -779,8 +796,11 @@ class Scheduler:
             yield from self._send(now)
         if self.limits.tasks_per_worker is not None or self._closing or self._some_full:
             yield from self._let_go(now)
-        if self.limits.few_workers is not None and not self._jobs:
-            yield from self._thin_out(now)
+        if not self._jobs:
+            if self._noted > KNOWN * self.limits.max_workers:
+                self._forget_loaded()
+            if self.limits.few_workers is not None:
+                yield from self._thin_out(now)
         if self._open:
             yield from self._start_workers(self._open)
             self._plan_steals(now)
@@ -793,14 +813,18 @@ class Scheduler:
             if starts or (self._may_leave(worker) and (over or self._room(worker) == 0)):
                 yield from self._retire(number, worker, now)
 
+    def _forget_loaded(self) -> None:
+        """Functions come and go: what is known of so many is not kept."""
+        self._noted = 0
+        self._loading.clear()
+        self._lost.clear()
+        for worker in self._workers.values():
+            worker.loaded.clear()
+
     def _thin_out(self, now: float) -> Iterator[Command]:
         """What waited is done, and what comes next may compute."""
         self._crowd, self._busy, self._cpu = self._few, 0.0, 0.0
         self._ran, self._spent = 0, 0.0
-        if len(self._loading) > KNOWN:
-            self._loading.clear()
-            for worker in self._workers.values():
-                worker.loaded.clear()
         there = self._workers.items()
         staying = [n for n, worker in there if worker.state is not _State.LEAVING and worker.loading is None]
         for number in staying[self._crowd :]:
@@ -844,23 +868,33 @@ class Scheduler:
         limit = self.limits.tasks_per_worker
         return None if limit is None else max(0, limit - worker.given)
 
-    def _start_workers(self, tasks: int) -> Iterator[Command]:
-        """As many as such a number of tasks can use."""
+    def _start_workers(self, tasks: int, *, ahead: bool = False) -> Iterator[Command]:
+        """As many as such a number of tasks can use. ``ahead``: they may come, and those that import will do."""
         if self.broken or self._start_again_at is not None:
             return
         useful = leaving = 0  # a worker that has had all its tasks counts until it has run them
         for worker in self._workers.values():
-            if worker.state is _State.LEAVING or worker.loading is not None:
+            if worker.state is _State.LEAVING or (worker.loading is not None and not ahead):
                 leaving += 1
             elif worker.chunks or worker.reserved or self._room(worker) != 0:
                 useful += 1
         wanted = min(self._crowd, tasks) - useful
         if self.limits.loaders is not None:
             wanted = min(wanted, self._growth(useful, self.limits.loaders))
-        for _ in range(min(wanted, 2 * self.limits.max_workers - useful - leaving)):
+        room = 2 * self.limits.max_workers - useful - leaving
+        if wanted > max(0, room):
+            yield from self._end_loaders()
+        for _ in range(min(wanted, room)):
             number, self._next_worker = self._next_worker, self._next_worker + 1
             self._workers[number] = _Worker()
             yield StartWorker(number)
+
+    def _end_loaders(self) -> Iterator[Command]:
+        """They import what nobody may need any more, and others need their places."""
+        for number, worker in self._workers.items():
+            if worker.loading is not None and worker.state is _State.READY:
+                worker.load_until, worker.doomed = None, _NOBODY
+                yield from self._kill(number, worker)
 
     def _growth(self, useful: int, loaders: int) -> int:
         """Workers to start: as many at a time as the cores can get ready, and where nobody asked for more, if it pays.

@@ -257,7 +257,7 @@ class HeadStart:
                 return
             late = time.monotonic() - self._prepared > START_PATIENCE and not self._elsewhere.coming
             if self._elsewhere.ready or late:
-                self._elsewhere.take(self.tasks, self.seen.spent)
+                self._elsewhere.take(self.tasks, seen.spent)
                 self._over.set()
                 haste.end(self)
         finally:
@@ -320,7 +320,7 @@ class HeadStart:
                 ended, seconds, cpu = running.lately()
                 self._take_back(running)
                 left = self._left(self.tasks)
-                spent = self.seen.spent + seconds
+                spent = self.seen.spent + time.monotonic() - running.began
                 measured = self.seen._replace(tasks=max(1, ended), wall=seconds, cpu=cpu, spent=spent)
                 lately = measured._replace(left=left, busy=True)
                 try:
@@ -357,6 +357,7 @@ class _Slice:
         self.slowest, self.slowest_offset = 0.0, 0
         self._queue = run_queue.mine()  # of the caller's thread, whoever asks
         self.mark()
+        self.began = self.marked
 
     def mark(self) -> None:
         """From here on counts what happens lately."""

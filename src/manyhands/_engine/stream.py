@@ -27,6 +27,7 @@ from manyhands.showing import MISSING
 PAUSE_SECONDS = 0.02  # between looks at results that are wanted all together
 PULL_SECONDS = 0.002  # reading input stops after this, when results are waiting to be taken
 SLOW_SECONDS = 20e-6  # for one input: slower ones are passed on one by one
+IN_ADVANCE = 4  # tasks a worker, before it is known how long they take; as many as the scheduler would have at hand
 MAX_STEP = 256  # inputs read before the workers are told of them
 
 
@@ -175,8 +176,8 @@ class Stream:
         self._taken = self._arrived = job.start
         if self._reorder is not None:
             self._reorder = Reorder(job.start)
-        if isinstance(feed, SequenceFeed) and not self._window:
-            feed.pull(feed.total)
+        if isinstance(feed, SequenceFeed):  # the reader may be in a long task of its own for now
+            feed.pull(IN_ADVANCE * job.crowd if self._window else feed.total)
         self._number = dispatcher.add(job, stop=feed.count, closed=feed.ended)
 
     @property

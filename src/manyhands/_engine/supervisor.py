@@ -96,6 +96,7 @@ class _Worker:
     slot_number: int
     started: float
     known: OrderedDict[bytes, tuple[object, int]] = field(default_factory=OrderedDict)  # to keep, bytes
+    loaded: set[bytes] = field(default_factory=set)  # of these: it has said that it has unpacked them
     classes: dict[str, bytes] = field(default_factory=dict)  # as they came with the function of this key
     around: Any = None
     here: bool = False
@@ -266,8 +267,11 @@ class Supervisor:
         """Send what any chunk of this job will need, to be unpacked and imported at once."""
         if (record := self._workers.get(worker)) is None:
             return
-        if job.shipment.key in record.known:
-            self._notices.append(Loaded(worker, job.shipment.key, 0.0))
+        key = job.shipment.key
+        if key in record.loaded or (self._forks and key in record.known):
+            self._notices.append(Loaded(worker, key, 0.0))
+        else:
+            record.known.pop(key, None)  # it was sent, and may not have been unpacked, or is being: it will say
         with contextlib.suppress(NotSendable):  # that is told if there is a chunk
             self._send_needs(worker, record, job, early=True)
 
@@ -287,6 +291,7 @@ class Supervisor:
             len(record.known) > 1 and sum(size for _, size in record.known.values()) > KNOWN_BYTES
         ):
             oldest, _ = record.known.popitem(last=False)
+            record.loaded.discard(oldest)
             self._write(worker, record, (Kind.FORGET, [oldest]), ())
 
     def ship(self, func: Callable[..., Any]) -> Shipment:
@@ -356,6 +361,7 @@ class Supervisor:
         """The worker does not have this function."""
         if worker in self._workers:
             self._workers[worker].known.pop(key, None)
+            self._workers[worker].loaded.discard(key)
 
     def pids(self) -> list[int]:
         """Process ids of the workers that have one."""
@@ -521,6 +527,8 @@ class Supervisor:
             heard.append(Ready(worker))
         elif kind == Kind.LOADED:
             heard.append(Loaded(worker, *frame.message[1:]))
+            if frame.message[1] in record.known:
+                record.loaded.add(frame.message[1])
         elif kind == Kind.IDLE:
             record.channel.rest()
         elif kind == Kind.FULL:

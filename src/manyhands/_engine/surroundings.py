@@ -47,7 +47,7 @@ def take() -> Surroundings:
         cwd = None
     environ = dict(getattr(os.environ, "_data", os.environ))  # at once: another thread may be changing it
     # Warning filters compare by identity: their regular expressions do not change in place.
-    argv = getattr(sys, "argv", [])  # an embedded interpreter may have none
+    argv = getattr(sys, "argv", None) or []  # an embedded interpreter may have none
     raw = (cwd, environ, sys.path, warnings.filters, _lowest_log_level(), argv, sys.getrecursionlimit())
     before, known = _last
     if known is not None and raw == before:
