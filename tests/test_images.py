@@ -294,7 +294,7 @@ def test_a_function_that_raises_fails_its_own_picture(photos, tmp_path):
         return array
 
     summary = images.process(photos, tmp_path / "out", [images.Apply(picky)])
-    assert [(Path(one.source).name, one.kind) for one in summary.failed] == [("b.jpg", "failed")]
+    assert [(Path(one.source).name, one.kind) for one in summary.failed] == [("b.jpg", "operation")]
     assert "picky raised ValueError: too wide for me (test_images.py, line " in summary.failed[0].reason
     assert not (tmp_path / "out" / "b.jpg").exists()
 

@@ -146,9 +146,9 @@ def compare(
         numbers = _numbers(workers) or usual
         common: dict[str, Any] = {"rounds": rounds, "seed": seed, "language": language}
         names = (strategies or "loop,threads,processes,auto").split(",")
+        others = [_sibling(str(target), name, call) for name in functions.split(",")] if functions is not None else []
         try:
             if functions is not None:
-                others = [_sibling(str(target), name, call) for name in functions.split(",")]
                 found: Any = mh.compare_functions([func, *others], items, tolerance=tolerance, **common)
             else:
                 found = mh.compare(func, items, strategies=names, workers=numbers, **common)

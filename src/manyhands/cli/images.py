@@ -135,7 +135,7 @@ def compare(
     except ModuleNotFoundError as error:
         if error.name not in {"numpy", "PIL"}:
             raise
-        raise CommandError(NEEDS, detail=str(error)) from error
+        raise CommandError(NEEDS) from error
     except mh.ResultsDiffer as error:
         say(f"manyhands: {error}")
         return Exit.FAILED
@@ -170,6 +170,8 @@ def make(
     """Run it, print the summary, and return the exit code."""
     from manyhands.apps import images
 
+    if manifest is not None and (manifest.is_dir() or not manifest.absolute().parent.is_dir()):
+        raise CommandError(f"--manifest {manifest}: name a file in a folder that is there")
     try:
         summary = images.process(sources, out, operations(), **options)
         if manifest is not None:
@@ -177,7 +179,7 @@ def make(
     except ModuleNotFoundError as error:
         if error.name not in {"numpy", "PIL"}:
             raise
-        raise CommandError(NEEDS, detail=str(error)) from error
+        raise CommandError(NEEDS) from error
     except mh.OptionError as error:
         raise CommandError(str(error)) from error
     except OSError as error:

@@ -131,6 +131,7 @@ class _Taken:
         self.cpu: dict[Way, list[float]] = {way: [] for way in what}
         self.peak: dict[Way, int | None] = {}
         self.workers: dict[Way, int] = {}  # that were at work
+        self.stayed: set[Way] = set()  # in this program: no worker was used
 
     @property
     def cores_of_loop(self) -> float:
@@ -186,6 +187,8 @@ def _measure(way: Way, func: Callable[[Any], Any], inputs: list[Any], taken: _Ta
         taken.cold[way].append(taken.warm[way][-1])
     elif (report := last_report()) is not None:
         taken.workers[way] = max(report.workers, taken.workers.get(way, 1))
+        if report.strategy.tasks_here == report.tasks:
+            taken.stayed.add(way)
     steps.one()
 
 
@@ -207,8 +210,8 @@ def _sent(func: Any, inputs: list[Any], results: list[Any]) -> int | None:
 
 def _row(way: Way, taken: _Taken, sent: int | None, tasks: int) -> WayMeasured:
     base, cold, warm = (taken.warm[taken.loop], taken.cold[way], taken.warm[way])
-    is_loop = way == taken.loop
-    share = 1 if is_loop else _useful(way, taken, tasks)
+    alone = way == taken.loop or way in taken.stayed
+    share = 1 if alone else _useful(way, taken, tasks)
     loop, first, later = median(base), median(cold), median(warm)
     serial = way.strategy == "threads"  # of threads that take turns, longer tasks take longer turns
     return WayMeasured(
@@ -218,12 +221,12 @@ def _row(way: Way, taken: _Taken, sent: int | None, tasks: int) -> WayMeasured:
         warm=tuple(warm),
         ratio=_ratio(cold, base),
         warm_ratio=_ratio(warm, base),
-        efficiency=None if is_loop else loop / max(first, 1e-9) / share,
-        cpu=median(taken.cpu[way]) if machine.CAN_TELL or is_loop else None,
+        efficiency=None if alone else loop / max(first, 1e-9) / share,
+        cpu=median(taken.cpu[way]) if machine.CAN_TELL or way == taken.loop else None,
         memory=taken.peak[way],
         sent=sent if way.strategy == "processes" else None if way.strategy == "auto" else 0,
-        overhead=None if is_loop else intervals.overhead(later, loop, tasks, share),
-        crossover=None if is_loop else intervals.crossover(first, later, loop, tasks, share, serial=serial),
+        overhead=None if alone else intervals.overhead(later, loop, tasks, share),
+        crossover=None if alone else intervals.crossover(first, later, loop, tasks, share, serial=serial),
     )
 
 

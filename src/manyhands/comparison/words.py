@@ -189,9 +189,9 @@ def _for_the_loop(found: Comparison, others: Sequence[WayMeasured]) -> Iterator[
     text, language = of(found.language), found.language
     following = min(others, key=lambda row: median(row.cold))
     advice = ""
-    if following.crossover is not None and following.crossover > found.seconds_per_task:
-        task, crossover = duration(found.seconds_per_task), duration(following.crossover)
-        advice = text["longer"].format(task=task, crossover=crossover)
+    crossover = min((row.crossover for row in others if row.crossover is not None), default=0.0)
+    if crossover > found.seconds_per_task:
+        advice = text["longer"].format(task=duration(found.seconds_per_task), crossover=duration(crossover))
     kind = "loop wins" if judging.is_slower(following) else "no difference"
     if kind == "no difference" and not following.ratio[0] <= 1.0 <= following.ratio[2]:
         kind = "little difference"
@@ -263,7 +263,7 @@ def _cells(row: WayMeasured, language: str) -> list[str]:
         "" if row.cpu is None else f"{row.cpu:.2f}",
         "" if row.memory is None else f"{row.memory / 1e6:.0f}",
         "" if is_loop or row.sent is None else f"{row.sent / 1e6:.3g}",
-        "" if is_loop else duration(row.overhead),
+        "" if row.overhead is None else duration(row.overhead),
         "" if row.crossover is None else duration(row.crossover),
     ]
 

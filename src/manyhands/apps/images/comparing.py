@@ -26,6 +26,7 @@ NAMES = {
     "zh": ("顺序处理", "按图片并行", "按滤镜并行"),
 }
 TITLES = {"en": "{pictures} pictures, {outputs} outputs", "zh": "{pictures} 张图片，{outputs} 个输出"}
+PARTS = {"en": "{chosen} of {usable}", "zh": "{usable} 张中的 {chosen}"}
 
 
 def compare(
@@ -76,7 +77,8 @@ def compare(
     temporary = tempfile.TemporaryDirectory(prefix="manyhands-", ignore_cleanup_errors=True)
     with _nothing_to_go_on_with(), temporary as folder:
         job = _Job([], named, workers or mh.cpu_count(), options, Path(folder))
-        job.places = _some(_usable(job, src), pictures, Path(folder))
+        usable = _usable(job, src)
+        job.places = _some(usable, pictures, Path(folder))
         ways: list[Callable[[str], Outputs]] = [job.sequential, job.over_images]
         if len(named) > 1:
             ways.append(job.over_filters)
@@ -84,12 +86,17 @@ def compare(
             ways,
             [f"{len(job.places)} pictures"],
             names=NAMES[language][: len(ways)],
-            title=TITLES[language].format(pictures=len(job.places), outputs=len(job.places) * len(named)),
+            title=_title(language, len(job.places), len(usable), len(job.places) * len(named)),
             unit="run",
             rounds=rounds,
             progress=progress,
             language=language,
         )
+
+
+def _title(language: str, chosen: int, usable: int, outputs: int) -> str:
+    pictures = str(chosen) if chosen == usable else PARTS[language].format(chosen=chosen, usable=usable)
+    return TITLES[language].format(pictures=pictures, outputs=outputs)
 
 
 @contextlib.contextmanager

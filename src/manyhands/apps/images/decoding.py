@@ -135,7 +135,10 @@ def pictures(image: Image, path: Path, reading: Reading, need: tuple[int, int] |
     for frame in frames:
         if frame:
             image.seek(frame)
-        yield _picture(image, path, reading, need if count == 1 else None, frame)
+        made = _picture(image, path, reading, need if count == 1 else None, frame)
+        if count > 1 and reading.frames == "first":
+            made.notes.append(f"the first of {count} frames")
+        yield made
 
 
 def _picture(image: Image, path: Path, reading: Reading, need: tuple[int, int] | None, frame: int) -> Picture:

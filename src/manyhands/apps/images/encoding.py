@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from manyhands.apps import files
 from manyhands.apps.images.decoding import Picture
 from manyhands.apps.images.problems import Unusable
 
@@ -27,7 +24,6 @@ FORMATS = {  # by suffix: Pillow's name, and the modes that it takes
     "ppm": ("PPM", ("L", "RGB")),
     "jp2": ("JPEG2000", ("L", "RGB", "RGBA")),
 }
-UNFINISHED = ".manyhands-"  # how the name of a file that is being written begins; then the process, then chance
 
 
 def flattened(image: Image, suffix: str, background: Any) -> Image:
@@ -53,44 +49,10 @@ def save(picture: Picture, image: Image, path: Path, quality: int) -> int:
         options["exif"] = picture.exif
     if picture.icc and name in {"JPEG", "PNG", "WEBP", "TIFF"}:
         options["icc_profile"] = picture.icc
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{UNFINISHED}{os.getpid()}-{secrets.token_hex(8)}.part")
     try:
-        image.save(unfinished, format=name, **options)
-        size = unfinished.stat().st_size
-        unfinished.replace(path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
-        if isinstance(error, ValueError | KeyError | TypeError):  # the encoder's: a picture too large for the format
-            raise Unusable("unwritable", f"it cannot be written as {name}: {error}") from None
-        raise
+        with files.whole(path) as unfinished:
+            image.save(unfinished, format=name, **options)
+            size = unfinished.stat().st_size
+    except (ValueError, KeyError, TypeError) as error:  # the encoder's: a picture too large for the format
+        raise Unusable("unwritable", f"it cannot be written as {name}: {error}") from None
     return size
-
-
-def remove_unfinished(folder: Path, patience: float = 0.0) -> int:
-    """Remove what processes that have ended left in this folder and those below it; how many.
-
-    ``patience``: seconds to wait for those that are about to end.
-    """
-    removed = 0
-    deadline = time.monotonic() + patience
-    for path in folder.rglob(f"{UNFINISHED}*-*.part"):
-        owner = path.name[len(UNFINISHED) :].split("-")[0]
-        while owner.isdigit() and (alive := _lives(int(owner))) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        if owner.isdigit() and not alive:
-            with contextlib.suppress(OSError):
-                path.unlink()
-                removed += 1
-    return removed
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True

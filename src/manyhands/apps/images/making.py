@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from manyhands.apps.files import DiskFullError, is_disk_full
 from manyhands.apps.images import decoding, encoding
 from manyhands.apps.images.decoding import Picture, Reading
 from manyhands.apps.images.operations import Operation, Resize
 from manyhands.apps.images.planning import Source, Target
-from manyhands.apps.images.problems import Unusable, is_disk_full
+from manyhands.apps.images.problems import Unusable
 from manyhands.apps.images.state import Writer
 from manyhands.apps.images.summary import Done
 
@@ -24,10 +25,6 @@ if TYPE_CHECKING:
 
 FLATTENED = "what is transparent shows the background"
 BYTES_PER_PIXEL = 8  # decoded, and once more while something is done to it
-
-
-class DiskFullError(OSError):
-    """No other picture could be written either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +138,7 @@ def _worked_on(image: Image, target: Target, background: Background) -> Image:
             raise
         except Exception as error:  # user code, and what a filter does not take
             told = f"{operation} raised {type(error).__name__}: {error}"
-            raise Unusable("failed", told + _place(error, operation)) from error
+            raise Unusable("operation", told + _place(error, operation)) from error
     return image
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import ast
-import functools
-import hashlib
 import re
-import types
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from manyhands.apps.functions import digest_of
 from manyhands.apps.images.sizes import MODES, Mode, fit, parse_size
 from manyhands.errors import OptionError
 
@@ -167,7 +165,7 @@ class Apply:
     @property
     def key(self) -> str:
         """The same text for the same function: its name, and a digest of its code."""
-        return f"apply({self}, {_digest_of(self.func)})"
+        return f"apply({self}, {digest_of(self.func)})"
 
     def __str__(self) -> str:
         name = getattr(self.func, "__qualname__", type(self.func).__name__)
@@ -191,28 +189,6 @@ class Apply:
         annotations.pop("return", None)
         first = next(iter(annotations.values()), None)
         return "Image" in (first if isinstance(first, str) else getattr(first, "__name__", ""))
-
-
-def _digest_of(func: Any) -> str:
-    """Of its code and of what is bound to it: when that changes, its results do."""
-    return hashlib.sha256(repr(_told(func)).encode()).hexdigest()[:12]
-
-
-def _told(func: Any) -> Any:
-    if isinstance(func, functools.partial):
-        return _told(func.func), repr(func.args), repr(sorted(func.keywords.items()))
-    code = getattr(getattr(func, "__func__", func), "__code__", None)
-    return repr(func.__defaults__) + _code_told(code) if code is not None else type(func).__qualname__
-
-
-def _code_told(code: types.CodeType) -> str:
-    parts = []
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            parts.append(_code_told(constant))
-        else:  # a set has another order in each run
-            parts.append(repr(sorted(map(repr, constant)) if isinstance(constant, frozenset) else constant))
-    return repr((code.co_code, parts, code.co_names))
 
 
 def parse_filter(text: str) -> Filter:

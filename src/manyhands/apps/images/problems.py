@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-
 
 class Unusable(Exception):
     """This file cannot become what was asked for; the others go on. ``kind`` is one of the words in `KINDS`."""
@@ -20,7 +18,7 @@ KINDS = {
     "too large": "it has more pixels than --max-pixels",
     "unreadable": "the system does not let us read it",
     "unsupported": "its kind of pixels, or its frames, cannot become what was asked for",
-    "failed": "an operation raised an error",
+    "operation": "an operation raised an error",
     "unwritable": "the result could not be written",
 }
 
@@ -28,8 +26,3 @@ KINDS = {
 def unreadable(error: OSError) -> Unusable:
     """For an error of the system's."""
     return Unusable("unreadable", error.strerror or str(error))
-
-
-def is_disk_full(error: OSError) -> bool:
-    """There is no room for any other file either."""
-    return error.errno in {errno.ENOSPC, errno.EDQUOT}

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import manyhands as mh
+from manyhands.apps import files
+from manyhands.apps.files import DiskFullError
 from manyhands.apps.images import encoding, planning, state
 from manyhands.apps.images.decoding import Reading
-from manyhands.apps.images.making import Background, Budget, DiskFullError, Maker
+from manyhands.apps.images.making import Background, Budget, Maker
 from manyhands.apps.images.operations import Apply, Filter, Operation, Resize
 from manyhands.apps.images.planning import Source, Variant
 from manyhands.apps.images.summary import Done, Summary
@@ -104,6 +106,8 @@ def process(
     reading = Reading(orient, _positive(max_pixels), on_truncated, frames, _checked_keep(keep))
     _check_words(on_conflict, on_truncated, frames, background)
     planning.check_name(template, wanted, frames=frames)
+    if into.exists() and not into.is_dir():
+        raise OptionError(f"{into} is a file: the output is a folder")
     planning.check_place(places, into, inside=out_inside)
     found = planning.find(places, recursive=recursive, glob=glob, out=into)
     plan = planning.make(found, planning.Naming(into, template, ext), wanted)
@@ -158,7 +162,7 @@ def _told(source: Source, result: Done | mh.Failure) -> Done:
         return result
     if isinstance(result.error, DiskFullError):
         raise result.error
-    return Done(str(source.path), "failed", kind="failed", reason=f"{type(result.error).__name__}: {result.error}")
+    return Done(str(source.path), "failed", kind="operation", reason=f"{type(result.error).__name__}: {result.error}")
 
 
 def _so_far(done: list[Done], todo: list[Source]) -> str:
@@ -169,11 +173,11 @@ def _so_far(done: list[Done], todo: list[Source]) -> str:
 def _folder(out: Path) -> Iterator[None]:
     """The output folder, there and tidy, before and after."""
     out.mkdir(parents=True, exist_ok=True)
-    encoding.remove_unfinished(out)
+    files.remove_unfinished(out)
     try:
         yield
     except BaseException:
-        encoding.remove_unfinished(out, PATIENCE)  # of workers that are being ended
+        files.remove_unfinished(out, PATIENCE)  # of workers that are being ended
         raise
     finally:
         state.tidy(out)

@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from manyhands.apps import files
 from manyhands.apps.images.planning import Source
 
 FILE = ".manyhands-images.jsonl"
@@ -63,11 +64,7 @@ class Writer:
         """These outputs are about to be, or are, in their places."""
         relative = tuple(path.relative_to(self.out).as_posix() for path in outputs)
         line = _line(_relative(source.key, self.out), Made(source.size, source.mtime_ns, how, relative, whole))
-        fd = os.open(self.out / FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        try:
-            os.write(fd, line)
-        finally:
-            os.close(fd)
+        files.append_line(self.out / FILE, line)
 
 
 def tidy(out: Path) -> None:

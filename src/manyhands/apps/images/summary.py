@@ -94,7 +94,7 @@ def _named(failed: list[Done]) -> list[str]:
     alike: Counter[str] = Counter()
     lines = []
     for one in failed:
-        alike[one.reason] += one.kind == "failed"
+        alike[one.reason] += one.kind == "operation"
         if alike[one.reason] <= SHOWN:
             lines.append(f"  {one.source}: {one.reason}")
     if more := sum(count - SHOWN for count in alike.values() if count > SHOWN):
