@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks import tutorial
+
 MILLISECOND = 30_000  # steps of ``compute``, roughly
 PICTURES = Path(".demo/pictures")
 LARGE = Path(".demo/photos")
@@ -268,5 +270,10 @@ CASES = {
         "24 JPEGs of 24 Mpx → 200×200; the loop decodes all of each", thumbnail, photos,
         ("manyhands images", "loop, Pillow", "mogrify"),
         [Goal("manyhands images", 1 / (3 * CORES), ["loop, Pillow"]), Goal("manyhands images", 1.0, ["mogrify"])],
+    ),
+    "synth": Case(
+        "120 training pictures of 1920×1080 by cut and paste; the loop is the script of tutorials", tutorial.pasted,
+        tutorial.jobs, ("manyhands synth", "manyhands", "Pool.map"),
+        [Goal("manyhands synth", 1 / (4 * CORES), ["loop"])],
     ),
 }  # fmt: skip

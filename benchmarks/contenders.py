@@ -210,6 +210,25 @@ def images(**options: Any) -> Any:
 
 
 @contextlib.contextmanager
+def synth(_work: Work) -> Iterator[Run]:
+    """The application: the same objects and backgrounds, the same number of pictures, without marked ones."""
+    from benchmarks.tutorial import SYNTH, TIMES
+    from manyhands.apps import synth as application
+
+    config = application.Config(
+        objects=SYNTH / "photo", masks=SYNTH / "photo_copy", backgrounds=SYNTH / "back", times=TIMES, quadrants=True,
+        shear=(-11, 11), interpolation="nearest", formats=("voc",), max_truncation=0.1, min_size=1,
+    )  # fmt: skip
+
+    def run() -> list[Any]:
+        with tempfile.TemporaryDirectory(dir=".demo") as out:
+            made = application.generate(config, out, progress=False)
+            return [True] * made.written
+
+    yield run
+
+
+@contextlib.contextmanager
 def pillow_loop(work: Work) -> Iterator[Run]:
     """As it is mostly written: all of the picture is decoded, then it is shrunk."""
     from PIL import Image
@@ -247,6 +266,7 @@ CONTENDERS: dict[str, tuple[str, Any]] = {  # name: what is imported before the 
     "manyhands, threads": ("manyhands.mapping", ours(backend="threads")),
     "manyhands, chunksize=1": ("manyhands.mapping", ours(backend="processes", chunksize=1)),
     "manyhands images": ("manyhands.apps.images", images()),
+    "manyhands synth": ("manyhands.apps.synth", synth),
     "loop, Pillow": ("PIL.Image", pillow_loop),
     "mogrify": ("subprocess", mogrify),
     "threads": ("concurrent.futures.thread", futures("ThreadPoolExecutor", chunks=False)),

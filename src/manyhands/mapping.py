@@ -410,7 +410,8 @@ def imap(
 def imap(func: Callable[..., Any], *iterables: Iterable[Any], **options: Any) -> Results[Any]:
     """Like map, but lazy: an iterator over the results, in order, for inputs without end.
 
-    Workers run ahead of the reader by a bounded number of tasks.
+    Workers run ahead of the reader by a bounded number of tasks; the input is read in the reader's thread. So an input
+    that waits for results of this very call waits for ever: use `submit` where results lead to new tasks.
 
     >>> import itertools, manyhands as mh
     >>> with mh.imap(abs, itertools.count(-3)) as results:

@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+LOOKS = 3  # without anything unfinished, after which there will be no more
+LOOK_SECONDS = 0.02  # between two of them
 UNFINISHED = ".manyhands-"  # how the name of a file that is being written begins; then the process, then chance
 
 
@@ -40,19 +42,27 @@ def whole(path: Path) -> Iterator[Path]:
 def remove_unfinished(folder: Path, patience: float = 0.0) -> int:
     """Remove what processes that have ended left in this folder and those below it; how many.
 
-    ``patience``: seconds to wait for those that are about to end.
+    ``patience``: seconds to wait for those that are about to end, which may leave more until then.
     """
-    removed = 0
     deadline = time.monotonic() + patience
-    for path in folder.rglob(f"{UNFINISHED}*-*.part"):
-        owner = path.name[len(UNFINISHED) :].split("-")[0]
-        while owner.isdigit() and (alive := _lives(int(owner))) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        if owner.isdigit() and not alive:
+    removed, quiet = 0, 0 if patience else LOOKS - 1
+    while quiet < LOOKS and time.monotonic() <= deadline + LOOK_SECONDS:
+        found = list(folder.rglob(f"{UNFINISHED}*-*.part"))
+        left = [path for path in found if not _is_left_over(path)]
+        for path in set(found) - set(left):
             with contextlib.suppress(OSError):
                 path.unlink()
                 removed += 1
+        quiet = 0 if found and patience else quiet + 1
+        if quiet < LOOKS:
+            time.sleep(LOOK_SECONDS)
     return removed
+
+
+def _is_left_over(path: Path) -> bool:
+    """Whoever was writing it is no more."""
+    owner = path.name[len(UNFINISHED) :].split("-")[0]
+    return owner.isdigit() and not _lives(int(owner))
 
 
 def append_line(path: Path, line: bytes) -> None:
@@ -66,12 +76,13 @@ def append_line(path: Path, line: bytes) -> None:
 
 
 def _lives(pid: int) -> bool:
+    """It is there, and has not ended: in some containers nobody asks how processes ended, and they stay listed."""
     if sys.platform == "win32":  # there the signal 0 is Ctrl-C
         return True
     try:
         os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] not in {b"Z", b"X"}
     except ProcessLookupError:
         return False
-    except OSError:
+    except OSError:  # it is another user's, or the system has no /proc
         return True
-    return True

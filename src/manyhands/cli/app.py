@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 import manyhands as mh
-from manyhands.cli import compare, images, parameters
+from manyhands.cli import compare, images, parameters, synth
 from manyhands.cli.formats import Call
 from manyhands.cli.options import Backend, OnError, Options
 from manyhands.cli.problems import CommandError, Exit
@@ -286,6 +286,9 @@ def _images(
         progress=images.progress(progress),
         **reading,
     )
+
+
+app.add_typer(synth.app, name="synth")
 
 
 @app.command("doctor")

@@ -179,6 +179,8 @@ def _folder(out: Path) -> Iterator[None]:
     except BaseException:
         files.remove_unfinished(out, PATIENCE)  # of workers that are being ended
         raise
+    else:
+        files.remove_unfinished(out)  # of workers of a killed run that were still alive when this one began
     finally:
         state.tidy(out)
 

@@ -1,0 +1,57 @@
+"""How an object meets the background; outside its mask no pixel changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Pixels = NDArray[Any]  # of uint8
+    Mask = NDArray[np.bool_]
+
+EDGE = 2.0  # pixels: standard deviation of a soft edge
+
+
+def hard(under: Pixels, colour: Pixels, mask: Mask) -> None:
+    """The object's own pixels, up to its edge."""
+    import cv2
+    import numpy as np
+
+    cv2.copyTo(colour, mask.view(np.uint8), under)
+
+
+def gaussian(under: Pixels, colour: Pixels, mask: Mask) -> None:
+    """Softer towards the edge, within the mask."""
+    import cv2
+    import numpy as np
+
+    framed = cv2.copyMakeBorder(mask.view(np.uint8) * np.uint8(255), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    inside = cv2.erode(framed, np.ones((3, 3), np.uint8))
+    share = cv2.GaussianBlur(inside, (0, 0), EDGE)[1:-1, 1:-1].astype(np.float32) / 255
+    mixed = cv2.blendLinear(colour, np.ascontiguousarray(under), share, 1 - share)
+    hard(under, mixed, mask)
+
+
+def poisson(under: Pixels, colour: Pixels, mask: Mask) -> None:
+    """The object's contrasts in the colours of the background around it."""
+    import cv2
+    import numpy as np
+
+    height, width = mask.shape
+    if min(height, width) < 3:
+        return hard(under, colour, mask)
+    # seamlessClone puts the middle of the mask's box on a point, and needs a pixel around it.
+    around = cv2.copyMakeBorder
+    wide_under = around(under, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+    wide_colour = around(colour, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+    wide_mask = around(mask.view(np.uint8) * np.uint8(255), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    left, top, across, down = cv2.boundingRect(wide_mask)
+    middle = (left + across // 2, top + down // 2)
+    mixed = cv2.seamlessClone(wide_colour, wide_under, wide_mask, middle, cv2.NORMAL_CLONE)
+    return hard(under, np.ascontiguousarray(mixed[1:-1, 1:-1]), mask)
+
+
+WAYS: dict[str, Callable[[Pixels, Pixels, Mask], None]] = {"hard": hard, "gaussian": gaussian, "poisson": poisson}

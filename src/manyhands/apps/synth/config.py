@@ -1,0 +1,313 @@
+"""What a dataset is made of: every setting, checked, and the same text for the same settings."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from manyhands.errors import OptionError
+
+Range = tuple[float, float]
+FORMATS = ("voc", "yolo", "coco")
+BLENDS = ("hard", "gaussian", "poisson")
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """All that decides what is in a dataset; the same config, inputs and versions give the same bytes.
+
+    >>> Config(objects="photo", backgrounds="back", scale=(0.5, 1)).scale
+    (0.5, 1.0)
+
+    Args:
+        objects: folder with a folder for each class, in which are the pictures of single objects.
+        backgrounds: folder of pictures, also in folders within it.
+        masks: folder with the same pictures as masks, light where the object is; None: the alpha channel.
+        distractors: folder of pictures with an alpha channel that are pasted as well, and not labelled.
+        times: how often every object is put on every background of its split.
+        count: so many pictures, evenly chosen from those; None: all.
+        seed: of all that is random.
+        formats: of the labels, any of ``voc``, ``yolo`` and ``coco``.
+        size: of the pictures, ``(width, height)`` in pixels: backgrounds are scaled and cut to it; None: each is as
+            its background.
+        objects_per_image, distractors_per_image: how many are tried, at least and at most.
+        scale: of objects, times their own size.
+        rotate, shear: in degrees.
+        perspective: how far a corner moves at most, as a share of the size; 0 to 0.4.
+        flip: mirror half of the objects.
+        brightness: factors, drawn apart for the background and each object.
+        blur: of objects: standard deviation in pixels.
+        blend: how objects meet the background, drawn for each object from these: ``hard``, ``gaussian`` (a soft edge
+            within the mask) and ``poisson`` (colours flow from the background, within the mask).
+        max_overlap: the share of an object that another one may cover.
+        min_visible: the share of an object that is seen at least, in all.
+        max_truncation: the share of an object that is beyond the edges at most.
+        aspect: width through height of boxes, at least and at most.
+        min_size: of boxes: pixels of the shorter side.
+        attempts: places that are tried for an object before it is given up.
+        quadrants: three quarters of the background each show another background.
+        interpolation: of objects: ``smooth`` or ``nearest``.
+        split: shares of ``train``, ``val`` and ``test``; they share no object picture and no background.
+        preview: second pictures with the boxes drawn: how many; None: of all.
+        image_format: ``jpg`` or ``png``.
+        jpeg_quality: 1 to 100.
+        augment: a function of yours ``(image, mask, rng) -> (image, mask)`` for each object, before it is
+            transformed: arrays of uint8, (height, width, 3) in RGB order and (height, width).
+
+    Raises:
+        OptionError: a setting is out of range.
+    """
+
+    objects: str | os.PathLike[str]
+    backgrounds: str | os.PathLike[str]
+    masks: str | os.PathLike[str] | None = None
+    distractors: str | os.PathLike[str] | None = None
+    times: int = 1
+    count: int | None = None
+    seed: int = 0
+    formats: tuple[str, ...] = FORMATS
+    size: tuple[int, int] | None = None
+    objects_per_image: tuple[int, int] = (1, 1)
+    distractors_per_image: tuple[int, int] = (0, 2)
+    scale: Range = (0.5, 2.0)
+    rotate: Range = (0.0, 0.0)
+    shear: Range = (0.0, 0.0)
+    perspective: float = 0.0
+    flip: bool = False
+    brightness: Range = (0.7, 1.3)
+    blur: Range = (0.0, 1.0)
+    blend: tuple[str, ...] = ("hard",)
+    max_overlap: float = 0.3
+    min_visible: float = 0.4
+    max_truncation: float = 0.25
+    aspect: Range = (0.2, 5.0)
+    min_size: int = 8
+    attempts: int = 20
+    quadrants: bool = False
+    interpolation: Literal["smooth", "nearest"] = "smooth"
+    split: tuple[float, float, float] = (1.0, 0.0, 0.0)
+    preview: int | None = 0
+    image_format: Literal["jpg", "png"] = "jpg"
+    jpeg_quality: int = 95
+    augment: Callable[[Any, Any, Any], tuple[Any, Any]] | None = None
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, _checked(field.name, getattr(self, field.name)))
+
+    def told(self) -> dict[str, Any]:
+        """As plain values that JSON and TOML can hold; what differs makes other pictures."""
+        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        del plain["augment"]
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
+
+
+def tutorial(**settings: Any) -> Config:
+    """The settings of the script that many tutorials have: one object, quadrants, nearest pixels, marked pictures, VOC.
+
+    >>> tutorial(objects="photo", masks="photo_copy", backgrounds="back").formats
+    ('voc',)
+    """
+    usual: dict[str, Any] = {
+        "formats": ("voc",), "objects_per_image": (1, 1), "scale": (0.5, 2.0), "shear": (-15.0, 15.0),
+        "brightness": (0.6, 1.4), "blur": (0.0, 2.0), "aspect": (0.2, 2.0), "quadrants": True,
+        "interpolation": "nearest", "preview": None, "max_truncation": 0.0, "min_size": 1,
+    }  # fmt: skip
+    return Config(**usual | settings)
+
+
+PRESETS: dict[str, Callable[..., Config]] = {"tutorial": tutorial, "": Config}
+
+
+def from_mapping(settings: Mapping[str, Any], *, augment: Any = None) -> Config:
+    """A config from names and values, as they stand in a file; ``preset`` among them says what the others change.
+
+    Raises:
+        OptionError: a name is none of a setting, or a value is out of range.
+    """
+    names = [field.name for field in dataclasses.fields(Config) if field.name != "augment"]  # a file has no functions
+    preset = str(settings.get("preset") or "")
+    if preset not in PRESETS:
+        raise OptionError(f"there is no preset {preset!r}; there is {', '.join(filter(None, PRESETS))}")
+    given = {name: value for name, value in settings.items() if name != "preset"}
+    for name in given:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(names)}"
+            raise OptionError(f"there is no setting {name!r}{hint}")
+    for name in ("objects", "backgrounds"):
+        if name not in given:
+            raise OptionError(f"the setting {name!r} is missing: it is the folder of the {name}")
+    return PRESETS[preset](**given, augment=augment)
+
+
+def load(path: str | os.PathLike[str], *, augment: Any = None) -> Config:
+    """A config from a TOML file; folders in it are relative to the file.
+
+    Raises:
+        OptionError: it is no TOML, or has a wrong setting.
+        OSError: it cannot be read.
+    """
+    try:
+        return from_mapping(read_settings(path), augment=augment)
+    except OptionError as error:
+        raise OptionError(f"{path}: {error}") from None
+
+
+def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What stands in a TOML file, to be changed before `from_mapping`. Raises OptionError, OSError."""
+    file = Path(path)
+    try:
+        settings = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise OptionError(f"{file} is no TOML: {error}") from None
+    for name in ("objects", "backgrounds", "masks", "distractors"):
+        if isinstance(settings.get(name), str):
+            settings[name] = str(file.parent / settings[name])
+    return settings
+
+
+# --- one setting ------------------------------------------------------------------------------------------------
+
+_RANGES = {  # the least and the most
+    "scale": (0.01, 100.0),
+    "rotate": (-360.0, 360.0),
+    "shear": (-60.0, 60.0),
+    "brightness": (0.0, 10.0),
+    "blur": (0.0, 100.0),
+    "aspect": (0.0, math.inf),
+}
+_COUNTS = {"objects_per_image": 1, "distractors_per_image": 0}
+_SHARES = {"perspective": 0.4, "max_overlap": 1.0, "min_visible": 1.0, "max_truncation": 1.0}
+_NUMBERS = {"times": (1, 10**9), "seed": (0, 2**63), "min_size": (1, 10**6), "attempts": (1, 10**6)}
+_NUMBERS |= {"jpeg_quality": (1, 100)}
+_WORDS = {"interpolation": ("smooth", "nearest"), "image_format": ("jpg", "png")}
+
+
+def _checked(name: str, value: Any) -> Any:
+    """The value in its one form. Raises OptionError."""
+    try:
+        return _FORMS[name](value)
+    except (TypeError, ValueError):
+        raise OptionError(f"{name} takes {_TAKES[name]}; got {value!r}") from None
+
+
+def _within(value: Any, low: float, high: float) -> float:
+    if isinstance(value, bool) or not low <= value <= high:
+        raise ValueError
+    return float(value) if isinstance(value, float) or isinstance(low, float) else value
+
+
+def _whole(value: float) -> int:
+    if value != int(value):
+        raise ValueError
+    return int(value)
+
+
+def _pair(value: Any, low: float, high: float) -> tuple[float, float]:
+    first, last = (value, value) if isinstance(value, int | float) else value
+    first, last = _within(first, low, high), _within(last, low, high)
+    if first > last:
+        raise ValueError
+    return float(first), float(last)
+
+
+def _whole_within(value: Any, low: int, high: int) -> int:
+    return _whole(_within(value, low, high))
+
+
+def _whole_pair(value: Any, low: int) -> tuple[int, int]:
+    first, last = _pair(value, low, 1000)
+    return _whole(first), _whole(last)
+
+
+def _known(value: Any, words: tuple[str, ...]) -> Any:
+    if value not in words:
+        raise ValueError
+    return value
+
+
+def _several(value: Any, words: tuple[str, ...]) -> tuple[str, ...]:
+    chosen = (value,) if isinstance(value, str) else tuple(value)
+    if not chosen or len(set(chosen)) < len(chosen):
+        raise ValueError
+    return tuple(word for word in words if word in {_known(one, words) for one in chosen})
+
+
+def _shares(value: Any) -> tuple[float, float, float]:
+    given = [_within(one, 0.0, math.inf) for one in value]
+    padded = given + [0.0] * (3 - len(given))
+    if len(padded) != 3 or padded[0] == 0 or abs(sum(padded) - 1) > 1e-6:
+        raise ValueError
+    return padded[0], padded[1], padded[2]
+
+
+def _size(value: Any) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    width, height = value
+    return _whole(_within(width, 1, 65_500)), _whole(_within(height, 1, 65_500))
+
+
+def _maybe_count(value: Any, least: int) -> int | None:
+    return None if value is None else _whole(_within(value, least, 10**12))
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+def _function(value: Any) -> Any:
+    if value is not None and not callable(value):
+        raise TypeError
+    return value
+
+
+_FORMS: dict[str, Callable[[Any], Any]] = {
+    "objects": os.fspath,
+    "backgrounds": os.fspath,
+    "masks": lambda value: None if value is None else os.fspath(value),
+    "distractors": lambda value: None if value is None else os.fspath(value),
+    "formats": partial(_several, words=FORMATS),
+    "blend": partial(_several, words=BLENDS),
+    "split": _shares,
+    "size": _size,
+    "count": partial(_maybe_count, least=1),
+    "preview": lambda value: _maybe_count({"all": None, "none": 0}.get(value, value) if value else value, 0),
+    "flip": _flag,
+    "quadrants": _flag,
+    "augment": _function,
+}
+_FORMS |= {name: partial(_pair, low=low, high=high) for name, (low, high) in _RANGES.items()}
+_FORMS |= {name: partial(_whole_pair, low=low) for name, low in _COUNTS.items()}
+_FORMS |= {name: partial(_within, low=0.0, high=high) for name, high in _SHARES.items()}
+_FORMS |= {name: partial(_whole_within, low=low, high=high) for name, (low, high) in _NUMBERS.items()}
+_FORMS |= {name: partial(_known, words=words) for name, words in _WORDS.items()}
+_TAKES = {name: f"a number or two, from {low:g} to {high:g}" for name, (low, high) in _RANGES.items()}
+_TAKES |= {name: f"one or two whole numbers, {low} or more" for name, low in _COUNTS.items()}
+_TAKES |= {name: f"a share from 0 to {high:g}" for name, high in _SHARES.items()}
+_TAKES |= {name: f"a whole number from {low} to {high:,}" for name, (low, high) in _NUMBERS.items()}
+_TAKES |= {name: f"one of {', '.join(words)}" for name, words in _WORDS.items()}
+_TAKES |= dict.fromkeys(("objects", "backgrounds", "masks", "distractors"), "a folder")
+_TAKES |= {
+    "formats": f"any of {', '.join(FORMATS)}",
+    "blend": f"any of {', '.join(BLENDS)}",
+    "split": "the shares of train, val and test, which add up to 1, such as (0.8, 0.1, 0.1); train is not 0",
+    "size": "(width, height) in pixels",
+    "count": "a whole number of at least 1, or None",
+    "preview": "how many pictures, or None for all",
+    "flip": "True or False",
+    "quadrants": "True or False",
+    "augment": "a function (image, mask, rng) -> (image, mask)",
+}

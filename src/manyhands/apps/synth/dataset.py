@@ -1,0 +1,184 @@
+"""A dataset's folder: what lies where, what is known of each sample, and what the dataset was made from.
+
+::
+
+    dataset.json            config, classes, and digests of the inputs
+    samples.jsonl           a line for each sample, in the order of the plan
+    images/<split>/         the pictures
+    previews/<split>/       the same with boxes drawn, if asked for
+    labels/<split>/         YOLO, with data.yaml
+    coco/                   instances_<split>.json
+    voc/                    Annotations, ImageSets, labelmap.txt, and JPEGImages: links to the pictures
+    .manyhands/             of a run that goes on: the lines so far; and how long runs took
+
+All but the last depends on nothing but the config and the inputs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from manyhands.apps import files
+from manyhands.apps.synth.labels import Label
+from manyhands.errors import OptionError
+
+ABOUT, SAMPLES = "dataset.json", "samples.jsonl"
+HIDDEN = ".manyhands"
+JOURNAL, RUNS = f"{HIDDEN}/samples.jsonl", f"{HIDDEN}/runs.jsonl"
+VERSION = 1
+
+
+class Record(NamedTuple):
+    """What became of one sample. Without labels there is no picture: none of its objects found a place."""
+
+    id: str
+    split: str
+    label: str
+    size: tuple[int, int]
+    background: str
+    labels: tuple[Label, ...]
+    unlabelled: tuple[str, ...]  # masks of distractors, as run lengths
+    given_up: dict[str, int]  # objects that found no place, by reason
+    preview: bool = False
+
+    @property
+    def written(self) -> bool:
+        """There is a picture."""
+        return bool(self.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """The places in one folder."""
+
+    folder: Path
+    suffix: str = "jpg"
+
+    def picture(self, split: str, sample: str) -> Path:
+        """Of this sample."""
+        return self.folder / "images" / split / f"{sample}.{self.suffix}"
+
+    def preview(self, split: str, sample: str) -> Path:
+        """The same with boxes drawn."""
+        return self.folder / "previews" / split / f"{sample}.jpg"
+
+    def yolo(self, split: str, sample: str) -> Path:
+        """Its labels."""
+        return self.folder / "labels" / split / f"{sample}.txt"
+
+    def voc(self, sample: str) -> Path:
+        """Its labels."""
+        return self.folder / "voc" / "Annotations" / f"{sample}.xml"
+
+    def voc_picture(self, sample: str) -> Path:
+        """A link to the picture."""
+        return self.folder / "voc" / "JPEGImages" / f"{sample}.{self.suffix}"
+
+    def coco(self, split: str) -> Path:
+        """The labels of a split."""
+        return self.folder / "coco" / f"instances_{split}.json"
+
+
+# --- what it is made from ---------------------------------------------------------------------------------------
+
+
+def read_about(folder: Path) -> dict[str, Any] | None:
+    """What `write_about` has written; None if there is nothing. Raises OptionError."""
+    try:
+        told = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        if told["version"] != VERSION:
+            raise OptionError(f"{folder / ABOUT} is of version {told['version']}; this program writes {VERSION}")
+        return dict(told)
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise OptionError(
+            f"{folder / ABOUT} cannot be read: {error}; it was changed, or is of another program"
+        ) from None
+
+
+def write_about(folder: Path, about: dict[str, Any]) -> None:
+    """Config, classes and inputs, as a whole."""
+    with files.whole(folder / ABOUT) as unfinished:
+        unfinished.write_text(json.dumps(about, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def difference(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What of the config and of the inputs is not as it was, a line each."""
+    lines = []
+    for name in sorted(before["config"] | now["config"]):
+        if name not in {"objects", "backgrounds", "masks", "distractors"}:
+            old, new = before["config"].get(name), now["config"].get(name)
+            lines += [f"{name}: was {old!r}, is {new!r}"] if old != new else []
+    if before["augment"] != now["augment"]:
+        lines.append("augment: another function, or none")
+    old_inputs, new_inputs = before["inputs"], now["inputs"]
+    for key in sorted(old_inputs | new_inputs):
+        if key not in new_inputs:
+            lines.append(f"{key}: is gone")
+        elif key not in old_inputs:
+            lines.append(f"{key}: is new")
+        elif old_inputs[key] != new_inputs[key]:
+            lines.append(f"{key}: has changed")
+    return lines
+
+
+# --- records ----------------------------------------------------------------------------------------------------
+
+
+def note(folder: Path, record: Record) -> None:
+    """Add the record of a sample of which all files are in their places."""
+    files.append_line(folder / JOURNAL, b"\n" + _line(record))  # a line that was cut short before stays alone
+
+
+def read_records(folder: Path) -> dict[str, Record]:
+    """By identity: those of ended runs, and of one that was ended in the midst."""
+    known: dict[str, Record] = {}
+    for name in (SAMPLES, JOURNAL):
+        with contextlib.suppress(FileNotFoundError):
+            for line in (folder / name).read_bytes().splitlines():
+                with contextlib.suppress(ValueError, KeyError, TypeError):  # cut short when a run was killed
+                    record = _record(json.loads(line))
+                    known[record.id] = record
+    return known
+
+
+def read_finished(folder: Path) -> tuple[dict[str, Any], list[Record]]:
+    """What a dataset is made from, and its records in order. Raises OptionError: it is none, or is not finished."""
+    about = read_about(folder)
+    if about is None:
+        raise OptionError(f"there is no dataset in {folder}: it has no {ABOUT}")
+    if not (folder / SAMPLES).exists() or (folder / JOURNAL).exists():
+        raise OptionError(f"the dataset in {folder} is not finished: resume it first")
+    return about, list(read_records(folder).values())
+
+
+def write_records(folder: Path, records: Iterable[Record]) -> None:
+    """All of them in order; the journal has done its duty."""
+    with files.whole(folder / SAMPLES) as unfinished, unfinished.open("wb") as file:
+        file.writelines(_line(record) + b"\n" for record in records)
+    (folder / JOURNAL).unlink(missing_ok=True)
+
+
+def _line(record: Record) -> bytes:
+    told = record._asdict() | {"labels": [label._asdict() for label in record.labels]}
+    return json.dumps(told, ensure_ascii=False).encode("utf-8", "surrogateescape")
+
+
+def _record(told: dict[str, Any]) -> Record:
+    found = tuple(Label(**label | {"box": tuple(label["box"])}) for label in told["labels"])
+    return Record(**told | {"labels": found, "size": tuple(told["size"]), "unlabelled": tuple(told["unlabelled"])})
+
+
+def count_given_up(records: Iterable[Record]) -> Counter[str]:
+    """Objects that found no place, by reason."""
+    total: Counter[str] = Counter()
+    for record in records:
+        total.update(record.given_up)
+    return total

@@ -1,0 +1,84 @@
+"""Boxes and names drawn on pictures, and contact sheets of many."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from manyhands.apps.synth.labels import Label
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Pixels = NDArray[Any]  # of uint8
+
+# Told apart by people with colour-blindness as well (Okabe and Ito); red, green, blue.
+COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167))
+
+
+def marked(picture: Pixels, labels: Sequence[Label], classes: Sequence[str]) -> Pixels:
+    """A copy with a box and the name of its class for each object."""
+    import cv2
+
+    made = picture.copy()
+    thick = max(1, round(min(picture.shape[:2]) / 300))
+    for label in labels:
+        red, green, blue = COLOURS[classes.index(label.name) % len(COLOURS)]
+        x0, y0, x1, y1 = label.box
+        cv2.rectangle(made, (x0, y0), (x1 - 1, y1 - 1), (blue, green, red), thick)
+    return _named(made, labels, classes)
+
+
+def _named(picture: Pixels, labels: Sequence[Label], classes: Sequence[str]) -> Pixels:
+    """Names in any language, which OpenCV's own letters are not."""
+    import numpy as np
+    from PIL import Image, ImageDraw
+
+    image = Image.fromarray(np.ascontiguousarray(picture[:, :, ::-1]))
+    draw, font = ImageDraw.Draw(image), _font(max(11, min(picture.shape[:2]) // 40))
+    for label in labels:
+        colour = COLOURS[classes.index(label.name) % len(COLOURS)]
+        left, top, right, bottom = draw.textbbox((0, 0), label.name, font=font)
+        x = max(0, min(label.box[0], image.width - (right - left) - 4))
+        y = max(0, label.box[1] - (bottom - top) - 4)
+        draw.rectangle((x, y, x + right - left + 4, y + bottom - top + 4), fill=colour)
+        draw.text((x + 2 - left, y + 2 - top), label.name, fill=_readable(colour), font=font)
+    return np.ascontiguousarray(np.asarray(image)[:, :, ::-1])
+
+
+def _readable(colour: tuple[int, int, int]) -> str:
+    red, green, blue = colour
+    return "black" if 0.3 * red + 0.59 * green + 0.11 * blue > 110 else "white"
+
+
+def _font(size: int) -> Any:
+    """One with Chinese characters, if there is one."""
+    from PIL import ImageFont
+
+    for name in ("NotoSansCJK-Regular.ttc", "wqy-zenhei.ttc", "msyh.ttc", "PingFang.ttc", "DejaVuSans.ttf"):
+        try:
+            return ImageFont.truetype(name, size)
+        except OSError:
+            continue
+    return ImageFont.load_default(size)
+
+
+def contact_sheet(pictures: Sequence[Pixels], *, across: int = 4, width: int = 1600) -> Pixels:
+    """Many in one, side by side, each in a field of the same size."""
+    import cv2
+    import numpy as np
+
+    gap = 6
+    field = (width - gap * (across + 1)) // across
+    tall = max(round(field * one.shape[0] / one.shape[1]) for one in pictures)
+    tall = min(tall, field * 3 // 2)
+    rows = -(-len(pictures) // across)
+    sheet = np.full((rows * (tall + gap) + gap, width, 3), 255, np.uint8)
+    for at, one in enumerate(pictures):
+        scale = min(field / one.shape[1], tall / one.shape[0])
+        size = max(1, round(one.shape[1] * scale)), max(1, round(one.shape[0] * scale))
+        small = cv2.resize(one, size, interpolation=cv2.INTER_AREA)
+        x = gap + (at % across) * (field + gap) + (field - size[0]) // 2
+        y = gap + (at // across) * (tall + gap) + (tall - size[1]) // 2
+        sheet[y : y + size[1], x : x + size[0]] = small
+    return sheet

@@ -1,0 +1,326 @@
+"""A whole dataset: made on all cores, continued where it was, the same bytes in the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import manyhands as mh
+from manyhands.apps import files
+from manyhands.apps.files import DiskFullError
+from manyhands.apps.functions import digest_of
+from manyhands.apps.synth import dataset, drawing, formats, inputs, pictures, planning, rendering
+from manyhands.apps.synth.bars import Bars
+from manyhands.apps.synth.config import Config, from_mapping
+from manyhands.apps.synth.dataset import Dataset, Record
+from manyhands.apps.synth.inputs import Decoded, Ready
+from manyhands.apps.synth.planning import Plan, Sample
+from manyhands.errors import OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Place = str | os.PathLike[str]
+PATIENCE = 2.0  # seconds for workers to end after Ctrl-C
+TRIED = 3  # samples that the need of disk space is estimated by
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What there is now: ``planned`` samples = ``written`` + ``rejected``, and objects in the same way."""
+
+    out: Path
+    planned: int
+    written: int
+    made_now: int
+    objects: int
+    given_up: dict[str, int]
+    aside: dict[str, str]
+    notes: tuple[str, ...]
+    seconds: float
+    workers: int
+
+    @property
+    def rejected(self) -> int:
+        """Samples without a picture: none of their objects found a place."""
+        return self.planned - self.written
+
+    def __str__(self) -> str:
+        rate = f" ({self.made_now / self.seconds:.1f} pictures/s)" if self.made_now and self.seconds else ""
+        counts = f"{self.planned:,} planned = {self.written:,} written + {self.rejected:,} rejected"
+        now = f"{self.made_now:,} of them now, in {self.seconds:.1f} s{rate}"
+        lines = [f"{self.out}: {counts}; {now}", f"{self.objects:,} objects are labelled"]
+        if self.given_up:
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.given_up.items()))
+            lines[1] += f"; {sum(self.given_up.values()):,} found no place: {reasons}"
+        lines += [f"set aside: {key}: {reason}" for key, reason in self.aside.items()]
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+
+def plan(config: Config) -> Plan:
+    """Which samples a dataset would have, from the names of the files alone.
+
+    Raises:
+        InputProblems: the inputs do not fit together; all that is wrong is told at once.
+    """
+    return planning.make(inputs.find(config), config)
+
+
+def generate(
+    config: Config,
+    out: Place,
+    *,
+    workers: int | None = None,
+    backend: Any = "processes",
+    progress: bool | Callable[[Any], object] | None = None,
+) -> Summary:
+    """Make a dataset, or go on with one that was begun with the same config and inputs.
+
+    >>> import pathlib, tempfile
+    >>> import numpy as np
+    >>> from PIL import Image
+    >>> from manyhands.apps import synth
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> for name in ("photo/cat", "back"):
+    ...     (folder / name).mkdir(parents=True)
+    >>> Image.new("RGBA", (40, 30), (200, 80, 20, 255)).save(folder / "photo/cat/tom.png")
+    >>> Image.new("RGB", (320, 240), "green").save(folder / "back/lawn.png")
+    >>> config = synth.Config(objects=folder / "photo", backgrounds=folder / "back", times=3, seed=7)
+    >>> summary = synth.generate(config, folder / "ds")
+    >>> summary.written, len(list((folder / "ds/images/train").iterdir()))
+    (3, 3)
+
+    Args:
+        config: what it is made of.
+        out: its folder; made if it is not there.
+        workers: how many; None: one a core.
+        backend: where they run: ``processes``, ``threads`` or ``serial``; the dataset is the same.
+        progress: None: bars if stderr is a terminal; True, False, or a function as for `mh.map`.
+
+    Returns:
+        What there is now.
+
+    Raises:
+        InputProblems: the inputs do not fit together; all that is wrong is told at once, and nothing was done.
+        OptionError: ``out`` holds a dataset of another config or of other inputs, or something else.
+        OSError: there is not enough room, or ``out`` cannot be written to. What is there is whole; go on later.
+    """
+    began = time.monotonic()
+    into = Path(os.path.abspath(out))  # noqa: PTH100 - links stay as they are
+    before = dataset.read_about(into)
+    if before is None and into.exists() and any(into.iterdir()):
+        raise OptionError(f"{into} holds other files: name a new or an empty folder")
+    found = inputs.find(config)
+    ready = inputs.prepare(found, config, workers=workers, progress=False)
+    about = _about(config, ready)
+    _check_same(before, about, into)
+    wanted = planning.make(ready.found, config)
+    maker = maker_of(config, ready, wanted, into)
+    count = workers or mh.cpu_count()
+    known = dataset.read_records(into)
+    todo = [sample for sample in wanted.samples if not maker.is_made(sample, known.get(sample.id))]
+    _check_room(maker, todo, into)
+    with _tidy(into):
+        dataset.write_about(into, about)
+        made = _run(maker, todo, count, backend, progress)
+    known |= {record.id: record for record in made}
+    records = [known[sample.id] for sample in wanted.samples]
+    _finish(maker, records, {"seconds": time.monotonic() - began, "made": len(made), "workers": count})
+    written = [record for record in records if record.written]
+    return Summary(
+        into, len(records), len(written), len(made), sum(len(record.labels) for record in written),
+        dict(dataset.count_given_up(records)), ready.aside, wanted.notes, time.monotonic() - began, count,
+    )  # fmt: skip
+
+
+def resume(out: Place, *, augment: Any = None, **options: Any) -> Summary:
+    """Go on with a dataset, by the config that is kept in it.
+
+    Args:
+        out: its folder.
+        augment: the function that it was begun with, if there was one: functions are not kept.
+        options: ``workers``, ``backend`` and ``progress`` as for `generate`.
+
+    Raises:
+        OptionError: there is no dataset, or the inputs are not as they were; the difference is told.
+    """
+    return generate(config_of(out, augment=augment), out, **options)
+
+
+def config_of(out: Place, *, augment: Any = None) -> Config:
+    """The config that a dataset was made by. Raises OptionError."""
+    about = dataset.read_about(Path(out))
+    if about is None:
+        raise OptionError(f"there is no dataset in {out}: it has no {dataset.ABOUT}")
+    return from_mapping(about["config"], augment=augment)
+
+
+# --- one sample -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """How samples become files; called with each. It travels to workers, the pixels do not."""
+
+    config: Config
+    decoded: Decoded
+    plan_pools: dict[str, planning.Pool]
+    distractors: tuple[str, ...]
+    classes: tuple[str, ...]
+    place: Dataset
+    previewed: frozenset[str]
+
+    def __call__(self, sample: Sample) -> Record:
+        """Make its files; the record comes last. Raises DiskFullError."""
+        try:
+            return self._make(sample)
+        except OSError as error:
+            if files.is_disk_full(error):
+                raise DiskFullError(error.errno, error.strerror, str(self.place.folder)) from error
+            raise
+
+    def render(self, sample: Sample, *, keep: bool = False) -> rendering.Rendered:
+        """Its picture and labels, in memory."""
+        pool = self.plan_pools[sample.split]
+        return rendering.render(sample, self.config, self.decoded, pool, self.distractors, keep=keep)
+
+    def encode(self, picture: Any) -> bytes:
+        """As the file that it will be."""
+        return pictures.encoded(picture, self.config.image_format, self.config.jpeg_quality)
+
+    def record(self, sample: Sample, made: rendering.Rendered) -> Record:
+        """What is kept of it."""
+        size = (made.picture.shape[1], made.picture.shape[0])
+        shown = sample.id in self.previewed and bool(made.labels)
+        return Record(
+            sample.id, sample.split, sample.label, size, sample.background, tuple(made.labels),
+            tuple(made.unlabelled), dict(sorted(made.given_up.items())), shown,
+        )  # fmt: skip
+
+    def is_made(self, sample: Sample, record: Record | None) -> bool:
+        """It is known, and its picture is there."""
+        if record is None:
+            return False
+        return not record.written or self.place.picture(sample.split, sample.id).exists()
+
+    def _make(self, sample: Sample) -> Record:
+        made = self.render(sample)
+        record = self.record(sample, made)
+        if record.written:
+            write_bytes(self.place.picture(sample.split, sample.id), self.encode(made.picture))
+            if record.preview:
+                drawn = drawing.marked(made.picture, made.labels, self.classes)
+                write_bytes(self.place.preview(sample.split, sample.id), pictures.encoded(drawn, "jpg", 90))
+            formats.write_sample(self.place, record, self.config.formats, self.classes)
+        dataset.note(self.place.folder, record)
+        return record
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """As a whole or not at all."""
+    with files.whole(path) as unfinished:
+        unfinished.write_bytes(data)
+
+
+def maker_of(config: Config, ready: Ready, wanted: Plan, out: Path) -> Maker:
+    """What makes the samples of this plan."""
+    names = [sample.id for sample in wanted.samples]
+    count = len(names) if config.preview is None else min(config.preview, len(names))
+    previewed = frozenset(names[at * len(names) // count] for at in range(count)) if count else frozenset()
+    distractors = tuple(one.key for one in ready.found.distractors)
+    place = Dataset(out, config.image_format)
+    return Maker(config, ready.decoded, wanted.pools, distractors, wanted.classes, place, previewed)
+
+
+# --- all of them ------------------------------------------------------------------------------------------------
+
+
+def _run(maker: Maker, todo: Sequence[Sample], workers: int, backend: Any, progress: Any) -> list[Record]:
+    made: list[Record] = []
+    if not todo:
+        return made
+    totals = Counter(sample.label for sample in todo)
+    with Bars(totals, show=progress if progress is None or isinstance(progress, bool) else False) as bars:
+        try:
+            shown = progress if callable(progress) else False
+            with mh.imap(maker, todo, workers=workers, backend=backend, progress=shown, desc="pictures") as results:
+                for record in results:
+                    made.append(record)
+                    bars.one(record.label)
+        except DiskFullError as error:
+            told = f"the disk is full: {len(made):,} of {len(todo):,} samples were made. Make room and resume"
+            raise OSError(error.errno, told, str(maker.place.folder)) from error
+        except KeyboardInterrupt as error:
+            error.add_note(f"{len(made):,} of {len(todo):,} samples were made; resume goes on with the rest")
+            raise
+    return made
+
+
+@contextmanager
+def _tidy(out: Path) -> Iterator[None]:
+    """The folder is there, and nothing half-written in it, before and after."""
+    (out / dataset.HIDDEN).mkdir(parents=True, exist_ok=True)
+    files.remove_unfinished(out)
+    try:
+        yield
+    except BaseException:
+        files.remove_unfinished(out, PATIENCE)
+        raise
+    files.remove_unfinished(out)  # of workers of a killed run that were still alive when this one began
+
+
+def _finish(maker: Maker, records: Sequence[Record], run: dict[str, Any]) -> None:
+    out = maker.place.folder
+    written = [record for record in records if record.written]
+    formats.write_whole(maker.place, written, maker.config.formats, maker.classes)
+    dataset.write_records(out, records)
+    if run["made"]:
+        files.append_line(out / dataset.RUNS, json.dumps(run).encode() + b"\n")
+
+
+def _about(config: Config, ready: Ready) -> dict[str, Any]:
+    told = config.told()
+    for name in ("objects", "backgrounds", "masks", "distractors"):
+        told[name] = told[name] and os.path.abspath(told[name])  # noqa: PTH100 - links stay as they are
+    return {
+        "version": dataset.VERSION,
+        "config": told,
+        "augment": config.augment and digest_of(config.augment),
+        "classes": list(ready.found.classes),
+        "inputs": {one.key: ready.digests[one.key] for one in ready.found.all()},
+        "aside": ready.aside,
+    }
+
+
+def _check_same(before: dict[str, Any] | None, about: dict[str, Any], out: Path) -> None:
+    if before is not None and (lines := dataset.difference(before, about)):
+        told = "".join(f"\n  {line}" for line in lines[:20]) + (f"\n  and {len(lines) - 20} more" * (len(lines) > 20))
+        raise OptionError(
+            f"nothing was done: {out} holds a dataset that was made otherwise; put things back, or name another "
+            f"folder. The difference:{told}"
+        )
+
+
+def _check_room(maker: Maker, todo: Sequence[Sample], out: Path) -> None:
+    """Estimate what the files take, by making some in memory. Raises OSError."""
+    if len(todo) <= TRIED:
+        return
+    sizes = [len(maker.encode(maker.render(todo[at * len(todo) // TRIED]).picture)) for at in range(TRIED)]
+    each = sum(sizes) / TRIED + 4096 * (2 + len(maker.config.formats))
+    previews = len(maker.previewed) / max(1, len(todo)) * each
+    needed = int(len(todo) * (each + previews))
+    near = next(parent for parent in (out, *out.parents) if parent.exists())
+    free = shutil.disk_usage(near).free
+    if needed > free:
+        raise OSError(
+            28, f"nothing was done: {len(todo):,} pictures take about {needed / 1e9:.1f} GB, and there are "
+            f"{free / 1e9:.1f} GB free", str(out)
+        )  # fmt: skip

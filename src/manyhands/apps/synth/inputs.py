@@ -1,0 +1,260 @@
+"""The pictures that a dataset is made from: found, checked, and decoded once into memory that all workers share."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import manyhands as mh
+from manyhands.apps.synth import pictures
+from manyhands.apps.synth.config import Config
+from manyhands.apps.synth.pictures import Unusable
+from manyhands.apps.synth.problems import InputProblems
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Pixels = NDArray[Any]  # of uint8
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2")
+SHARED_BYTES = 2 << 30  # decoded pictures that are kept; of those beyond, each is decoded when it is needed
+KEPT = 8  # of these, in each process
+
+
+class Picture(NamedTuple):
+    """One file, and its mask if it has one in a file of its own. ``key``: what it is called in the dataset."""
+
+    key: str
+    path: Path
+    label: str = ""  # the class of an object
+    mask: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """All files, in the order of their names."""
+
+    objects: tuple[Picture, ...]
+    backgrounds: tuple[Picture, ...]
+    distractors: tuple[Picture, ...]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Their names, sorted; the numbers in labels go by this order."""
+        return tuple(sorted({one.label for one in self.objects}))
+
+    def all(self) -> tuple[Picture, ...]:
+        """Every file once."""
+        return self.objects + self.backgrounds + self.distractors
+
+
+def find(config: Config) -> Found:
+    """Look for the files and check that they fit together. Raises InputProblems, with all that is wrong."""
+    problems: list[str] = []
+    masks = _masks(config.masks, problems)
+    objects = list(_objects(Path(config.objects), masks, problems))
+    if masks is not None and (left := sorted(set(masks) - {_stem_key(one.key) for one in objects})):
+        problems += [f"{masks[key]}: a mask without a picture of this name in {config.objects}" for key in left]
+    backgrounds = _flat(Path(config.backgrounds), "backgrounds", problems)
+    distractors = _flat(Path(config.distractors), "distractors", problems) if config.distractors else []
+    if problems:
+        raise InputProblems(problems)
+    return Found(tuple(objects), tuple(backgrounds), tuple(distractors))
+
+
+def _objects(folder: Path, masks: dict[str, Path] | None, problems: list[str]) -> Iterator[Picture]:
+    if not folder.is_dir():
+        problems.append(f"{folder}: there is no such folder (objects)")
+        return
+    classes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if not classes:
+        problems.append(f"{folder}: has no folders; it needs one for each class, with the pictures in it")
+    for place in classes:
+        files = _pictures_in(place)
+        if not files:
+            problems.append(f"{place}: an empty class; put pictures in it or remove the folder")
+        problems += [f"{place}: two pictures are called {name!r}" for name in _twice(file.stem for file in files)]
+        for file in files:
+            key = f"objects/{place.name}/{file.name}"
+            mask = masks.get(_stem_key(key)) if masks is not None else None
+            if masks is not None and mask is None:
+                problems.append(f"{file}: it has no mask of the same name")
+            yield Picture(key, file, place.name, mask)
+
+
+def _masks(folder: str | os.PathLike[str] | None, problems: list[str]) -> dict[str, Path] | None:
+    if folder is None:
+        return None
+    if not Path(folder).is_dir():
+        problems.append(f"{folder}: there is no such folder (masks)")
+        return {}
+    places = [path for path in Path(folder).iterdir() if path.is_dir() and not path.name.startswith(".")]
+    return {f"objects/{place.name}/{file.stem}": file for place in places for file in _pictures_in(place)}
+
+
+def _flat(folder: Path, what: str, problems: list[str]) -> list[Picture]:
+    files = sorted(_walk(folder)) if folder.is_dir() else []
+    if not files:
+        problems.append(f"{folder}: there are no pictures in it ({what})" if folder.is_dir() else
+                        f"{folder}: there is no such folder ({what})")  # fmt: skip
+    return [Picture(f"{what}/{file.relative_to(folder).as_posix()}", file) for file in files]
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for path in folder.rglob("*"):
+        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith("."):
+            yield path
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+
+
+def _stem_key(key: str) -> str:
+    return key.rpartition(".")[0]
+
+
+def _twice(names: Iterable[str]) -> list[str]:
+    return [name for name, count in Counter(names).items() if count > 1]
+
+
+# --- decoded ----------------------------------------------------------------------------------------------------
+
+
+class _Place(NamedTuple):
+    """Where a decoded picture is in the shared memory."""
+
+    offset: int
+    shape: tuple[int, ...]
+
+
+@dataclass
+class Decoded:
+    """Pictures as pixels, by their keys: blue, green, red, and of objects the mask as a fourth.
+
+    Travels to workers; the pixels do not.
+    """
+
+    sources: dict[str, Picture]
+    size: tuple[int, int] | None
+    memory: Any  # a shared array of uint8
+    places: dict[str, _Place]
+    kept: dict[str, Any] = field(default_factory=dict)
+
+    def __call__(self, key: str) -> Pixels:
+        """Its pixels; not to be written to."""
+        place = self.places.get(key)
+        if place is not None:
+            count = 1
+            for length in place.shape:
+                count *= length
+            return self.memory[place.offset : place.offset + count].reshape(place.shape)  # type: ignore[no-any-return]
+        if key not in self.kept:
+            if len(self.kept) >= KEPT:
+                self.kept.pop(next(iter(self.kept)))
+            self.kept[key] = _decode(self.sources[key], self.size)
+        return self.kept[key]  # type: ignore[no-any-return]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"kept": {}}
+
+
+class Ready(NamedTuple):
+    """All inputs that can be used, decoded; a digest of each file, and why others were set aside."""
+
+    found: Found
+    decoded: Decoded
+    digests: dict[str, str]
+    aside: dict[str, str]
+
+
+def prepare(found: Found, config: Config, *, workers: int | None = None, progress: Any = None) -> Ready:
+    """Decode every input once, in threads, into shared memory as far as that goes.
+
+    Raises:
+        InputProblems: masks have other sizes than their pictures, or of a class or the backgrounds nothing is left.
+        OSError: there is not enough memory.
+    """
+    sizes = mh.map(_room, [(one, config.size) for one in found.all()], backend="threads", progress=False)
+    offsets, total = [], 0
+    for size in sizes:
+        offsets.append(total if total + size <= SHARED_BYTES else None)
+        total += size if offsets[-1] is not None else 0
+    memory = mh.empty_shared((max(1, total),), "uint8")
+    looked_at = mh.map(
+        lambda job: _load(memory, config.size, *job),
+        list(zip(found.all(), offsets, strict=True)),
+        backend="threads", workers=workers, progress=progress, desc="inputs",
+    )  # fmt: skip
+    aside = {one.key: seen.problem for one, seen in zip(found.all(), looked_at, strict=True) if seen.problem}
+    left = Found(*(tuple(one for one in group if one.key not in aside) for group in
+                   (found.objects, found.backgrounds, found.distractors)))  # fmt: skip
+    _check_left(found, left, aside, [seen.fault for seen in looked_at if seen.fault])
+    loaded = {one.key: seen for one, seen in zip(found.all(), looked_at, strict=True)}
+    places = {key: _Place(seen.offset, seen.shape) for key, seen in loaded.items() if seen.offset is not None}
+    sources = {one.key: one for one in left.all()}
+    digests = {key: seen.digest for key, seen in loaded.items()}
+    return Ready(left, Decoded(sources, config.size, memory, places), digests, aside)
+
+
+class _Seen(NamedTuple):
+    digest: str
+    problem: str = ""  # it is set aside
+    fault: str = ""  # nothing can be made
+    offset: int | None = None
+    shape: tuple[int, ...] = ()
+
+
+def _load(memory: Any, size: tuple[int, int] | None, one: Picture, offset: int | None) -> _Seen:
+    try:
+        digest = _digest(one)
+        pixels = _decode(one, size)
+    except pictures.Mismatch as fault:
+        return _Seen("", fault=f"{one.mask}: {fault}")
+    except (Unusable, OSError) as problem:
+        return _Seen("", problem=str(getattr(problem, "strerror", None) or problem))
+    if offset is not None:
+        memory[offset : offset + pixels.size] = pixels.ravel()
+    return _Seen(digest, offset=offset, shape=pixels.shape)
+
+
+def _decode(one: Picture, size: tuple[int, int] | None) -> Pixels:
+    if one.key.startswith("backgrounds/"):
+        return pictures.background(one.path, size)
+    return pictures.cut_out(one.path, one.mask)
+
+
+def _room(job: tuple[Picture, tuple[int, int] | None]) -> int:
+    """Bytes that it may take at most, from its header."""
+    one, size = job
+    try:
+        width, height = pictures.size_of(one.path)
+    except (Unusable, OSError):
+        return 0
+    if one.key.startswith("backgrounds/"):
+        width, height = size or (width, height)
+        return width * height * 3
+    return width * height * 4
+
+
+def _digest(one: Picture) -> str:
+    """Of what is in the files."""
+    told = hashlib.sha256(one.path.read_bytes())
+    if one.mask is not None:
+        told.update(one.mask.read_bytes())
+    return told.hexdigest()[:32]
+
+
+def _check_left(found: Found, left: Found, aside: dict[str, str], faults: list[str]) -> None:
+    named = {one.key: one.path for one in found.all()}
+    lost = sorted(set(found.classes) - set(left.classes))
+    problems = [*faults, *(f"{label}: of this class no picture can be used" for label in lost)]
+    if not left.backgrounds:
+        problems.append("no background can be used")
+    if problems:
+        raise InputProblems([*problems, *(f"{named[key]}: {reason}" for key, reason in aside.items())])

@@ -1,0 +1,128 @@
+"""Files to pixels and back: any kind of picture as blue, green and red, cut out by its mask."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+    Pixels = NDArray[Any]  # of uint8
+
+MAX_PIXELS = 500_000_000
+HALF = 128  # a pixel whose mask is at least this belongs to the object
+
+
+class Unusable(Exception):
+    """This file cannot be used; the message says why."""
+
+
+class Mismatch(Exception):
+    """A mask does not fit its picture."""
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Width and height from the header. Raises Unusable, OSError."""
+    with _opened(path) as image:
+        turned = image.getexif().get(0x0112, 1) in {5, 6, 7, 8}
+        return (image.height, image.width) if turned else image.size
+
+
+def background(path: Path, size: tuple[int, int] | None = None) -> Pixels:
+    """Blue, green and red of a picture; filling ``size``, with what is over cut off. Raises Unusable, OSError."""
+    from PIL import Image as PillowImage
+    from PIL import ImageOps
+
+    image = _loaded(path).convert("RGB")
+    if size is not None and image.size != size:
+        image = ImageOps.fit(image, size, PillowImage.Resampling.LANCZOS)
+    return _bgr(image)
+
+
+def cut_out(path: Path, mask: Path | None) -> Pixels:
+    """Blue, green, red and mask of a picture, cut to the mask. Raises Unusable, Mismatch, OSError."""
+    import numpy as np
+
+    from manyhands.apps.synth.labels import box_of
+
+    image = _loaded(path)
+    if mask is None and "A" not in image.mode:
+        raise Unusable("it has no transparency to cut it out by; give masks, or pictures with an alpha channel")
+    shown = image.getchannel("A") if mask is None else _loaded(mask, opaque=True).convert("L")
+    if shown.size != image.size:
+        raise Mismatch(f"the mask has {_times(shown)} pixels and its picture {path} has {_times(image)}")
+    alpha = np.asarray(shown)
+    box = box_of(alpha >= HALF)
+    if box is None:
+        raise Unusable("its mask is empty")
+    x0, y0, x1, y1 = box
+    return np.ascontiguousarray(np.dstack([_bgr(image.convert("RGB")), alpha])[y0:y1, x0:x1])
+
+
+def _opened(path: Path) -> Image:
+    from PIL import Image as PillowImage
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what Pillow thinks too large; the limit here is our own
+            image = PillowImage.open(path)
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise Unusable("it is no picture that can be read") from None
+    except Exception as error:  # noqa: BLE001 - broken headers raise nearly anything
+        raise Unusable(f"its header is broken: {error}") from None
+    if image.width * image.height > MAX_PIXELS:
+        image.close()
+        raise Unusable(f"it has more than {MAX_PIXELS:,} pixels")
+    return image
+
+
+def _loaded(path: Path, *, opaque: bool = False) -> Image:
+    """Upright, in RGB or RGBA. Raises Unusable."""
+    from PIL import ImageOps
+
+    with _opened(path) as image:
+        try:
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+        except Exception as error:  # noqa: BLE001 - decoders of broken files raise nearly anything
+            raise Unusable(f"it is damaged: {error}") from None
+    return _eight_bit(upright, opaque=opaque)
+
+
+def _eight_bit(image: Image, *, opaque: bool) -> Image:
+    import numpy as np
+    from PIL import Image as PillowImage
+
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image).astype(np.float64)
+        if image.mode == "F" or values.min(initial=0) < 0 or values.max(initial=0) > 0xFFFF:
+            raise Unusable("its pixels are numbers without a known range: convert it to 8 or 16 bits")
+        return PillowImage.fromarray((values.astype(np.int64) >> 8).astype(np.uint8)).convert("RGB")
+    transparent = image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info
+    return image.convert("RGBA" if transparent and not opaque else "RGB")
+
+
+def _bgr(image: Image) -> Pixels:
+    import numpy as np
+
+    return np.ascontiguousarray(np.asarray(image)[:, :, ::-1])
+
+
+def _times(image: Any) -> str:
+    return f"{image.width} x {image.height}"
+
+
+def encoded(pixels: Pixels, suffix: str, quality: int) -> bytes:
+    """As a JPEG or PNG file."""
+    import cv2
+
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix == "jpg" else [cv2.IMWRITE_PNG_COMPRESSION, 3]
+    done, data = cv2.imencode(f".{suffix}", pixels, options)
+    if not done:
+        raise Unusable(f"it cannot be written as {suffix}")
+    return data.tobytes()

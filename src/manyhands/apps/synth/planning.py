@@ -1,0 +1,118 @@
+"""Which pictures a dataset has: decided before any is made, the same for any number of workers."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from manyhands.apps.synth.config import SPLITS, Config
+from manyhands.apps.synth.inputs import Found, Picture
+
+LONGEST = 60  # characters of a name in an identity
+
+
+class Sample(NamedTuple):
+    """One picture to be made: this object on this background, for the ``turn``-th time."""
+
+    id: str
+    split: str
+    label: str
+    object: str  # keys of pictures
+    background: str
+    turn: int
+
+
+class Pool(NamedTuple):
+    """What the pictures of a split are made from: keys."""
+
+    objects: tuple[str, ...]
+    backgrounds: tuple[str, ...]
+
+
+class Plan(NamedTuple):
+    """All samples in order, and what each split draws from. ``notes``: what one might not expect."""
+
+    samples: tuple[Sample, ...]
+    pools: dict[str, Pool]
+    classes: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def per_class(self) -> dict[str, int]:
+        """How many samples have an object of this class first."""
+        return dict(sorted(Counter(sample.label for sample in self.samples).items()))
+
+
+def make(found: Found, config: Config) -> Plan:
+    """Every object on every background of its split, so many times; or so many of these, evenly chosen."""
+    notes: list[str] = []
+    objects = {split: [] for split in SPLITS}  # type: dict[str, list[Picture]]
+    for label in found.classes:
+        own = [one for one in found.objects if one.label == label]
+        for split, part in _divided(own, config, f"class {label}", notes).items():
+            objects[split] += part
+    backgrounds = _divided(list(found.backgrounds), config, "the backgrounds", notes)
+    samples = [
+        Sample(identity(one, behind, turn), split, one.label, one.key, behind.key, turn)
+        for split in SPLITS
+        for one in objects[split]
+        for behind in backgrounds[split]
+        for turn in range(config.times)
+    ]
+    if config.count is not None and config.count < len(samples):
+        samples = [samples[at * len(samples) // config.count] for at in range(config.count)]
+    elif config.count is not None and config.count > len(samples):
+        notes.append(f"there are only {len(samples):,} combinations, not {config.count:,}: raise times")
+    pools = {
+        split: Pool(tuple(one.key for one in objects[split]), tuple(one.key for one in backgrounds[split]))
+        for split in SPLITS
+    }
+    return Plan(tuple(samples), pools, found.classes, tuple(notes))
+
+
+def identity(one: Picture, behind: Picture, turn: int) -> str:
+    """A name for files, and all that a sample's random numbers depend on besides the seed."""
+    told = "\0".join([one.key, behind.key, str(turn)])
+    digest = hashlib.sha256(told.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    names = [one.label, one.path.stem, behind.path.stem]
+    return "-".join([*(re.sub(r"\W+", "_", name)[:LONGEST] for name in names), f"{turn:02}", digest])
+
+
+def random_of(seed: int, sample: str) -> Any:
+    """The random numbers of one sample: of nothing but these two."""
+    import numpy as np
+
+    digest = hashlib.sha256(f"{seed}\0{sample}".encode()).digest()
+    return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "little")))
+
+
+def _divided(pictures: list[Picture], config: Config, what: str, notes: list[str]) -> dict[str, list[Picture]]:
+    """Over the splits, by shares; which goes where depends on its own name and the seed."""
+    order = sorted(pictures, key=lambda one: hashlib.sha256(f"{config.seed}\0{one.key}".encode()).digest())
+    wanted = [split for split, share in zip(SPLITS, config.split, strict=True) if share > 0]
+    counts = _counts(len(order), config.split)
+    missing = [split for split in wanted if counts[SPLITS.index(split)] == 0]
+    if missing and order:
+        notes.append(f"{what}: too few pictures ({len(order)}) for {' and '.join(missing)}")
+    parts, start = {}, 0
+    for split, count in zip(SPLITS, counts, strict=True):
+        parts[split] = sorted(order[start : start + count], key=lambda one: one.key)
+        start += count
+    return parts
+
+
+def _counts(total: int, shares: Sequence[float]) -> list[int]:
+    """Whole numbers near the shares that add up to the total; each split has one if there are enough.
+
+    >>> _counts(10, (0.8, 0.1, 0.1)), _counts(4, (0.8, 0.1, 0.1)), _counts(2, (0.8, 0.1, 0.1))
+    ([8, 1, 1], [2, 1, 1], [1, 1, 0])
+    """
+    counts = [0] * len(shares)
+    for at, share in enumerate(shares):
+        counts[at] = int(share > 0 and sum(counts) < total)
+    while sum(counts) < total:
+        short = [share * total - count for share, count in zip(shares, counts, strict=True)]
+        counts[short.index(max(short))] += 1
+    return counts

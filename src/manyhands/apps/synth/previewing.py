@@ -1,0 +1,47 @@
+"""A look at what a config makes, before the hours are spent."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import manyhands as mh
+from manyhands.apps.synth import drawing, generating, inputs, pictures, planning
+from manyhands.apps.synth.config import Config
+from manyhands.errors import OptionError
+
+
+def preview(config: Config, to: str | os.PathLike[str], *, count: int = 16, workers: int | None = None) -> int:
+    """Draw one contact sheet of samples with their boxes; no dataset is made.
+
+    Args:
+        config: what it would be made of.
+        to: the sheet, a file that ends in ``.jpg`` or ``.png``.
+        count: how many samples, evenly chosen from the plan.
+        workers: how many; None: one a core.
+
+    Returns:
+        How many samples are on it: some may have found no place for any object.
+
+    Raises:
+        InputProblems: the inputs do not fit together.
+        OptionError: an argument is wrong.
+        OSError: the sheet cannot be written.
+    """
+    sheet = Path(to)
+    if sheet.suffix.lower() not in {".jpg", ".png"}:
+        raise OptionError(f"a contact sheet is a .jpg or .png file; got {str(to)!r}")
+    if count < 1:
+        raise OptionError(f"count is at least 1; got {count!r}")
+    ready = inputs.prepare(inputs.find(config), config, workers=workers, progress=False)
+    plan = planning.make(ready.found, config)
+    maker = generating.maker_of(config, ready, plan, sheet.parent)
+    most = min(count, len(plan.samples))
+    chosen = [plan.samples[at * len(plan.samples) // most] for at in range(most)]
+    made = [one for one in mh.map(maker.render, chosen, backend="threads", workers=workers) if one.labels]
+    if not made:
+        raise OptionError("no object found a place in any of these samples: look at scale, aspect and min_size")
+    marked = [drawing.marked(one.picture, one.labels, plan.classes) for one in made]
+    drawn = drawing.contact_sheet(marked, across=min(4, len(marked)))
+    generating.write_bytes(sheet, pictures.encoded(drawn, sheet.suffix.lower()[1:], 90))
+    return len(made)

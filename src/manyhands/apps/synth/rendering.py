@@ -1,0 +1,134 @@
+"""One sample: from its identity to a picture and its labels."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from manyhands.apps.synth import blending, placing, planning, transforming
+from manyhands.apps.synth.config import Config
+from manyhands.apps.synth.inputs import Decoded
+from manyhands.apps.synth.labels import Label
+from manyhands.apps.synth.placing import Layout, Refused
+from manyhands.apps.synth.planning import Pool, Sample
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Pixels = NDArray[Any]  # of uint8
+
+
+class Rendered(NamedTuple):
+    """A picture and what is known of it. ``background``: as it was before anything was laid on it, if asked for."""
+
+    picture: Pixels
+    labels: list[Label]
+    unlabelled: list[str]  # masks of distractors, as run lengths
+    given_up: Counter[str]  # objects that found no place, by reason
+    layout: Layout
+    background: Pixels | None = None
+
+
+def render(
+    sample: Sample, config: Config, decoded: Decoded, pool: Pool, distractors: tuple[str, ...], *, keep: bool = False
+) -> Rendered:
+    """Make one picture, of nothing but the seed, the sample's identity and the inputs."""
+    import numpy as np
+
+    rng = planning.random_of(config.seed, sample.id)
+    picture = _background(sample, config, decoded, pool, rng)
+    before = picture.copy() if keep else None
+    layout = Layout(config, np.zeros(picture.shape[:2], np.uint16))
+    for key, label in _cast(sample, config, pool, distractors, rng):
+        try:
+            _lay(decoded(key), (key, label), picture, layout, rng)
+        except Refused as refused:
+            if label:
+                layout.given_up[refused.reason] += 1
+    return Rendered(picture, layout.labels(), layout.unlabelled(), layout.given_up, layout, before)
+
+
+def _cast(sample: Sample, config: Config, pool: Pool, distractors: tuple[str, ...], rng: Any) -> list[tuple[str, str]]:
+    """Who appears, from the bottom to the top: keys, and classes of those that are labelled."""
+    objects, others = config.objects_per_image, config.distractors_per_image
+    more = int(rng.integers(objects[0], objects[1] + 1)) - 1
+    cast = [(sample.object, sample.label)]
+    for at in rng.integers(0, len(pool.objects), more):
+        key = pool.objects[at]
+        cast.append((key, key.split("/")[1]))
+    if distractors:
+        count = int(rng.integers(others[0], others[1] + 1))
+        cast += [(distractors[at], "") for at in rng.integers(0, len(distractors), count)]
+    return [cast[at] for at in rng.permutation(len(cast))]
+
+
+def _background(sample: Sample, config: Config, decoded: Decoded, pool: Pool, rng: Any) -> Pixels:
+    """A picture of its own that may be written to."""
+    import cv2
+
+    whole = decoded(sample.background)
+    low, high = config.brightness
+    factor = float(rng.uniform(low, high)) if low < high else low
+    made: Pixels = cv2.convertScaleAbs(whole, alpha=factor) if factor != 1 else whole.copy()
+    if not config.quadrants or min(made.shape[:2]) < 2:
+        return made
+    middle = made.shape[0] // 2, made.shape[1] // 2
+    rows, columns = (slice(None, middle[0]), slice(middle[0], None)), (slice(None, middle[1]), slice(middle[1], None))
+    quarters = [made[down, across] for down in rows for across in columns]
+    del quarters[int(rng.integers(4))]
+    for quarter in quarters:
+        other = decoded(pool.backgrounds[int(rng.integers(len(pool.backgrounds)))])
+        small = cv2.resize(other, (quarter.shape[1], quarter.shape[0]), interpolation=cv2.INTER_AREA)
+        quarter[...] = transforming.brighter(small, factor)
+    return made
+
+
+def _lay(pixels: Pixels, name: tuple[str, str], picture: Pixels, layout: Layout, rng: Any) -> None:
+    """Draw an object anew and try a place, until one will do. Raises Refused: the last reason."""
+    config = layout.config
+    size = (picture.shape[1], picture.shape[0])
+    seen = 1 - min(config.max_truncation, 0.95)
+    room = (size[0] / seen, size[1] / seen)
+    original = _augmented(pixels, config, rng) if config.augment is not None else pixels
+    way = blending.WAYS[config.blend[int(rng.integers(len(config.blend)))]]
+    reason = Refused("")
+    for _ in range(config.attempts):
+        try:
+            drawn = transforming.transformed(original, config, rng, room)
+            corner = placing.corner(rng, (drawn.shape[1], drawn.shape[0]), size, config.max_truncation)
+            (x0, y0, x1, y1), own = layout.add(drawn, corner, *name)
+        except transforming.TooLarge:
+            reason = Refused("too large")
+        except transforming.TooSmall:
+            reason = Refused("small")
+        except Refused as refused:
+            reason = refused
+        else:
+            part = drawn[y0 - corner[1] : y1 - corner[1], x0 - corner[0] : x1 - corner[0], :3]
+            _blend(way, picture[y0:y1, x0:x1], part, own)
+            return
+    raise reason
+
+
+def _blend(way: Any, under: Pixels, colour: Pixels, own: Any) -> None:
+    import numpy as np
+
+    mixed = np.ascontiguousarray(under)
+    way(mixed, np.ascontiguousarray(colour), np.ascontiguousarray(own))
+    if mixed is not under:
+        under[...] = mixed
+
+
+def _augmented(pixels: Pixels, config: Config, rng: Any) -> Pixels:
+    """What the user's function makes of an object: checked, since what it returns decides the labels."""
+    import numpy as np
+
+    assert config.augment is not None  # noqa: S101 - the caller has looked
+    image, mask = config.augment(np.ascontiguousarray(pixels[:, :, 2::-1]), pixels[:, :, 3].copy(), rng)
+    image, mask = np.asarray(image), np.asarray(mask)
+    if image.dtype != np.uint8 or mask.dtype != np.uint8 or image.shape != (*mask.shape, 3) or not mask.size:
+        raise TypeError(
+            f"augment returned {image.dtype} {image.shape} and {mask.dtype} {mask.shape}; it must return arrays of "
+            "uint8, (height, width, 3) and (height, width)"
+        )
+    return np.dstack([image[:, :, ::-1], mask])

@@ -1,0 +1,99 @@
+"""A finished dataset, opened again: to make its samples anew, or to write its labels in another format."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from manyhands.apps.functions import digest_of
+from manyhands.apps.synth import dataset, formats, generating, inputs, planning
+from manyhands.apps.synth.config import FORMATS, from_mapping
+from manyhands.apps.synth.dataset import Dataset
+from manyhands.apps.synth.generating import Maker
+from manyhands.apps.synth.planning import Sample
+from manyhands.errors import OptionError
+
+Place = str | os.PathLike[str]
+
+
+def reopen(folder: Path, about: dict[str, Any], *, augment: Any = None) -> tuple[Maker, dict[str, Sample]]:
+    """What makes its samples, and these by identity.
+
+    Raises:
+        InputProblems: the inputs are not there any more.
+        OptionError: they are not as they were.
+    """
+    config = from_mapping(about["config"], augment=augment)
+    ready = inputs.prepare(inputs.find(config), config, progress=False)
+    now = about | {
+        "augment": augment and digest_of(augment),
+        "inputs": {one.key: ready.digests[one.key] for one in ready.found.all()},
+    }
+    if lines := dataset.difference(about, now):
+        raise OptionError(f"what {folder} was made from is not as it was: {lines[0]}")
+    plan = planning.make(ready.found, config)
+    return generating.maker_of(config, ready, plan, folder), {sample.id: sample for sample in plan.samples}
+
+
+def replay(out: Place, sample: str, to: Place | None = None, *, augment: Any = None) -> bool:
+    """Make one sample of a dataset again, from its seed and identity alone.
+
+    Args:
+        out: the dataset's folder.
+        sample: its identity: the name of its picture without the suffix.
+        to: where the picture goes; None: it is only compared.
+        augment: the function that the dataset was made with, if there was one.
+
+    Returns:
+        Its file in the dataset has exactly these bytes.
+
+    Raises:
+        InputProblems: the inputs are not there any more.
+        OptionError: there is no such sample, or the inputs are not as they were.
+    """
+    folder = Path(out)
+    about = dataset.read_about(folder)
+    if about is None:
+        raise OptionError(f"there is no dataset in {folder}: it has no {dataset.ABOUT}")
+    maker, samples = reopen(folder, about, augment=augment)
+    if sample not in samples:
+        raise OptionError(f"there is no sample {sample!r} in {folder}; their names are those of the pictures")
+    made = maker.render(samples[sample])
+    if not made.labels:
+        raise OptionError(f"the sample {sample!r} has no picture: none of its objects found a place")
+    data = maker.encode(made.picture)
+    if to is not None:
+        generating.write_bytes(Path(to), data)
+    try:
+        return maker.place.picture(samples[sample].split, sample).read_bytes() == data
+    except FileNotFoundError:
+        return False
+
+
+def export(out: Place, to: str) -> list[Path]:
+    """Write the labels of a finished dataset in one more format, beside the others; no picture is made.
+
+    Args:
+        out: the dataset's folder.
+        to: ``voc``, ``yolo`` or ``coco``.
+
+    Returns:
+        The folders and files that hold them.
+
+    Raises:
+        OptionError: there is no such format, or no finished dataset.
+    """
+    if to not in FORMATS:
+        raise OptionError(f"there is no format {to!r}; choose one of {', '.join(FORMATS)}")
+    folder = Path(out)
+    about, records = dataset.read_finished(folder)
+    place = Dataset(folder, about["config"]["image_format"])
+    written = [record for record in records if record.written]
+    for record in written:
+        formats.write_sample(place, record, [to], about["classes"])
+    formats.write_whole(place, written, [to], about["classes"])
+    if to not in about["config"]["formats"]:
+        about["config"]["formats"] = [name for name in FORMATS if name in {*about["config"]["formats"], to}]
+        dataset.write_about(folder, about)
+    return {"voc": [folder / "voc"], "yolo": [folder / "labels", folder / "data.yaml"], "coco": [folder / "coco"]}[to]

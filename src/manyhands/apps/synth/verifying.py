@@ -1,0 +1,204 @@
+"""A dataset read back by programs that others wrote, and each picture made again and looked at pixel by pixel."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import manyhands as mh
+from manyhands.apps.synth import dataset, labels, reopening
+from manyhands.apps.synth.dataset import Dataset, Record
+from manyhands.apps.synth.generating import Maker
+from manyhands.apps.synth.planning import Sample
+from manyhands.apps.synth.problems import InputProblems
+from manyhands.apps.synth.readers import READERS, Boxes, Part
+from manyhands.errors import OptionError
+
+SHOWN = 20
+NEAR = 0.01  # pixels: readers keep boxes as numbers of 32 bits
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was looked at and what was found; ``ok`` if nothing is wrong."""
+
+    samples: int
+    checks: tuple[str, ...]
+    left_out: tuple[str, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Nothing is wrong."""
+        return not self.problems
+
+    def __str__(self) -> str:
+        lines = [f"{self.samples:,} samples: {'all is as it should be' if self.ok else 'not as it should be'}"]
+        lines += [f"checked: {check}" for check in self.checks]
+        lines += [f"not checked: {reason}" for reason in self.left_out]
+        lines += [f"wrong: {problem}" for problem in self.problems[:SHOWN]]
+        if len(self.problems) > SHOWN:
+            lines.append(f"and {len(self.problems) - SHOWN:,} more")
+        return "\n".join(lines)
+
+
+def verify(
+    out: str | os.PathLike[str], *, augment: Any = None, workers: int | None = None, progress: bool | None = None
+) -> Verification:
+    """Read a dataset back and compare every box, mask, class and pixel with how it must be.
+
+    Each picture is made again: its file must have the same pixels, what is labelled must be what is seen, and outside
+    objects and distractors no pixel may differ from the background. The label files are read by pycocotools, globox
+    and supervision, as far as they are installed.
+
+    Args:
+        out: the dataset's folder.
+        augment: the function it was made with, if there was one.
+        workers: how many; None: one a core.
+        progress: as in `mh.map`.
+
+    Raises:
+        OptionError: there is no dataset, or it is not finished.
+    """
+    folder = Path(out)
+    about, records = dataset.read_finished(folder)
+    config = about["config"]
+    place = Dataset(folder, config["image_format"])
+    written = [record for record in records if record.written]
+    problems = list(_files(place, records, config))
+    checks, left_out = ["every file is there, and no other"], []
+    try:
+        maker, samples = reopening.reopen(folder, about, augment=augment)
+        jobs = [(record, samples[record.id]) for record in records]
+        check = _Again(maker)
+        for found in mh.map(check, jobs, workers=workers, backend="processes", progress=progress, desc="verify"):
+            problems += found
+        checks.append("every picture, made again: labels, masks, and the pixels outside them")
+    except (InputProblems, OptionError, KeyError) as error:
+        left_out.append(f"the pictures themselves, since they cannot be made again: {str(error).splitlines()[0]}")
+    for reader, ways in READERS:
+        if find_spec(reader) is None:
+            left_out.append(f"{reader}, which is not installed: pip install {reader}")
+            continue
+        used = {f"{name.upper()}, read by {reader}": read for name, read in ways.items() if name in config["formats"]}
+        checks += used
+        parts = [
+            _ReadBack(told, read, Part(place, split, about["classes"]), [one for one in written if one.split == split])
+            for told, read in used.items()
+            for split in sorted({record.split for record in written})
+        ]
+        # In processes: what they print, import and leave behind stays there.
+        for found in mh.map(_ReadBack.problems, parts, workers=workers, backend="processes", progress=False):
+            problems += found
+    return Verification(len(records), tuple(checks), tuple(left_out), tuple(problems))
+
+
+# --- files ------------------------------------------------------------------------------------------------------
+
+
+def _files(place: Dataset, records: Sequence[Record], config: dict[str, Any]) -> Iterator[str]:
+    expected = set()
+    for record in records:
+        if record.written:
+            expected.add(place.picture(record.split, record.id))
+            expected |= {place.yolo(record.split, record.id)} if "yolo" in config["formats"] else set()
+            if "voc" in config["formats"]:
+                expected |= {place.voc(record.id), place.voc_picture(record.id)}
+            expected |= {place.preview(record.split, record.id)} if record.preview else set()
+    folders = ["images", "labels", "previews", "voc/Annotations", "voc/JPEGImages"]
+    there = {path for name in folders for path in (place.folder / name).rglob("*") if path.is_file()}
+    there = {path for path in there if path.suffix != ".cache"}  # that trainers leave beside labels
+    yield from (f"{path} is missing" for path in sorted(expected - there))
+    yield from (f"{path} is no file of the dataset" for path in sorted(there - expected))
+
+
+# --- pixels -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Again:
+    """Makes a sample again and compares; called with each."""
+
+    maker: Maker
+
+    def __call__(self, job: tuple[Record, Sample]) -> list[str]:
+        record, sample = job
+        made = self.maker.render(sample, keep=True)
+        if self.maker.record(sample, made) != record:
+            return [f"{record.id}: its record is not what its seed gives"]
+        if not record.written:
+            return []
+        return [f"{record.id}: {problem}" for problem in [*self._labels(record, made), *self._pixels(record, made)]]
+
+    def _labels(self, record: Record, made: Any) -> Iterator[str]:
+        """From who owns which pixel, counted plainly."""
+        import numpy as np
+
+        numbers = [number for number, one in enumerate(made.layout.placed, 1) if one.label]
+        for number, label in zip(numbers, record.labels, strict=True):
+            rows, columns = np.nonzero(made.layout.owners == number)
+            box = (int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1)
+            if box != label.box:
+                yield f"a {label.name} is seen in {box} and labelled {label.box}"
+            if len(rows) != label.area:
+                yield f"of a {label.name} {len(rows)} pixels are seen and {label.area} noted"
+            if not np.array_equal(labels.mask_of(label.rle, record.size), made.layout.owners == number):
+                yield f"the mask of a {label.name} is another"
+
+    def _pixels(self, record: Record, made: Any) -> Iterator[str]:
+        import cv2
+        import numpy as np
+
+        outside = made.layout.owners == 0
+        changed = (made.picture != made.background).any(axis=2)
+        if (changed & outside).any():
+            yield "pixels outside all objects differ from the background"
+        path = self.maker.place.picture(record.split, record.id)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            yield f"its picture cannot be read: {error.strerror}"
+            return
+        if data != self.maker.encode(made.picture):
+            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+            yield "its picture is damaged" if pixels is None else "its picture is not what its seed gives"
+
+
+# --- readers ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _ReadBack:
+    """One split of one format, by one reader."""
+
+    told: str
+    read: Callable[[Part], dict[str, Boxes]]
+    part: Part
+    records: list[Record]
+
+    def problems(self) -> list[str]:
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):  # they report on it
+                boxes = self.read(self.part)
+        except Exception as error:  # noqa: BLE001 - whatever it stumbles over is a fault of the dataset
+            return [f"{self.told}: {self.part.split}: {type(error).__name__}: {error}"]
+        found = []
+        for record in self.records:
+            wanted = sorted((label.name, tuple(map(float, label.box))) for label in record.labels)
+            there = sorted(boxes.get(record.id, []))
+            if not _same(wanted, there):
+                found.append(f"{self.told}: {record.id}: {there} instead of {wanted}")
+        return found
+
+
+def _same(wanted: Boxes, found: Boxes) -> bool:
+    return len(wanted) == len(found) and all(
+        name == other and all(abs(a - b) <= NEAR for a, b in zip(box, another, strict=True))
+        for (name, box), (other, another) in zip(wanted, found, strict=True)
+    )

@@ -1,0 +1,364 @@
+"""`manyhands synth`: its commands and arguments; the work is that of `manyhands.apps.synth`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer import Argument, Option
+
+import manyhands as mh
+from manyhands.cli import parameters
+from manyhands.cli.parameters import NONE
+from manyhands.cli.problems import CommandError, Exit
+from manyhands.cli.reporting import ProgressKind, progress_option
+from manyhands.cli.streams import say
+
+if TYPE_CHECKING:
+    from manyhands.apps import synth
+
+Action = Callable[[], int | None]
+
+NEEDS = "manyhands synth needs numpy, Pillow and OpenCV: pip install 'manyhands[synth]'"
+RANGE = re.compile(r"([+-]?[\d.]+)(?::([+-]?[\d.]+))?", re.ASCII)
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
+
+_inputs = partial(Option, rich_help_panel="Inputs")
+_output = partial(Option, rich_help_panel="Output")
+_change = partial(Option, rich_help_panel="What is drawn for each object, from a range LOW:HIGH")
+_rule = partial(Option, rich_help_panel="Where objects may lie")
+
+Text = str | None
+Whole = int | None
+Share = float | None
+
+Folder = Annotated[Path, Argument(metavar="DATASET", help="The dataset's folder.", show_default=False)]
+Augment = Annotated[
+    Text, Option(metavar="TARGET", help="file.py:function (image, mask, rng) -> (image, mask), for each object.")
+]
+ConfigFile = Annotated[Path | None, _inputs("--config", metavar="FILE", help="Settings as TOML; options go before it.")]
+Preset = Annotated[Text, _inputs(metavar="NAME", help="tutorial: as the script of many tutorials does it.")]
+Objects = Annotated[Text, _inputs(metavar="DIR", help="A folder for each class, with pictures of single objects.")]
+Masks = Annotated[Text, _inputs(metavar="DIR", help="The same pictures as masks; else their alpha channel.")]
+Backgrounds = Annotated[Text, _inputs(metavar="DIR", help="Pictures to put them on.")]
+Distractors = Annotated[Text, _inputs(metavar="DIR", help="Cut-outs that are pasted, too, and not labelled.")]
+Times = Annotated[Whole, _inputs(metavar="N", min=1, help="Every object on every background so often.")]
+Count = Annotated[Whole, _inputs(metavar="N", min=1, help="So many of these pictures, evenly chosen.")]
+Seed = Annotated[Whole, _inputs(metavar="N", min=0, help="The same seed gives the same bytes.")]
+Split = Annotated[Text, _inputs(metavar="A/B/C", help="Shares of train, val and test, as 0.8/0.1/0.1.")]
+
+Out = Annotated[Path, _output("--out", "-o", metavar="DIR", help="The dataset's folder.", show_default=False)]
+Formats = Annotated[Text, _output(metavar="NAMES", help="Of the labels: voc,yolo,coco.")]
+Size = Annotated[Text, _output(metavar="WxH", help="Of the pictures; else each is as its background.")]
+Preview = Annotated[Text, _output(metavar="all|N|none", help="Second pictures with the boxes drawn.")]
+ImageFormat = Annotated[Text, _output(metavar="SUFFIX", help="jpg or png.")]
+JpegQuality = Annotated[Whole, _output(metavar="N", help="1 to 100.")]
+
+PerImage = Annotated[Text, _rule(metavar="LOW:HIGH", help="Labelled objects in a picture.")]
+DistractorsPer = Annotated[Text, _rule(metavar="LOW:HIGH", help="Distractors in a picture.")]
+MaxOverlap = Annotated[Share, _rule(metavar="SHARE", help="Of an object, that another may cover.")]
+MinVisible = Annotated[Share, _rule(metavar="SHARE", help="Of an object, that is seen at least.")]
+MaxTruncation = Annotated[Share, _rule(metavar="SHARE", help="Of an object, that is beyond the edges at most.")]
+Aspect = Annotated[Text, _rule(metavar="LOW:HIGH", help="Width through height of boxes.")]
+MinSize = Annotated[Whole, _rule(metavar="PIXELS", help="Of the shorter side of boxes.")]
+Attempts = Annotated[Whole, _rule(metavar="N", min=1, help="Places that are tried for an object.")]
+Quadrants = Annotated[bool | None, _rule("--quadrants/--no-quadrants", metavar=NONE, help="Backgrounds of four parts.")]
+
+Scale = Annotated[Text, _change(metavar="LOW:HIGH", help="Times its own size.")]
+Rotate = Annotated[Text, _change(metavar="LOW:HIGH", help="Degrees.")]
+Shear = Annotated[Text, _change(metavar="LOW:HIGH", help="Degrees.")]
+Perspective = Annotated[Share, _change(metavar="SHARE", help="How far a corner moves at most.")]
+Flip = Annotated[bool | None, _change("--flip/--no-flip", metavar=NONE, help="Mirror half of them.")]
+Brightness = Annotated[Text, _change(metavar="LOW:HIGH", help="A factor; for the background, too.")]
+Blur = Annotated[Text, _change(metavar="LOW:HIGH", help="Standard deviation in pixels.")]
+Blend = Annotated[Text, _change(metavar="NAMES", help="Any of hard,gaussian,poisson.")]
+Interpolation = Annotated[Text, _change(metavar="NAME", help="smooth or nearest.")]
+
+Workers = parameters.Workers
+Progress = parameters.Progress
+
+
+@app.callback()
+def _synth() -> None:
+    """Training sets for object detection: cut-outs pasted on backgrounds, labelled exactly, on all cores."""
+
+
+@app.command("run")
+def _run(
+    *,
+    out: Out,
+    config: ConfigFile = None,
+    preset: Preset = None,
+    objects: Objects = None,
+    masks: Masks = None,
+    backgrounds: Backgrounds = None,
+    distractors: Distractors = None,
+    times: Times = None,
+    count: Count = None,
+    seed: Seed = None,
+    split: Split = None,
+    formats: Formats = None,
+    size: Size = None,
+    preview: Preview = None,
+    image_format: ImageFormat = None,
+    jpeg_quality: JpegQuality = None,
+    objects_per_image: PerImage = None,
+    distractors_per_image: DistractorsPer = None,
+    max_overlap: MaxOverlap = None,
+    min_visible: MinVisible = None,
+    max_truncation: MaxTruncation = None,
+    aspect: Aspect = None,
+    min_size: MinSize = None,
+    attempts: Attempts = None,
+    quadrants: Quadrants = None,
+    scale: Scale = None,
+    rotate: Rotate = None,
+    shear: Shear = None,
+    perspective: Perspective = None,
+    flip: Flip = None,
+    brightness: Brightness = None,
+    blur: Blur = None,
+    blend: Blend = None,
+    interpolation: Interpolation = None,
+    augment: Augment = None,
+    workers: Workers = None,
+    progress: Progress = ProgressKind.AUTO,
+) -> Action:
+    """Make a dataset, or go on with one of the same settings and inputs.
+
+    Exit codes: 0 done, 1 it could not be finished, 2 wrong command or inputs, 130 interrupted.
+
+    Example: manyhands synth run --objects photo --backgrounds back --times 3 --out ds --seed 7
+    """
+    given = {
+        "preset": preset, "objects": objects, "masks": masks, "backgrounds": backgrounds, "distractors": distractors,
+        "times": times, "count": count, "seed": seed, "split": _split(split), "formats": _names(formats),
+        "size": _size(size), "preview": _preview(preview), "image_format": image_format, "jpeg_quality": jpeg_quality,
+        "objects_per_image": _pair(objects_per_image), "distractors_per_image": _pair(distractors_per_image),
+        "max_overlap": max_overlap, "min_visible": min_visible, "max_truncation": max_truncation,
+        "aspect": _pair(aspect), "min_size": min_size, "attempts": attempts, "quadrants": quadrants,
+        "scale": _pair(scale), "rotate": _pair(rotate), "shear": _pair(shear), "perspective": perspective,
+        "flip": flip, "brightness": _pair(brightness), "blur": _pair(blur), "blend": _names(blend),
+        "interpolation": interpolation,
+    }  # fmt: skip
+
+    def run() -> int:
+        from manyhands.apps import synth
+
+        settings = synth.read_settings(config) if config is not None else {}
+        settings |= {name: value for name, value in given.items() if value is not None}
+        made = synth.from_mapping(settings, augment=_function(augment))
+        return _made(synth.generate(made, out, workers=workers, progress=_shown(progress)))
+
+    return partial(_told, run)
+
+
+@app.command("resume")
+def _resume(
+    *, dataset: Folder, augment: Augment = None, workers: Workers = None, progress: Progress = ProgressKind.AUTO
+) -> Action:
+    """Go on with a dataset that was interrupted, by the settings that are kept in it."""
+
+    def run() -> int:
+        from manyhands.apps import synth
+
+        options: dict[str, Any] = {"workers": workers, "progress": _shown(progress)}
+        return _made(synth.resume(dataset, augment=_function(augment), **options))
+
+    return partial(_told, run)
+
+
+@app.command("preview")
+def _preview_sheet(
+    *,
+    config: Annotated[Path, Argument(metavar="CONFIG", help="Settings as TOML.", show_default=False)],
+    count: Annotated[int, Option("-n", metavar="N", min=1, help="Samples.")] = 16,
+    out: Annotated[Path, Option("--out", "-o", metavar="FILE", help="A .jpg or .png file.")] = Path("preview.jpg"),
+    augment: Augment = None,
+    workers: Workers = None,
+) -> Action:
+    """Draw one contact sheet of samples with their boxes, before the hours are spent."""
+
+    def run() -> int:
+        from manyhands.apps import synth
+
+        settings = synth.from_mapping(synth.read_settings(config), augment=_function(augment))
+        drawn = synth.preview(settings, out, count=count, workers=workers)
+        say(f"{drawn} samples are drawn in {out}")
+        return Exit.DONE
+
+    return partial(_told, run)
+
+
+@app.command("verify")
+def _verify(
+    *, dataset: Folder, augment: Augment = None, workers: Workers = None, progress: Progress = ProgressKind.AUTO
+) -> Action:
+    """Read a dataset back with pycocotools, globox and supervision, and compare every box, mask and pixel.
+
+    Exit codes: 0 all is right, 1 something is wrong, 2 wrong command.
+    """
+
+    def run() -> int:
+        from manyhands.apps import synth
+
+        shown = False if progress is ProgressKind.NONE else None
+        found = synth.verify(dataset, augment=_function(augment), workers=workers, progress=shown)
+        print(found)
+        return Exit.DONE if found.ok else Exit.FAILED
+
+    return partial(_told, run)
+
+
+@app.command("report")
+def _report(
+    *,
+    dataset: Folder,
+    out: Annotated[
+        Path | None, Option("--out", "-o", metavar="FILE", help="The page; else report.html in the folder.")
+    ] = None,
+) -> Action:
+    """Write one HTML page about a dataset: pictures with boxes, and what is in them."""
+
+    def run() -> int:
+        from manyhands.apps import synth
+
+        say(f"written: {synth.report(dataset, out)}")
+        return Exit.DONE
+
+    return partial(_told, run)
+
+
+@app.command("replay")
+def _replay(
+    *,
+    dataset: Folder,
+    sample: Annotated[str, Argument(metavar="ID", help="The name of a picture, without its suffix.")],
+    out: Annotated[Path | None, Option("--out", "-o", metavar="FILE", help="Where the picture goes.")] = None,
+    augment: Augment = None,
+) -> Action:
+    """Make one sample again, from the seed and its name alone, and compare it with its file.
+
+    Exit codes: 0 the same bytes, 1 others, 2 wrong command.
+    """
+
+    def run() -> int:
+        from manyhands.apps import synth
+
+        same = synth.replay(dataset, sample, out, augment=_function(augment))
+        say("the file in the dataset has the same bytes" if same else "the file in the dataset has OTHER bytes")
+        return Exit.DONE if same else Exit.FAILED
+
+    return partial(_told, run)
+
+
+@app.command("export")
+def _export(
+    *,
+    dataset: Folder,
+    to: Annotated[str, Option("--to", metavar="FORMAT", help="voc, yolo or coco.", show_default=False)],
+) -> Action:
+    """Write a dataset's labels in one more format, beside the others."""
+
+    def run() -> int:
+        from manyhands.apps import synth
+
+        say("written: " + ", ".join(map(str, synth.export(dataset, to))))
+        return Exit.DONE
+
+    return partial(_told, run)
+
+
+# --- how it ends ------------------------------------------------------------------------------------------------
+
+
+def _told(run: Callable[[], int]) -> int:
+    """Run it; whatever is wrong is one message."""
+    try:
+        return run()
+    except ModuleNotFoundError as error:
+        if error.name not in {"numpy", "PIL", "cv2"}:
+            raise
+        raise CommandError(NEEDS) from error
+    except mh.OptionError as error:
+        raise CommandError(str(error)) from error
+    except mh.ManyhandsError as error:
+        raise UnfinishedError(str(error)) from error
+    except OSError as error:
+        raise UnfinishedError(f"{error.strerror or error}: {error.filename}") from error
+
+
+class UnfinishedError(CommandError):
+    """The command was right; the machine, or a picture, was not."""
+
+    code = Exit.FAILED
+
+
+def _made(summary: synth.Summary) -> int:
+    say(str(summary))
+    return Exit.DONE
+
+
+# --- small notations --------------------------------------------------------------------------------------------
+
+
+def _pair(text: str | None) -> tuple[float, float] | None:
+    """A range, as 0.5:2, or one number.
+
+    >>> _pair("0.5:2"), _pair("-30:30"), _pair("3")
+    ((0.5, 2.0), (-30.0, 30.0), (3.0, 3.0))
+    """
+    if text is None:
+        return None
+    found = RANGE.fullmatch(text.strip())
+    try:
+        assert found is not None  # noqa: S101 - else it is told just as a number that is none
+        low = float(found[1])
+        return low, float(found[2]) if found[2] else low
+    except (AssertionError, ValueError):
+        raise CommandError(f"{text!r} is no range: write two numbers as 0.5:2, or one") from None
+
+
+def _split(text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in re.split("[/:,]", text))
+    except ValueError:
+        raise CommandError(f"--split {text!r}: write shares as 0.8/0.1/0.1") from None
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(part.strip() for part in text.split(","))
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+)x(\d+)", text.strip(), re.ASCII)
+    if found is None:
+        raise CommandError(f"--size {text!r}: write WIDTHxHEIGHT, as 1280x720")
+    return int(found[1]), int(found[2])
+
+
+def _preview(text: str | None) -> int | str | None:
+    if text is None or text in {"all", "none"}:
+        return text
+    if not text.isdigit():
+        raise CommandError(f"--preview {text!r}: write all, none, or a number")
+    return int(text)
+
+
+def _function(target: str | None) -> Any:
+    from manyhands.cli.targets import load_target, parse_address
+
+    return None if target is None else load_target(parse_address(target)).function
+
+
+def _shown(kind: ProgressKind) -> Any:
+    return progress_option(kind, results_on_terminal=False)

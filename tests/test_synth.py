@@ -1,0 +1,789 @@
+"""Datasets by cut and paste: labels that are exact, the same bytes again and again, and inputs out of order."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import programs
+import pytest
+from PIL import Image
+from watching import eventually
+
+import manyhands as mh
+from manyhands.apps import synth
+from manyhands.apps.synth import dataset, inputs, labels, placing, planning
+
+pytest.importorskip("cv2")
+
+COLOURS = {"cat": (255, 0, 255), "dog": (0, 255, 0)}  # in no background
+PLAIN = {"brightness": 1, "blur": 0, "scale": 1}  # what is drawn stays as it is
+
+
+def background(seed, width=96, height=64):
+    """Greys: no object has one."""
+    grey = np.random.default_rng(seed).integers(40, 200, (height, width, 1), dtype=np.uint8)
+    return Image.fromarray(np.repeat(grey, 3, axis=2))
+
+
+def cut_out(colour, width=24, height=16, *, hole=False):
+    pixels = np.zeros((height + 4, width + 4, 4), np.uint8)
+    pixels[2:-2, 2:-2] = (*colour, 255)
+    if hole:
+        pixels[height // 2 : height // 2 + 4, width // 2 : width // 2 + 4, 3] = 0
+    return Image.fromarray(pixels)
+
+
+@pytest.fixture
+def place(tmp_path):
+    for name in ("photo/cat", "photo/dog", "back"):
+        (tmp_path / name).mkdir(parents=True)
+    for number in range(4):
+        cut_out(COLOURS["cat"], 20 + 3 * number, hole=number % 2 == 1).save(tmp_path / f"photo/cat/c{number}.png")
+        background(number).save(tmp_path / f"back/b{number}.png")
+    cut_out(COLOURS["dog"], 12, 30).save(tmp_path / "photo/dog/d 狗.png")
+    return tmp_path
+
+
+def config(place, **settings):
+    return synth.Config(**{"objects": place / "photo", "backgrounds": place / "back", "seed": 7} | settings)
+
+
+def make(place, out="ds", **settings):
+    return synth.generate(config(place, **settings), place / out, workers=2)
+
+
+def pixels_of(path):
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB")).copy()
+
+
+def size_of(path):
+    with Image.open(path) as image:
+        return image.size
+
+
+def records(out):
+    return dataset.read_finished(out)[1]
+
+
+def tree(out):
+    """A digest of every file but those that only tell how long things took."""
+    files = [path for path in out.rglob("*") if path.is_file() and dataset.HIDDEN not in path.parts]
+    return {str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+# --- labels, pure -------------------------------------------------------------------------------------------
+
+
+def test_masks_and_run_lengths_are_those_of_pycocotools():
+    masks = pytest.importorskip("pycocotools.mask")
+    rng = np.random.default_rng(1)
+    for _ in range(300):
+        height, width = map(int, rng.integers(1, 60, 2))
+        mask = rng.random((height, width)) < rng.choice([0.02, 0.5, 0.9, 1.0])
+        box = labels.box_of(mask)
+        if box is None:
+            continue
+        x0, y0, x1, y1 = box
+        rle = labels.compressed(labels.runs_of(mask[y0:y1, x0:x1], box, (width, height)))
+        reference = masks.encode(np.asfortranarray(mask.astype(np.uint8)))
+        assert rle == reference["counts"].decode()
+        assert list(masks.toBbox(reference)) == [x0, y0, x1 - x0, y1 - y0]
+        assert (labels.mask_of(rle, (width, height)) == mask).all()
+
+
+def test_the_three_notations_of_one_box():
+    label = synth.Label("a&b", (0, 5, 50, 25), 900, "", 1.0, 0.0, "")
+    assert labels.yolo_line(label, (100, 50), ["x", "a&b"]) == "1 0.250000000 0.300000000 0.500000000 0.400000000"
+    xml = labels.voc_xml([label], (100, 50), "JPEGImages", "p.jpg")
+    assert "<xmin>1</xmin><ymin>6</ymin><xmax>50</xmax><ymax>25</ymax>" in xml
+    assert "<name>a&amp;b</name>" in xml
+    assert labels.coco_annotation(label, 3, 1, (100, 50), ["x", "a&b"])["bbox"] == [0, 5, 50, 20]
+
+
+def seen_in(picture):
+    """The box around each class's colour in a file, as plainly as can be."""
+    pixels = pixels_of(picture)
+    boxes = {}
+    for name, colour in COLOURS.items():
+        rows, columns = np.nonzero((pixels == colour).all(axis=2))
+        if len(rows):
+            boxes[name] = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1, len(rows))
+    return {name: tuple(map(int, box)) for name, box in boxes.items()}
+
+
+def test_boxes_are_the_extent_of_what_is_seen_to_the_pixel_also_at_the_edges(place):
+    """With one object in a picture, all pixels of its colour are its own."""
+    settings = {"times": 40, "max_truncation": 0.5, "aspect": (0.05, 20), "image_format": "png", **PLAIN}
+    summary = make(place, **settings)
+    assert summary.written == 5 * 4 * 40
+    touched = set()
+    for record in records(summary.out):
+        (label,) = record.labels
+        picture = summary.out / "images" / "train" / f"{record.id}.png"
+        assert seen_in(picture) == {label.name: (*label.box, label.area)}
+        x0, y0, x1, y1 = label.box
+        touched |= {side for side, at in zip(["left", "top"], (x0, y0), strict=True) if at == 0}
+        touched |= {side for side, at, end in (("right", x1, 96), ("bottom", y1, 64)) if at == end}
+    assert touched == {"left", "top", "right", "bottom"}
+    assert synth.verify(summary.out, workers=2, progress=False).problems == ()
+
+
+def test_objects_that_cover_one_another_are_labelled_as_far_as_they_are_seen(place):
+    """One cat, one dog: what is left of the lower one is its box, and nobody is labelled who is not seen."""
+    shutil.rmtree(place / "photo" / "cat")
+    (place / "photo" / "cat").mkdir()
+    cut_out(COLOURS["cat"], 60, 50).save(place / "photo/cat/large.png")
+    summary = make(
+        place, times=60, objects_per_image=(2, 2), max_overlap=1, min_visible=0, min_size=1, aspect=(0.01, 100),
+        image_format="png", **PLAIN,
+    )  # fmt: skip
+    hidden = 0
+    for record in records(summary.out):
+        names = [label.name for label in record.labels]
+        hidden += record.given_up.get("hidden", 0)
+        if len(set(names)) == len(names):
+            seen = seen_in(summary.out / "images" / "train" / f"{record.id}.png")
+            assert seen == {label.name: (*label.box, label.area) for label in record.labels}
+    assert sum(label.visible < 1 for record in records(summary.out) for label in record.labels) > 10
+
+
+def test_what_would_be_hidden_is_refused_and_nothing_has_changed():
+    settings = synth.Config(objects="o", backgrounds="b", max_overlap=1, min_visible=0, min_size=1)
+    layout = placing.Layout(settings, np.zeros((40, 40), np.uint16))
+    small, large = np.full((5, 5, 4), 255, np.uint8), np.full((20, 20, 4), 255, np.uint8)
+    layout.add(small, (10, 10), "small", "cat")
+    before = layout.owners.copy()
+    with pytest.raises(placing.Refused, match="hidden"):
+        layout.add(large, (5, 5), "large", "dog")
+    assert (layout.owners == before).all()
+    assert [one.box for one in layout.placed] == [(10, 10, 15, 15)]
+
+
+def test_the_rules_for_places_hold(place):
+    summary = make(
+        place, times=10, objects_per_image=(3, 5), max_overlap=0.2, min_visible=0.6, max_truncation=0.1, min_size=10,
+        aspect=(0.3, 2.5), scale=(0.4, 1.5), rotate=(-40, 40),
+    )  # fmt: skip
+    found = [label for record in records(summary.out) for label in record.labels]
+    assert len(found) > summary.written
+    for label in found:
+        x0, y0, x1, y1 = label.box
+        assert min(x1 - x0, y1 - y0) >= 10
+        assert 0.3 <= (x1 - x0) / (y1 - y0) <= 2.5
+        assert label.visible >= 0.6
+        assert label.truncation <= 0.1
+
+
+@pytest.mark.parametrize("blend", ["hard", "gaussian", "poisson"])
+def test_whatever_is_drawn_every_reader_finds_what_is_seen_and_nothing_else_has_changed(place, blend):
+    (place / "other").mkdir()
+    cut_out((250, 250, 0), 14, 14).save(place / "other" / "leaf.png")
+    summary = make(
+        place, times=2, objects_per_image=(1, 3), distractors=place / "other", distractors_per_image=(1, 2),
+        rotate=(-30, 30), shear=(-10, 10), perspective=0.1, flip=True, blend=blend, split=(0.5, 0.5), preview=2,
+    )  # fmt: skip
+    verified = synth.verify(summary.out, workers=2, progress=False)
+    assert verified.problems == ()
+    assert any(record.unlabelled for record in records(summary.out))
+    assert {label.name for record in records(summary.out) for label in record.labels} == {"cat", "dog"}
+    assert len(list((summary.out / "previews").rglob("*.jpg"))) == 2
+
+
+def test_the_readers_are_there_and_read_all_formats(place):
+    """So that nothing above was left out."""
+    for name in ("pycocotools", "globox", "supervision"):
+        pytest.importorskip(name)
+    told = synth.verify(make(place).out, progress=False)
+    assert len(told.checks) == 2 + 1 + 3 + 3
+    assert told.left_out == ()
+
+
+# --- what verify finds --------------------------------------------------------------------------------------
+
+
+def replace_in(path, old, new):
+    text = path.read_text()
+    assert re.search(old, text)
+    path.write_text(re.sub(old, new, text, count=1))
+
+
+def shift_box(out):
+    replace_in(min((out / "voc" / "Annotations").iterdir()), r"<xmin>(\d+)", "<xmin>1\\1")
+
+
+def swap_class(out):
+    replace_in(min((out / "labels" / "train").iterdir()), "^0 ", "1 ")
+
+
+def cut_coco(out):
+    replace_in(out / "coco" / "instances_train.json", r'"area": (\d+)', r'"area": 1\1')
+
+
+def paint_pixel(out):
+    picture = min((out / "images" / "train").iterdir())
+    pixels = pixels_of(picture)
+    pixels[0, 0] = 255 - pixels[0, 0]
+    Image.fromarray(pixels).save(picture)
+
+
+def cut_picture(out):
+    picture = min((out / "images" / "train").iterdir())
+    picture.write_bytes(picture.read_bytes()[:-200])
+
+
+def lose_label(out):
+    min((out / "labels" / "train").iterdir()).unlink()
+
+
+def add_picture(out):
+    (out / "images" / "train" / "foreign.jpg").write_bytes(b"x")
+
+
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        (shift_box, "VOC, read by"), (swap_class, "YOLO, read by"), (cut_coco, "COCO, read by pycocotools"),
+        (paint_pixel, "not what its seed gives"), (cut_picture, "its picture"), (lose_label, "is missing"),
+        (add_picture, "no file of the dataset"),
+    ],
+)  # fmt: skip
+def test_verify_finds_what_is_wrong(place, harm, told):
+    pytest.importorskip("globox")
+    out = make(place, image_format="png" if harm is paint_pixel else "jpg").out
+    harm(out)
+    verified = synth.verify(out, workers=2, progress=False)
+    assert not verified.ok
+    assert told in str(verified)
+
+
+# --- the same bytes -----------------------------------------------------------------------------------------
+
+RICH = {
+    "times": 2, "objects_per_image": (1, 3), "rotate": (-20, 20), "blend": ("hard", "gaussian"), "preview": 5,
+    "split": (0.5, 0.25, 0.25),
+}  # fmt: skip
+
+
+def test_any_number_of_workers_makes_the_same_dataset(place):
+    trees = []
+    for workers, backend in ((1, "serial"), (2, "processes"), (5, "processes"), (2, "threads")):
+        out = place / f"ds-{workers}-{backend}"
+        synth.generate(config(place, **RICH), out, workers=workers, backend=backend)
+        trees.append(tree(out))
+    assert trees[0]
+    assert all(other == trees[0] for other in trees[1:])
+
+
+def command(*args, cwd):
+    return [sys.executable, "-m", "manyhands", "synth", *map(str, args)], {
+        "cwd": cwd, "env": programs.environment(), "start_new_session": True,
+    }  # fmt: skip
+
+
+def killed_and_resumed(place, kills, times):
+    settings = ["--objects", "photo", "--backgrounds", "back", "--times", times, "--seed", 7, "--preview", 10]
+    first, how = command("run", *settings, "--out", "ds", cwd=place)
+    again, _ = command("resume", "ds", cwd=place)
+    total = 5 * 4 * times
+    for moment in range(kills):
+        run = subprocess.Popen(again if moment else first, stderr=subprocess.DEVNULL, **how)
+        wanted = 1 + moment * total // (kills + 1)
+        pictures = place / "ds" / "images" / "train"
+        eventually(
+            lambda run=run, wanted=wanted, pictures=pictures: (
+                run.poll() is not None or (pictures.exists() and len(list(pictures.iterdir())) >= wanted)
+            )
+        )
+        if run.poll() is None:
+            os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+    subprocess.run(again, check=True, capture_output=True, **how)
+    undisturbed, _ = command("run", *settings, "--out", "other", cwd=place)
+    subprocess.run(undisturbed, check=True, capture_output=True, **how)
+    one, other = tree(place / "ds"), tree(place / "other")
+    assert one == other
+    assert not list((place / "ds").rglob("*.part"))
+
+
+def test_a_run_that_is_killed_and_resumed_makes_the_same_dataset(place):
+    killed_and_resumed(place, kills=3, times=10)
+
+
+@pytest.mark.stress
+def test_a_run_that_is_killed_ten_times_makes_the_same_dataset(place):
+    killed_and_resumed(place, kills=10, times=60)
+
+
+def test_an_interrupted_run_says_how_far_it_came(place):
+    args, how = command("run", "--objects", "photo", "--backgrounds", "back", "--times", 100, "--out", "ds", cwd=place)
+    run = subprocess.Popen(args, stderr=subprocess.PIPE, text=True, **how)
+    pictures = place / "ds" / "images" / "train"
+    eventually(lambda: pictures.exists() and len(list(pictures.iterdir())) > 20)
+    os.killpg(run.pid, signal.SIGINT)
+    _, told = run.communicate(timeout=programs.PATIENCE)
+    assert run.returncode == 130
+    assert re.search(r"interrupted: \d+ of 2,000 samples were made; resume goes on with the rest", told)
+    assert not list((place / "ds").rglob("*.part"))
+    with pytest.raises(mh.OptionError, match="not finished: resume it first"):
+        synth.verify(place / "ds")
+
+
+def test_a_sample_can_be_made_again_by_its_name(place):
+    out = make(place, **RICH).out
+    one = sorted((out / "images" / "train").iterdir())[3]
+    assert synth.replay(out, one.stem, place / "again.jpg")
+    assert (place / "again.jpg").read_bytes() == one.read_bytes()
+    one.write_bytes(b"other")
+    assert not synth.replay(out, one.stem)
+    with pytest.raises(mh.OptionError, match="no sample 'nobody'"):
+        synth.replay(out, "nobody")
+
+
+def test_more_objects_leave_the_other_samples_as_they_are(place):
+    """Each depends on the seed and its own identity, and on the inputs that it draws from."""
+    out = make(place).out
+    cut_out(COLOURS["dog"], 20, 20).save(place / "photo" / "dog" / "new.png")
+    more = make(place, "more").out
+    one, other = tree(out / "images"), tree(more / "images")
+    assert len(other) > len(one)
+    assert one.items() <= other.items()
+
+
+# --- going on, and refusing to ------------------------------------------------------------------------------
+
+
+def test_a_finished_dataset_is_left_as_it_is(place):
+    out = make(place).out
+    before = {path: path.stat().st_mtime_ns for path in (out / "images").rglob("*.jpg")}
+    assert make(place).made_now == 0
+    assert synth.resume(out).made_now == 0
+    assert {path: path.stat().st_mtime_ns for path in (out / "images").rglob("*.jpg")} == before
+
+
+def test_a_picture_that_was_lost_is_made_again(place):
+    out = make(place).out
+    before = tree(out)
+    lost = min((out / "images" / "train").iterdir())
+    lost.unlink()
+    assert synth.resume(out).made_now == 1
+    assert tree(out) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda place: make(place, seed=8), "seed: was 7, is 8"),
+        (lambda place: ((place / "back" / "b0.png").unlink(), make(place)), "backgrounds/b0.png: is gone"),
+        (lambda place: (background(9).save(place / "back" / "b9.png"), make(place)), "backgrounds/b9.png: is new"),
+        (lambda place: (background(9).save(place / "back" / "b0.png"), synth.resume(place / "ds")), "has changed"),
+        (lambda place: make(place, augment=lambda image, mask, rng: (image, mask)), "augment: another function"),
+    ],
+)  # fmt: skip
+def test_other_settings_or_inputs_are_refused_with_the_difference(place, change, told):
+    out = make(place).out
+    before = tree(out)
+    with pytest.raises(mh.OptionError) as error:
+        change(place)
+    assert told in str(error.value)
+    assert tree(out) == before
+
+
+def test_a_folder_with_other_files_is_not_written_to(place):
+    (place / "mine").mkdir()
+    (place / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(mh.OptionError, match="holds other files"):
+        make(place, "mine")
+    assert [path.name for path in (place / "mine").iterdir()] == ["thesis.txt"]
+
+
+def test_another_format_is_written_later(place):
+    out, whole = make(place, formats=("voc",)).out, make(place, "whole").out
+    assert not (out / "coco").exists()
+    for name in ("coco", "yolo"):
+        assert all(path.exists() for path in synth.export(out, name))
+    one, other = tree(out), tree(whole)
+    assert {name: one[name] for name in one if name != dataset.ABOUT} == {
+        name: other[name] for name in other if name != dataset.ABOUT
+    }
+    assert synth.verify(out, progress=False).ok
+
+
+# --- the plan -----------------------------------------------------------------------------------------------
+
+
+def test_splits_share_no_object_and_no_background(place):
+    plan = synth.plan(config(place, split=(0.5, 0.25, 0.25)))
+    used = {}
+    for sample in plan.samples:
+        used.setdefault(sample.split, set()).update({sample.object, sample.background})
+    assert set(used) == {"train", "val", "test"}
+    for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
+        assert not used[one] & used[other]
+    assert any("dog" in note for note in plan.notes)  # it has one picture
+
+
+def test_objects_of_a_picture_come_from_its_own_split(place):
+    summary = make(place, times=5, objects_per_image=(3, 3), split=(0.5, 0.5))
+    by_split = {}
+    for record in records(summary.out):
+        by_split.setdefault(record.split, set()).update(label.source for label in record.labels)
+    assert by_split["train"]
+    assert not by_split["train"] & by_split["val"]
+
+
+def test_so_many_samples_are_evenly_chosen(place):
+    plan = synth.plan(config(place, times=10, count=30))
+    assert len(plan.samples) == 30
+    assert plan.per_class() == {"cat": 24, "dog": 6}
+    assert len({sample.id for sample in plan.samples}) == 30
+
+
+def test_planned_is_written_and_rejected(place):
+    """A cat of 60 pixels does not fit on 64; the reasons are counted."""
+    cut_out(COLOURS["cat"], 300, 200).save(place / "photo" / "cat" / "huge.png")
+    summary = make(place, scale=1)
+    assert summary.planned == 24
+    assert (summary.written, summary.rejected) == (20, 4)
+    assert summary.given_up == {"too large": 4}
+    assert "24 planned = 20 written + 4 rejected" in str(summary)
+    assert len(list((summary.out / "images" / "train").iterdir())) == 20
+    assert synth.verify(summary.out, progress=False).ok
+
+
+def test_random_numbers_depend_on_the_seed_and_the_sample_alone():
+    drawn = [planning.random_of(seed, name).random() for seed, name in ((1, "a"), (1, "b"), (2, "a"), (1, "a"))]
+    assert len(set(drawn)) == 3
+    assert drawn[0] == drawn[3]
+
+
+# --- pictures of all kinds ----------------------------------------------------------------------------------
+
+
+def grey(path):
+    Image.fromarray(np.full((20, 30), 90, np.uint8)).save(path)
+
+
+def deep(path):
+    Image.fromarray(np.full((20, 30), 0x5A5A, np.uint16)).save(path)
+
+
+def palette(path):
+    Image.fromarray(np.full((20, 30, 3), 90, np.uint8)).quantize(4).save(path)
+
+
+def turned(path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.full((30, 20, 3), 90, np.uint8)).save(path, exif=exif)
+
+
+@pytest.mark.parametrize("kind", [grey, deep, palette, turned])
+def test_objects_and_backgrounds_of_every_kind_come_out_right(tmp_path, kind):
+    for name in ("photo/ü 图", "mask/ü 图", "back"):
+        (tmp_path / name).mkdir(parents=True)
+    kind(tmp_path / "photo/ü 图/one.png")
+    mask = np.zeros((20, 30), np.uint8)
+    mask[5:15, 5:25] = 255
+    Image.fromarray(mask).save(tmp_path / "mask/ü 图/one.png")
+    Image.fromarray(np.full((60, 80), 0x1010, np.uint16)).save(tmp_path / "back/deep.png")
+    summary = make(tmp_path, masks=tmp_path / "mask", image_format="png", **PLAIN)
+    (record,) = records(summary.out)
+    (label,) = record.labels
+    x0, y0, x1, y1 = label.box
+    assert (x1 - x0, y1 - y0, label.area, label.name) == (20, 10, 200, "ü 图")
+    pixels = pixels_of(summary.out / "images" / "train" / f"{record.id}.png")
+    assert (pixels[y0:y1, x0:x1] == 90).all()
+    assert (pixels == 16).sum() == 3 * (60 * 80 - 200)
+
+
+def test_an_object_of_one_pixel_is_right_or_too_small(place):
+    shutil.rmtree(place / "photo" / "dog")
+    (place / "photo" / "dot").mkdir()
+    Image.new("RGBA", (1, 1), (255, 0, 0, 255)).save(place / "photo" / "dot" / "dot.png")
+    summary = make(place, **PLAIN)
+    assert summary.given_up == {"small": 4}
+    summary = make(place, "tiny", min_size=1, **PLAIN)
+    assert [one.area for record in records(summary.out) for one in record.labels if one.name == "dot"] == [1] * 4
+
+
+def test_corrupt_pictures_are_set_aside_and_named(place):
+    (place / "back" / "broken.jpg").write_bytes(b"no picture")
+    good = (place / "photo" / "cat" / "c0.png").read_bytes()
+    (place / "photo" / "cat" / "cut.png").write_bytes(good[: len(good) // 2])
+    Image.new("RGBA", (9, 9)).save(place / "photo" / "cat" / "clear.png")
+    Image.new("RGB", (9, 9)).save(place / "photo" / "cat" / "opaque.png")
+    summary = make(place)
+    assert summary.written == 20
+    assert set(summary.aside) == {
+        "backgrounds/broken.jpg", "objects/cat/cut.png", "objects/cat/clear.png", "objects/cat/opaque.png",
+    }  # fmt: skip
+    assert "its mask is empty" in str(summary)
+    assert "no transparency" in str(summary)
+
+
+def test_all_that_is_wrong_with_the_inputs_is_told_at_once(place):
+    (place / "mask" / "cat").mkdir(parents=True)
+    (place / "photo" / "empty").mkdir()
+    Image.new("L", (9, 9), 255).save(place / "mask" / "cat" / "stray.png")
+    with pytest.raises(synth.InputProblems) as error:
+        make(place, masks=place / "mask", backgrounds=place / "nowhere")
+    told = str(error.value)
+    for part in ("an empty class", "c0.png: it has no mask", "stray.png: a mask without", "nowhere: there is no such"):
+        assert part in told
+    assert not (place / "ds").exists()
+
+
+def test_a_mask_of_another_size_is_told_before_anything_is_made(place):
+    (place / "mask" / "cat").mkdir(parents=True)
+    (place / "mask" / "dog").mkdir(parents=True)
+    for picture in (place / "photo").rglob("*.png"):
+        size = (5, 5) if picture.stem == "c1" else size_of(picture)
+        Image.new("L", size, 255).save(place / "mask" / picture.relative_to(place / "photo"))
+    with pytest.raises(synth.InputProblems, match="the mask has 5 x 5 pixels and its picture"):
+        make(place, masks=place / "mask")
+    assert not (place / "ds").exists()
+
+
+def test_a_class_of_which_nothing_can_be_used_is_an_error(place):
+    (place / "photo" / "dog" / "d 狗.png").write_bytes(b"")
+    with pytest.raises(synth.InputProblems, match="dog: of this class no picture can be used"):
+        make(place)
+
+
+def test_more_pictures_than_the_shared_memory_holds_make_the_same_dataset(place, monkeypatch):
+    before = tree(make(place).out)
+    monkeypatch.setattr(inputs, "SHARED_BYTES", 30_000)
+    monkeypatch.setattr(inputs, "KEPT", 1)
+    assert tree(make(place, "other").out) == before
+
+
+# --- the user's own function, and the tutorial --------------------------------------------------------------
+
+
+def halve(image, mask, rng):
+    """Every other column, and dark."""
+    assert image.shape == (*mask.shape, 3)
+    return image[:, ::2] // 2, mask[:, ::2]
+
+
+def test_a_function_of_the_users_changes_objects_and_their_labels(place):
+    summary = make(place, augment=halve, image_format="png", **PLAIN)
+    widths = {label.box[2] - label.box[0] for record in records(summary.out) for label in record.labels}
+    assert max(widths) <= 16
+    assert synth.verify(summary.out, augment=halve, workers=2, progress=False).problems == ()
+    assert "cannot be made again" in str(synth.verify(summary.out, progress=False))
+    picture = pixels_of(next((summary.out / "images" / "train").glob("cat-*")))
+    assert (picture == (127, 0, 127)).all(axis=2).any()  # red, green and blue as in the function
+
+
+@pytest.mark.parametrize(
+    "faulty", [lambda image, mask, rng: (image[1:], mask), lambda image, mask, rng: (image / 2, mask)]
+)
+def test_a_function_that_returns_something_else_is_told(place, faulty):
+    with pytest.raises(TypeError, match="augment returned"):
+        make(place, augment=faulty)
+
+
+def test_the_tutorials_settings(place):
+    settings = synth.tutorial(objects=place / "photo", backgrounds=place / "back", times=2, seed=1)
+    summary = synth.generate(settings, place / "ds", workers=2)
+    out = place / "ds"
+    assert summary.written > 0
+    assert len(list((out / "voc" / "Annotations").iterdir())) == summary.written
+    assert len(list((out / "previews" / "train").iterdir())) == summary.written
+    assert not (out / "labels").exists()
+    assert synth.verify(out, workers=2, progress=False).problems == ()
+
+
+def test_three_quarters_of_a_background_show_others(tmp_path):
+    (tmp_path / "photo" / "dot").mkdir(parents=True)
+    (tmp_path / "back").mkdir()
+    Image.new("RGBA", (1, 1), (255, 0, 0, 255)).save(tmp_path / "photo/dot/dot.png")
+    shades = {number: 20 * (number + 1) for number in range(8)}
+    for number, shade in shades.items():
+        Image.new("RGB", (40, 30), (shade,) * 3).save(tmp_path / f"back/b{number}.png")
+    summary = make(tmp_path, quadrants=True, min_size=1, image_format="png", times=3, **PLAIN)
+    mixed = 0
+    for record in records(summary.out):
+        pixels = pixels_of(summary.out / "images" / "train" / f"{record.id}.png")[:, :, 1]
+        quarters = [pixels[:15, :20], pixels[:15, 20:], pixels[15:, :20], pixels[15:, 20:]]
+        assert all(len(np.unique(quarter[quarter > 0])) == 1 for quarter in quarters)  # the dot has no green
+        found = [int(quarter.max()) for quarter in quarters]
+        assert shades[int(record.background[-5])] in found
+        mixed += len(set(found)) > 2
+    assert mixed > 12
+
+
+def test_pictures_of_a_size(place):
+    summary = make(place, size=(50, 70), scale=0.5)
+    assert {record.size for record in records(summary.out)} == {(50, 70)}
+
+
+# --- the config ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"scael": 2}, "there is no setting 'scael'; did you mean 'scale'?"),
+        ({"scale": (2, 1)}, "scale takes a number or two"),
+        ({"formats": "voc,yolo"}, "formats takes any of voc, yolo, coco"),
+        ({"blend": []}, "blend takes any of"),
+        ({"split": (0.5, 0.2)}, "which add up to 1"),
+        ({"max_overlap": 1.5}, "max_overlap takes a share"),
+        ({"times": 0}, "times takes a whole number"),
+        ({"objects_per_image": (0, 2)}, "objects_per_image takes one or two whole numbers, 1 or more"),
+        ({"preview": "some"}, "preview takes how many"),
+        ({"flip": "yes"}, "flip takes True or False"),
+        ({"preset": "turorial"}, "there is no preset"),
+        ({"size": (0, 5)}, "size takes"),
+        ({"seed": True}, "seed takes"),
+        ({"scale": "large"}, "scale takes"),
+    ],
+)
+def test_a_wrong_setting_is_told(settings, told):
+    with pytest.raises(mh.OptionError, match=re.escape(told)):
+        synth.from_mapping({"objects": "o", "backgrounds": "b"} | settings)
+
+
+def test_a_file_of_settings_names_folders_beside_it(place):
+    (place / "synth.toml").write_text('objects = "photo"\nbackgrounds = "back"\nscale = [0.5, 1]\npreview = "all"\n')
+    settings = synth.load(place / "synth.toml")
+    assert settings.scale == (0.5, 1.0)
+    assert settings.preview is None
+    assert len(synth.plan(settings).samples) == 20
+    (place / "synth.toml").write_text("objects = photo\n")
+    with pytest.raises(mh.OptionError, match="is no TOML"):
+        synth.load(place / "synth.toml")
+
+
+# --- when it cannot be written ------------------------------------------------------------------------------
+
+
+def test_too_little_room_is_told_before_anything_is_made(place, monkeypatch):
+    usage = shutil.disk_usage(place)._replace(free=10_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
+    with pytest.raises(OSError, match=r"20 pictures take about 0\.0 GB"):
+        make(place)
+    assert not (place / "ds").exists()
+
+
+@pytest.mark.skipif(os.getuid() != 0 or shutil.which("mount") is None, reason="needs root, to mount a small disk")
+def test_a_full_disk_stops_the_run_and_it_goes_on_when_there_is_room(place, monkeypatch):
+    """Somebody else fills it, after it was looked at."""
+    usage = shutil.disk_usage(place)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
+    out = place / "ds"
+    out.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "none", out], check=False).returncode:
+        pytest.skip("nothing can be mounted here")
+    try:
+        with pytest.raises(OSError, match="the disk is full") as error:
+            make(place, times=12, image_format="png", formats=("yolo",))
+        assert error.value.errno == errno.ENOSPC
+        assert not list(out.rglob("*.part"))
+        subprocess.run(["mount", "-o", "remount,size=40m", out], check=True)
+        assert 0 < synth.resume(out).made_now < 240
+        assert synth.verify(out, progress=False).problems == ()
+    finally:
+        subprocess.run(["umount", out], check=True)
+
+
+@pytest.mark.skipif(os.getuid() == 0 and shutil.which("setpriv") is None, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_to_is_told_at_once(place):
+    (place / "closed").mkdir(mode=0o500)
+    place.chmod(0o755)
+    for parent in place.parents:
+        if parent.stat().st_uid == os.getuid() and parent != Path("/"):
+            parent.chmod(parent.stat().st_mode | 0o055)
+    args, how = command("run", "--objects", "photo", "--backgrounds", "back", "--out", "closed/ds", cwd=place)
+    lower = ["setpriv", "--reuid", "65534", "--clear-groups"] if os.getuid() == 0 else []
+    ran = subprocess.run([*lower, *args], capture_output=True, text=True, check=False, **how)
+    if "Permission denied" not in ran.stderr and "No module" in ran.stderr:
+        pytest.skip("another user cannot import what is installed here")
+    assert ran.returncode == 1
+    assert "Permission denied" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+# --- the command --------------------------------------------------------------------------------------------
+
+
+def run_command(*args, cwd):
+    line, how = command(*args, cwd=cwd)
+    ran = subprocess.run(line, capture_output=True, text=True, check=False, timeout=programs.PATIENCE, **how)
+    return ran.returncode, ran.stdout, ran.stderr
+
+
+def test_the_commands_from_the_first_look_to_the_report(place):
+    (place / "synth.toml").write_text('objects = "photo"\nbackgrounds = "back"\nrotate = [-20, 20]\nseed = 3\n')
+    code, _, told = run_command("preview", "synth.toml", "-n", "5", "-o", "sheet.png", cwd=place)
+    assert code == 0, told
+    assert size_of(place / "sheet.png")[0] == 1600
+    code, _, told = run_command(
+        "run", "--config", "synth.toml", "--times", 2, "--scale", "0.5:1", "--split", "0.5/0.5", "--size", "90x60",
+        "--out", "ds", "--preview", "all", cwd=place,
+    )  # fmt: skip
+    assert code == 0, told
+    assert "planned = " in told
+    code, out, told = run_command("verify", "ds", cwd=place)
+    assert code == 0, out + told
+    assert "all is as it should be" in out
+    code, _, told = run_command("report", "ds", cwd=place)
+    assert code == 0, told
+    page = (place / "ds" / "report.html").read_text()
+    assert page.count("<svg") == 8
+    assert "http" not in page
+    name = min((place / "ds" / "images" / "train").iterdir()).stem
+    assert run_command("replay", "ds", name, cwd=place)[0] == 0
+    assert run_command("export", "ds", "--to", "coco", cwd=place)[0] == 0
+    add_picture(place / "ds")
+    assert run_command("verify", "ds", cwd=place)[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (["run", "--objects", "photo", "--out", "ds"], "the setting 'backgrounds' is missing"),
+        (["run", "--objects", "nope", "--backgrounds", "back", "--out", "ds"], "nope: there is no such folder"),
+        (["run", "--objects", "photo", "--backgrounds", "back", "--out", "ds", "--scale", "a:b"], "is no range"),
+        (["run", "--objects", "photo", "--backgrounds", "back", "--out", "ds", "--size", "90"], "write WIDTHxHEIGHT"),
+        (["run", "--objects", "photo", "--backgrounds", "back", "--out", "ds", "--preset", "x"], "there is no preset"),
+        (["resume", "photo"], "there is no dataset in photo"),
+        (["export", "photo", "--to", "tfrecord"], "there is no format 'tfrecord'"),
+        (["preview", "nothing.toml"], "nothing.toml"),
+    ],
+)
+def test_a_wrong_command_is_told_in_one_message(place, args, told):
+    code, out, error = run_command(*args, cwd=place)
+    assert code in {1, 2}
+    assert told in error
+    assert "Traceback" not in error
+    assert out == ""
+    assert not (place / "ds").exists()
+
+
+def test_bars_tell_of_each_class_and_of_all(place, capfd):
+    synth.generate(config(place), place / "ds", workers=2, progress=True)
+    told = capfd.readouterr().err
+    assert re.search(r"cat: 16/16", told)
+    assert re.search(r"dog: 4/4", told)
+    assert "20/20" in told
+
+
+def test_a_page_tells_json_of_each_run(place):
+    out = make(place).out
+    (run,) = [json.loads(line) for line in (out / dataset.RUNS).read_text().splitlines()]
+    assert run["made"] == 20
+    assert run["workers"] == 2
