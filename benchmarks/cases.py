@@ -272,8 +272,8 @@ CASES = {
         [Goal("manyhands images", 1 / (3 * CORES), ["loop, Pillow"]), Goal("manyhands images", 1.0, ["mogrify"])],
     ),
     "synth": Case(
-        "120 training pictures of 1920×1080 by cut and paste; the loop is the script of tutorials", tutorial.pasted,
-        tutorial.jobs, ("manyhands synth", "manyhands", "Pool.map"),
+        "300 training pictures of 1920×1080 by cut and paste; the loop is the script of tutorials", tutorial.pasted,
+        tutorial.jobs, ("manyhands synth", "Pool.map"),
         [Goal("manyhands synth", 1 / (4 * CORES), ["loop"])],
     ),
 }  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 SYNTH = Path(".demo/synth")
 MADE = Path(".demo/script")
 CLASSES = {"apple": 1, "bottle": 2, "cup": 4, "dish": 8}
-BACKGROUNDS, TIMES = 4, 2
+BACKGROUNDS, TIMES = 4, 5
 
 Job = tuple[str, str, int]  # object, background, which time
 

@@ -161,7 +161,7 @@ def test_objects_that_cover_one_another_are_labelled_as_far_as_they_are_seen(pla
 def test_what_would_be_hidden_is_refused_and_nothing_has_changed():
     settings = synth.Config(objects="o", backgrounds="b", max_overlap=1, min_visible=0, min_size=1)
     layout = placing.Layout(settings, np.zeros((40, 40), np.uint16))
-    small, large = np.full((5, 5, 4), 255, np.uint8), np.full((20, 20, 4), 255, np.uint8)
+    small, large = np.full((5, 5), 255, np.uint8), np.full((20, 20), 255, np.uint8)
     layout.add(small, (10, 10), "small", "cat")
     before = layout.owners.copy()
     with pytest.raises(placing.Refused, match="hidden"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import manyhands as mh
 from manyhands.apps.synth import pictures
 from manyhands.apps.synth.config import Config
-from manyhands.apps.synth.pictures import Unusable
+from manyhands.apps.synth.pictures import CutOut, Unusable
 from manyhands.apps.synth.problems import InputProblems
 
 if TYPE_CHECKING:
@@ -130,15 +131,13 @@ class _Place(NamedTuple):
     """Where a decoded picture is in the shared memory."""
 
     offset: int
-    shape: tuple[int, ...]
+    height: int
+    width: int
 
 
 @dataclass
 class Decoded:
-    """Pictures as pixels, by their keys: blue, green, red, and of objects the mask as a fourth.
-
-    Travels to workers; the pixels do not.
-    """
+    """Pictures as pixels, by their keys. Travels to workers; the pixels do not. They are not to be written to."""
 
     sources: dict[str, Picture]
     size: tuple[int, int] | None
@@ -146,19 +145,32 @@ class Decoded:
     places: dict[str, _Place]
     kept: dict[str, Any] = field(default_factory=dict)
 
-    def __call__(self, key: str) -> Pixels:
-        """Its pixels; not to be written to."""
+    def background(self, key: str) -> Pixels:
+        """Blue, green and red."""
         place = self.places.get(key)
-        if place is not None:
-            count = 1
-            for length in place.shape:
-                count *= length
-            return self.memory[place.offset : place.offset + count].reshape(place.shape)  # type: ignore[no-any-return]
+        if place is None:
+            return self._decoded(key)  # type: ignore[no-any-return]
+        return self._at(place.offset, (place.height, place.width, 3))
+
+    def cut_out(self, key: str) -> CutOut:
+        """An object."""
+        place = self.places.get(key)
+        if place is None:
+            return self._decoded(key)  # type: ignore[no-any-return]
+        height, width = place.height, place.width
+        behind = place.offset + 3 * height * width
+        return CutOut(self._at(place.offset, (height, width, 3)), self._at(behind, (height, width)))
+
+    def _at(self, offset: int, shape: tuple[int, ...]) -> Pixels:
+        pixels: Pixels = self.memory[offset : offset + math.prod(shape)]
+        return pixels.reshape(shape)
+
+    def _decoded(self, key: str) -> Any:
         if key not in self.kept:
-            if len(self.kept) >= KEPT:
-                self.kept.pop(next(iter(self.kept)))
+            while len(self.kept) >= KEPT:
+                self.kept.pop(next(iter(self.kept)), None)
             self.kept[key] = _decode(self.sources[key], self.size)
-        return self.kept[key]  # type: ignore[no-any-return]
+        return self.kept[key]
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"kept": {}}
@@ -196,7 +208,7 @@ def prepare(found: Found, config: Config, *, workers: int | None = None, progres
                    (found.objects, found.backgrounds, found.distractors)))  # fmt: skip
     _check_left(found, left, aside, [seen.fault for seen in looked_at if seen.fault])
     loaded = {one.key: seen for one, seen in zip(found.all(), looked_at, strict=True)}
-    places = {key: _Place(seen.offset, seen.shape) for key, seen in loaded.items() if seen.offset is not None}
+    places = {key: seen.place for key, seen in loaded.items() if seen.place is not None}
     sources = {one.key: one for one in left.all()}
     digests = {key: seen.digest for key, seen in loaded.items()}
     return Ready(left, Decoded(sources, config.size, memory, places), digests, aside)
@@ -206,8 +218,7 @@ class _Seen(NamedTuple):
     digest: str
     problem: str = ""  # it is set aside
     fault: str = ""  # nothing can be made
-    offset: int | None = None
-    shape: tuple[int, ...] = ()
+    place: _Place | None = None
 
 
 def _load(memory: Any, size: tuple[int, int] | None, one: Picture, offset: int | None) -> _Seen:
@@ -218,12 +229,17 @@ def _load(memory: Any, size: tuple[int, int] | None, one: Picture, offset: int |
         return _Seen("", fault=f"{one.mask}: {fault}")
     except (Unusable, OSError) as problem:
         return _Seen("", problem=str(getattr(problem, "strerror", None) or problem))
-    if offset is not None:
-        memory[offset : offset + pixels.size] = pixels.ravel()
-    return _Seen(digest, offset=offset, shape=pixels.shape)
+    if offset is None:
+        return _Seen(digest)
+    parts = pixels if isinstance(pixels, CutOut) else (pixels,)
+    at = offset
+    for part in parts:
+        memory[at : at + part.size] = part.ravel()
+        at += part.size
+    return _Seen(digest, place=_Place(offset, *parts[0].shape[:2]))
 
 
-def _decode(one: Picture, size: tuple[int, int] | None) -> Pixels:
+def _decode(one: Picture, size: tuple[int, int] | None) -> Pixels | CutOut:
     if one.key.startswith("backgrounds/"):
         return pictures.background(one.path, size)
     return pictures.cut_out(one.path, one.mask)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -14,6 +14,13 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 500_000_000
 HALF = 128  # a pixel whose mask is at least this belongs to the object
+
+
+class CutOut(NamedTuple):
+    """An object: (height, width, 3) in the order blue, green, red, and (height, width); both contiguous."""
+
+    colour: Pixels
+    mask: Pixels
 
 
 class Unusable(Exception):
@@ -42,8 +49,8 @@ def background(path: Path, size: tuple[int, int] | None = None) -> Pixels:
     return _bgr(image)
 
 
-def cut_out(path: Path, mask: Path | None) -> Pixels:
-    """Blue, green, red and mask of a picture, cut to the mask. Raises Unusable, Mismatch, OSError."""
+def cut_out(path: Path, mask: Path | None) -> CutOut:
+    """A picture, cut to its mask. Raises Unusable, Mismatch, OSError."""
     import numpy as np
 
     from manyhands.apps.synth.labels import box_of
@@ -59,7 +66,8 @@ def cut_out(path: Path, mask: Path | None) -> Pixels:
     if box is None:
         raise Unusable("its mask is empty")
     x0, y0, x1, y1 = box
-    return np.ascontiguousarray(np.dstack([_bgr(image.convert("RGB")), alpha])[y0:y1, x0:x1])
+    colour = np.asarray(image.convert("RGB"))[y0:y1, x0:x1, ::-1]
+    return CutOut(np.ascontiguousarray(colour), np.ascontiguousarray(alpha[y0:y1, x0:x1]))
 
 
 def _opened(path: Path) -> Image:

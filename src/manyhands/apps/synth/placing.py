@@ -51,8 +51,8 @@ class Layout:
     placed: list[Placed] = field(default_factory=list)
     given_up: Counter[str] = field(default_factory=Counter)  # the reasons why objects have no place
 
-    def add(self, pixels: Pixels, corner: tuple[int, int], source: str, label: str) -> tuple[Box, Mask]:
-        """Lay an object with its corner there, which may be beyond the edges.
+    def add(self, mask: Pixels, corner: tuple[int, int], source: str, label: str) -> tuple[Box, Mask]:
+        """Lay an object of this mask with its corner there, which may be beyond the edges.
 
         Returns:
             The region within the picture, and what of it is the object's.
@@ -63,7 +63,7 @@ class Layout:
         import numpy as np
 
         config, (height, width) = self.config, self.owners.shape
-        (left, top), own = corner, pixels[:, :, 3] >= HALF
+        (left, top), own = corner, mask >= HALF
         x0, y0 = max(0, left), max(0, top)
         x1, y1 = min(width, left + own.shape[1]), min(height, top + own.shape[0])
         if x0 >= x1 or y0 >= y1:

@@ -9,6 +9,7 @@ from manyhands.apps.synth import blending, placing, planning, transforming
 from manyhands.apps.synth.config import Config
 from manyhands.apps.synth.inputs import Decoded
 from manyhands.apps.synth.labels import Label
+from manyhands.apps.synth.pictures import CutOut
 from manyhands.apps.synth.placing import Layout, Refused
 from manyhands.apps.synth.planning import Pool, Sample
 
@@ -41,7 +42,7 @@ def render(
     layout = Layout(config, np.zeros(picture.shape[:2], np.uint16))
     for key, label in _cast(sample, config, pool, distractors, rng):
         try:
-            _lay(decoded(key), (key, label), picture, layout, rng)
+            _lay(decoded.cut_out(key), (key, label), picture, layout, rng)
         except Refused as refused:
             if label:
                 layout.given_up[refused.reason] += 1
@@ -66,7 +67,7 @@ def _background(sample: Sample, config: Config, decoded: Decoded, pool: Pool, rn
     """A picture of its own that may be written to."""
     import cv2
 
-    whole = decoded(sample.background)
+    whole = decoded.background(sample.background)
     low, high = config.brightness
     factor = float(rng.uniform(low, high)) if low < high else low
     made: Pixels = cv2.convertScaleAbs(whole, alpha=factor) if factor != 1 else whole.copy()
@@ -77,26 +78,26 @@ def _background(sample: Sample, config: Config, decoded: Decoded, pool: Pool, rn
     quarters = [made[down, across] for down in rows for across in columns]
     del quarters[int(rng.integers(4))]
     for quarter in quarters:
-        other = decoded(pool.backgrounds[int(rng.integers(len(pool.backgrounds)))])
+        other = decoded.background(pool.backgrounds[int(rng.integers(len(pool.backgrounds)))])
         small = cv2.resize(other, (quarter.shape[1], quarter.shape[0]), interpolation=cv2.INTER_AREA)
         quarter[...] = transforming.brighter(small, factor)
     return made
 
 
-def _lay(pixels: Pixels, name: tuple[str, str], picture: Pixels, layout: Layout, rng: Any) -> None:
+def _lay(given: CutOut, name: tuple[str, str], picture: Pixels, layout: Layout, rng: Any) -> None:
     """Draw an object anew and try a place, until one will do. Raises Refused: the last reason."""
     config = layout.config
     size = (picture.shape[1], picture.shape[0])
     seen = 1 - min(config.max_truncation, 0.95)
     room = (size[0] / seen, size[1] / seen)
-    original = _augmented(pixels, config, rng) if config.augment is not None else pixels
+    original = _augmented(given, config, rng) if config.augment is not None else given
     way = blending.WAYS[config.blend[int(rng.integers(len(config.blend)))]]
     reason = Refused("")
     for _ in range(config.attempts):
         try:
             drawn = transforming.transformed(original, config, rng, room)
-            corner = placing.corner(rng, (drawn.shape[1], drawn.shape[0]), size, config.max_truncation)
-            (x0, y0, x1, y1), own = layout.add(drawn, corner, *name)
+            corner = placing.corner(rng, drawn.mask.shape[::-1], size, config.max_truncation)
+            (x0, y0, x1, y1), own = layout.add(drawn.mask, corner, *name)
         except transforming.TooLarge:
             reason = Refused("too large")
         except transforming.TooSmall:
@@ -104,7 +105,7 @@ def _lay(pixels: Pixels, name: tuple[str, str], picture: Pixels, layout: Layout,
         except Refused as refused:
             reason = refused
         else:
-            part = drawn[y0 - corner[1] : y1 - corner[1], x0 - corner[0] : x1 - corner[0], :3]
+            part = drawn.colour[y0 - corner[1] : y1 - corner[1], x0 - corner[0] : x1 - corner[0]]
             _blend(way, picture[y0:y1, x0:x1], part, own)
             return
     raise reason
@@ -119,16 +120,15 @@ def _blend(way: Any, under: Pixels, colour: Pixels, own: Any) -> None:
         under[...] = mixed
 
 
-def _augmented(pixels: Pixels, config: Config, rng: Any) -> Pixels:
+def _augmented(given: CutOut, config: Config, rng: Any) -> CutOut:
     """What the user's function makes of an object: checked, since what it returns decides the labels."""
     import numpy as np
 
     assert config.augment is not None  # noqa: S101 - the caller has looked
-    image, mask = config.augment(np.ascontiguousarray(pixels[:, :, 2::-1]), pixels[:, :, 3].copy(), rng)
-    image, mask = np.asarray(image), np.asarray(mask)
+    image, mask = map(np.asarray, config.augment(given.colour[:, :, ::-1].copy(), given.mask.copy(), rng))
     if image.dtype != np.uint8 or mask.dtype != np.uint8 or image.shape != (*mask.shape, 3) or not mask.size:
         raise TypeError(
             f"augment returned {image.dtype} {image.shape} and {mask.dtype} {mask.shape}; it must return arrays of "
             "uint8, (height, width, 3) and (height, width)"
         )
-    return np.dstack([image[:, :, ::-1], mask])
+    return CutOut(np.ascontiguousarray(image[:, :, ::-1]), np.ascontiguousarray(mask))

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from manyhands.apps.synth.labels import box_of
-from manyhands.apps.synth.pictures import HALF
+from manyhands.apps.synth.pictures import HALF, CutOut
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,11 +24,11 @@ class TooSmall(Exception):
     """At this scale nothing is left of it."""
 
 
-def transformed(cut_out: Pixels, config: Config, rng: Any, room: tuple[float, float]) -> Pixels:
-    """Blue, green, red and mask, drawn anew.
+def transformed(cut_out: CutOut, config: Config, rng: Any, room: tuple[float, float]) -> CutOut:
+    """An object, drawn anew.
 
     Args:
-        cut_out: (height, width, 4).
+        cut_out: as it was given.
         config: the ranges to draw from.
         rng: a numpy Generator.
         room: width and height in pixels that it may have at most.
@@ -37,43 +37,41 @@ def transformed(cut_out: Pixels, config: Config, rng: Any, room: tuple[float, fl
         TooLarge: it would not fit.
         TooSmall: nothing is left of it.
     """
-    import cv2
-    import numpy as np
-
     scale = _drawn(rng, config.scale)
     turn, shear = _drawn(rng, config.rotate), _drawn(rng, config.shear)
     tilt = rng.uniform(-config.perspective, config.perspective, (4, 2)) if config.perspective else None
     mirrored = config.flip and rng.random() < 0.5
     nearest = config.interpolation == "nearest"
-    height, width = cut_out.shape[:2]
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    if size[0] * size[1] > 4 * room[0] * room[1]:
-        raise TooLarge
-    flat = cv2.INTER_NEAREST if nearest else cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    made = cut_out if size == (width, height) else cv2.resize(cut_out, size, interpolation=flat)
+    made = _scaled(cut_out, scale, 4 * room[0] * room[1], nearest=nearest)
     if mirrored:
-        made = np.ascontiguousarray(made[:, ::-1])
+        made = CutOut(made.colour[:, ::-1].copy(), made.mask[:, ::-1].copy())
     if turn or shear or tilt is not None:
         made = _warped(made, turn, shear, tilt, nearest=nearest)
     made = _trimmed(made)
-    if made.shape[1] > room[0] or made.shape[0] > room[1]:
+    if made.mask.shape[1] > room[0] or made.mask.shape[0] > room[1]:
         raise TooLarge
     return _changed(made, _drawn(rng, config.brightness), _drawn(rng, config.blur))
 
 
-def _trimmed(pixels: Pixels) -> Pixels:
-    """Without rows and columns in which nothing is of the object. Raises TooSmall."""
-    box = box_of(pixels[:, :, 3] >= HALF)
-    if box is None:
-        raise TooSmall
-    return pixels[box[1] : box[3], box[0] : box[2]]
+def _scaled(cut_out: CutOut, scale: float, most: float, *, nearest: bool) -> CutOut:
+    import cv2
+
+    height, width = cut_out.mask.shape
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    if size[0] * size[1] > most:
+        raise TooLarge
+    if size == (width, height):
+        return cut_out
+    how = cv2.INTER_NEAREST if nearest else cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return CutOut(*(cv2.resize(part, size, interpolation=how) for part in cut_out))
 
 
-def _warped(pixels: Pixels, turn: float, shear: float, tilt: Any, *, nearest: bool) -> Pixels:
+def _warped(cut_out: CutOut, turn: float, shear: float, tilt: Any, *, nearest: bool) -> CutOut:
+    """Colours go on beyond the object's picture, the mask does not."""
     import cv2
     import numpy as np
 
-    height, width = pixels.shape[:2]
+    height, width = cut_out.mask.shape
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float64)
     moved = corners + (tilt * (width, height) if tilt is not None else 0.0)
     angle = math.radians(turn)
@@ -81,26 +79,31 @@ def _warped(pixels: Pixels, turn: float, shear: float, tilt: Any, *, nearest: bo
     around = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     moved = moved @ (around @ slant).T
     moved -= moved.min(axis=0)
-    size = np.ceil(moved.max(axis=0) - 1e-6).astype(int)
+    across, down = np.ceil(moved.max(axis=0) - 1e-6).astype(int).tolist()
     half = 0.5  # of a pixel: its centre
     matrix = cv2.getPerspectiveTransform((corners - half).astype(np.float32), (moved - half).astype(np.float32))
     how = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
-    to = (int(size[0]), int(size[1]))
-    colour = cv2.warpPerspective(pixels[:, :, :3], matrix, to, flags=how, borderMode=cv2.BORDER_REPLICATE)
-    mask = cv2.warpPerspective(pixels[:, :, 3], matrix, to, flags=how, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
-    return np.dstack([colour, mask])
+    colour, mask = (
+        cv2.warpPerspective(part, matrix, (across, down), flags=how, borderMode=border)
+        for part, border in zip(cut_out, (cv2.BORDER_REPLICATE, cv2.BORDER_CONSTANT), strict=True)
+    )
+    return CutOut(colour, mask)
 
 
-def _changed(pixels: Pixels, brightness: float, blur: float) -> Pixels:
+def _trimmed(cut_out: CutOut) -> CutOut:
+    """Without rows and columns in which nothing is of the object. Raises TooSmall."""
+    box = box_of(cut_out.mask >= HALF)
+    if box is None:
+        raise TooSmall
+    x0, y0, x1, y1 = box
+    return CutOut(cut_out.colour[y0:y1, x0:x1], cut_out.mask[y0:y1, x0:x1])
+
+
+def _changed(cut_out: CutOut, brightness: float, blur: float) -> CutOut:
     import cv2
-    import numpy as np
 
-    if brightness == 1 and blur == 0:
-        return pixels
-    colour = brighter(np.ascontiguousarray(pixels[:, :, :3]), brightness)
-    if blur > 0:
-        colour = cv2.GaussianBlur(colour, (0, 0), blur)
-    return np.dstack([colour, pixels[:, :, 3]])
+    colour = brighter(cut_out.colour, brightness)
+    return CutOut(cv2.GaussianBlur(colour, (0, 0), blur) if blur > 0 else colour, cut_out.mask)
 
 
 def brighter(pixels: Pixels, factor: float) -> Pixels:
