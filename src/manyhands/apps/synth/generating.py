@@ -127,6 +127,7 @@ def generate(
     count = workers or mh.cpu_count()
     known = dataset.read_records(into)
     todo = [sample for sample in wanted.samples if not maker.is_made(sample, known.get(sample.id))]
+    todo.sort(key=lambda sample: sample.background)  # all classes come forward, and few backgrounds are needed at a time
     _check_room(maker, todo, into)
     with _tidy(into):
         dataset.write_about(into, about)

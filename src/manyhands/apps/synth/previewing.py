@@ -41,7 +41,7 @@ def preview(config: Config, to: str | os.PathLike[str], *, count: int = 16, work
     made = [one for one in mh.map(maker.render, chosen, backend="threads", workers=workers) if one.labels]
     if not made:
         raise OptionError("no object found a place in any of these samples: look at scale, aspect and min_size")
-    marked = [drawing.marked(one.picture, one.labels, plan.classes) for one in made]
+    marked = [drawing.marked(one.picture, one.labels, plan.classes, bold=drawing.BOLD) for one in made]
     drawn = drawing.contact_sheet(marked, across=min(4, len(marked)))
     generating.write_bytes(sheet, pictures.encoded(drawn, sheet.suffix.lower()[1:], 90))
     return len(made)
