@@ -81,6 +81,10 @@ NOTES = {
         "A chunk size of 1. While tasks take next to nothing, manyhands sends several chunks together; the others send "
         "each by itself."
     ),
+    "synth": (
+        "The script writes a second picture with the box drawn for each, as the scripts do; `manyhands synth` does so "
+        "with `--preview all`, and not here."
+    ),
 }
 MEGABYTES = {"idle": 8.0, "captured-memory": 2.3, "generator": 30.0}  # the most that ours may have
 MORE_GOALS = {
@@ -181,7 +185,8 @@ def draw(judged: dict[str, Any], path: Path) -> None:
     from matplotlib.ticker import NullFormatter
 
     cases = {name: case for name, case in judged["cases"].items() if name in CASES}
-    figure, axes = plt.subplots(5, 3, figsize=(16, 21), layout="constrained")
+    rows = -(-len(cases) // 3)
+    figure, axes = plt.subplots(rows, 3, figsize=(16, 4.2 * rows), layout="constrained")
     for axis, (name, case) in zip(axes.flat, cases.items(), strict=False):
         medians = sorted(case["medians"].items(), key=lambda item: -item[1])
         quickest = medians[-1][1]

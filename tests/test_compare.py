@@ -615,7 +615,8 @@ def test_functions_of_a_file_are_compared(folder):
     assert [(row["name"], row["difference"]) for row in rows] == [("length", 0.0), ("longer", 1.0)]
 
 
-@pytest.mark.parametrize("demo", [pytest.param("io", marks=pytest.mark.stress), "cpu"])
+@pytest.mark.stress
+@pytest.mark.parametrize("demo", ["io", "cpu"])
 def test_demos(demo, tmp_path):
     ran = command("--demo", demo, "--strategies", "loop,threads,processes", "--rounds", "3", "--json", cwd=tmp_path)
     data = json.loads(ran.stdout)

@@ -7,24 +7,46 @@ import hashlib
 import types
 from typing import Any
 
+DEEP = 5  # functions that functions hold
+
 
 def digest_of(func: Any) -> str:
-    """Of its code and of what is bound to it: when that changes, its results do."""
-    return hashlib.sha256(repr(_told(func)).encode()).hexdigest()[:12]
+    """Of its code and of what is bound to it: when that changes, its results do.
+
+    What it looks up elsewhere, globals and the state of objects, is not seen.
+    """
+    return hashlib.sha256(repr(_content(func, DEEP)).encode()).hexdigest()[:12]
 
 
-def _told(func: Any) -> Any:
-    if isinstance(func, functools.partial):
-        return _told(func.func), repr(func.args), repr(sorted(func.keywords.items()))
-    code = getattr(getattr(func, "__func__", func), "__code__", None)
-    return repr(func.__defaults__) + _code_told(code) if code is not None else type(func).__qualname__
+def _content(value: Any, depth: int) -> Any:
+    if depth == 0:
+        return type(value).__qualname__
+    if isinstance(value, functools.partial):
+        keywords = [(name, _content(bound, depth - 1)) for name, bound in sorted(value.keywords.items())]
+        return _content(value.func, depth - 1), [_content(bound, depth - 1) for bound in value.args], keywords
+    func = getattr(value, "__func__", value)
+    if isinstance(func, types.FunctionType):
+        bound = [*(func.__defaults__ or ()), *(func.__kwdefaults__ or {}).values(), *_captured(func)]
+        return _code(func.__code__), [_content(one, depth - 1) for one in bound]
+    told = repr(value)
+    return type(value).__qualname__ if f"{id(value):x}" in told else told  # an address is another in each run
 
 
-def _code_told(code: types.CodeType) -> str:
+def _captured(func: types.FunctionType) -> list[Any]:
+    found = []
+    for cell in func.__closure__ or ():
+        try:
+            found.append(cell.cell_contents)
+        except ValueError:  # it is empty
+            found.append(None)
+    return found
+
+
+def _code(code: types.CodeType) -> str:
     parts = []
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            parts.append(_code_told(constant))
+            parts.append(_code(constant))
         else:  # a set has another order in each run
             parts.append(repr(sorted(map(repr, constant)) if isinstance(constant, frozenset) else constant))
     return repr((code.co_code, parts, code.co_names))

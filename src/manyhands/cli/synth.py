@@ -41,7 +41,7 @@ Folder = Annotated[Path, Argument(metavar="DATASET", help="The dataset's folder.
 Augment = Annotated[
     Text, Option(metavar="TARGET", help="file.py:function (image, mask, rng) -> (image, mask), for each object.")
 ]
-ConfigFile = Annotated[Path | None, _inputs("--config", metavar="FILE", help="Settings as TOML; options go before it.")]
+ConfigFile = Annotated[Path | None, _inputs("--config", metavar="FILE", help="Settings as TOML; options override it.")]
 Preset = Annotated[Text, _inputs(metavar="NAME", help="tutorial: as the script of many tutorials does it.")]
 Objects = Annotated[Text, _inputs(metavar="DIR", help="A folder for each class, with pictures of single objects.")]
 Masks = Annotated[Text, _inputs(metavar="DIR", help="The same pictures as masks; else their alpha channel.")]
@@ -207,8 +207,7 @@ def _verify(
     def run() -> int:
         from manyhands.apps import synth
 
-        shown = False if progress is ProgressKind.NONE else None
-        found = synth.verify(dataset, augment=_function(augment), workers=workers, progress=shown)
+        found = synth.verify(dataset, augment=_function(augment), workers=workers, progress=_shown(progress))
         print(found)
         return Exit.DONE if found.ok else Exit.FAILED
 
@@ -281,6 +280,8 @@ def _told(run: Callable[[], int]) -> int:
     """Run it; whatever is wrong is one message."""
     try:
         return run()
+    except FileNotFoundError as error:
+        raise CommandError(f"{error.strerror}: {error.filename}") from error
     except ModuleNotFoundError as error:
         if error.name not in {"numpy", "PIL", "cv2"}:
             raise
@@ -290,7 +291,9 @@ def _told(run: Callable[[], int]) -> int:
     except mh.ManyhandsError as error:
         raise UnfinishedError(str(error)) from error
     except OSError as error:
-        raise UnfinishedError(f"{error.strerror or error}: {error.filename}") from error
+        raise UnfinishedError(
+            f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
+        ) from error
 
 
 class UnfinishedError(CommandError):
@@ -317,10 +320,9 @@ def _pair(text: str | None) -> tuple[float, float] | None:
         return None
     found = RANGE.fullmatch(text.strip())
     try:
-        assert found is not None  # noqa: S101 - else it is told just as a number that is none
-        low = float(found[1])
-        return low, float(found[2]) if found[2] else low
-    except (AssertionError, ValueError):
+        low, high = (found[1], found[2] or found[1]) if found is not None else ("", "")
+        return float(low), float(high)
+    except ValueError:
         raise CommandError(f"{text!r} is no range: write two numbers as 0.5:2, or one") from None
 
 
@@ -349,7 +351,7 @@ def _size(text: str | None) -> tuple[int, int] | None:
 def _preview(text: str | None) -> int | str | None:
     if text is None or text in {"all", "none"}:
         return text
-    if not text.isdigit():
+    if not text.isdecimal():
         raise CommandError(f"--preview {text!r}: write all, none, or a number")
     return int(text)
 

@@ -19,6 +19,7 @@ KINDS = {
     "unreadable": "the system does not let us read it",
     "unsupported": "its kind of pixels, or its frames, cannot become what was asked for",
     "operation": "an operation raised an error",
+    "failed": "its worker died, or something else went wrong",
     "unwritable": "the result could not be written",
 }
 

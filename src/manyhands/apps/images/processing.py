@@ -162,7 +162,7 @@ def _told(source: Source, result: Done | mh.Failure) -> Done:
         return result
     if isinstance(result.error, DiskFullError):
         raise result.error
-    return Done(str(source.path), "failed", kind="operation", reason=f"{type(result.error).__name__}: {result.error}")
+    return Done(str(source.path), "failed", kind="failed", reason=f"{type(result.error).__name__}: {result.error}")
 
 
 def _so_far(done: list[Done], todo: list[Source]) -> str:

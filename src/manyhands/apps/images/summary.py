@@ -97,8 +97,7 @@ def _named(failed: list[Done]) -> list[str]:
         alike[one.reason] += one.kind == "operation"
         if alike[one.reason] <= SHOWN:
             lines.append(f"  {one.source}: {one.reason}")
-    if more := sum(count - SHOWN for count in alike.values() if count > SHOWN):
-        lines.append(f"  and {more:,} with the same error; the manifest names each")
+    lines += [f"  and {count - SHOWN:,} more: {reason}" for reason, count in alike.items() if count > SHOWN]
     return lines
 
 

@@ -54,10 +54,10 @@ class Config:
         aspect: width through height of boxes, at least and at most.
         min_size: of boxes: pixels of the shorter side.
         attempts: places that are tried for an object before it is given up.
-        quadrants: three quarters of the background each show another background.
+        quadrants: three quarters of the background each show a background drawn at random.
         interpolation: of objects: ``smooth`` or ``nearest``.
         split: shares of ``train``, ``val`` and ``test``; they share no object picture and no background.
-        preview: second pictures with the boxes drawn: how many; None: of all.
+        preview: second pictures with the boxes drawn: how many; None or ``"all"``: of all; ``"none"``: of none.
         image_format: ``jpg`` or ``png``.
         jpeg_quality: 1 to 100.
         augment: a function of yours ``(image, mask, rng) -> (image, mask)`` for each object, before it is
@@ -105,7 +105,7 @@ class Config:
             object.__setattr__(self, field.name, _checked(field.name, getattr(self, field.name)))
 
     def told(self) -> dict[str, Any]:
-        """As plain values that JSON and TOML can hold; what differs makes other pictures."""
+        """As plain values that JSON can hold, but for ``augment``."""
         plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         del plain["augment"]
         return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
@@ -157,8 +157,9 @@ def load(path: str | os.PathLike[str], *, augment: Any = None) -> Config:
         OptionError: it is no TOML, or has a wrong setting.
         OSError: it cannot be read.
     """
+    settings = read_settings(path)
     try:
-        return from_mapping(read_settings(path), augment=augment)
+        return from_mapping(settings, augment=augment)
     except OptionError as error:
         raise OptionError(f"{path}: {error}") from None
 
@@ -295,7 +296,7 @@ _FORMS |= {name: partial(_within, low=0.0, high=high) for name, high in _SHARES.
 _FORMS |= {name: partial(_whole_within, low=low, high=high) for name, (low, high) in _NUMBERS.items()}
 _FORMS |= {name: partial(_known, words=words) for name, words in _WORDS.items()}
 _TAKES = {name: f"a number or two, from {low:g} to {high:g}" for name, (low, high) in _RANGES.items()}
-_TAKES |= {name: f"one or two whole numbers, {low} or more" for name, low in _COUNTS.items()}
+_TAKES |= {name: f"one or two whole numbers, from {low} to 1,000" for name, low in _COUNTS.items()}
 _TAKES |= {name: f"a share from 0 to {high:g}" for name, high in _SHARES.items()}
 _TAKES |= {name: f"a whole number from {low} to {high:,}" for name, (low, high) in _NUMBERS.items()}
 _TAKES |= {name: f"one of {', '.join(words)}" for name, words in _WORDS.items()}
@@ -304,7 +305,7 @@ _TAKES |= {
     "formats": f"any of {', '.join(FORMATS)}",
     "blend": f"any of {', '.join(BLENDS)}",
     "split": "the shares of train, val and test, which add up to 1, such as (0.8, 0.1, 0.1); train is not 0",
-    "size": "(width, height) in pixels",
+    "size": "(width, height) in pixels, each up to 65,500",
     "count": "a whole number of at least 1, or None",
     "preview": "how many pictures, or None for all",
     "flip": "True or False",

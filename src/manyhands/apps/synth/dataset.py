@@ -8,10 +8,11 @@
     previews/<split>/       the same with boxes drawn, if asked for
     labels/<split>/         YOLO, with data.yaml
     coco/                   instances_<split>.json
+    report.html             of `report`, if it was asked for
     voc/                    Annotations, ImageSets, labelmap.txt, and JPEGImages: links to the pictures
     .manyhands/             of a run that goes on: the lines so far; and how long runs took
 
-All but the last depends on nothing but the config and the inputs.
+All but the last two depends on nothing but the config, where the inputs lie, and what is in them.
 """
 
 from __future__ import annotations
@@ -84,29 +85,57 @@ class Dataset:
         """The labels of a split."""
         return self.folder / "coco" / f"instances_{split}.json"
 
+    def files_of(self, record: Record, formats: Iterable[str]) -> list[Path]:
+        """All files of one sample."""
+        if not record.written:
+            return []
+        found = [self.picture(record.split, record.id)]
+        found += [self.preview(record.split, record.id)] if record.preview else []
+        found += [self.yolo(record.split, record.id)] if "yolo" in formats else []
+        return found + ([self.voc(record.id), self.voc_picture(record.id)] if "voc" in formats else [])
+
+    def files_of_all(self, splits: Iterable[str], formats: Iterable[str]) -> list[Path]:
+        """The label files that name all pictures."""
+        found = [self.folder / "data.yaml"] if "yolo" in formats else []
+        found += [self.folder / "voc" / "labelmap.txt"] if "voc" in formats else []
+        for split in splits:
+            found += [self.coco(split)] if "coco" in formats else []
+            found += [self.folder / "voc" / "ImageSets" / "Main" / f"{split}.txt"] if "voc" in formats else []
+        return found
+
 
 # --- what it is made from ---------------------------------------------------------------------------------------
 
 
 def read_about(folder: Path) -> dict[str, Any] | None:
     """What `write_about` has written; None if there is nothing. Raises OptionError."""
+    path = folder / ABOUT
     try:
-        told = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        if told["version"] != VERSION:
-            raise OptionError(f"{folder / ABOUT} is of version {told['version']}; this program writes {VERSION}")
-        return dict(told)
+        told = json.loads(path.read_text(encoding="utf-8"))
+        version = told["version"]
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
-        raise OptionError(
-            f"{folder / ABOUT} cannot be read: {error}; it was changed, or is of another program"
-        ) from None
+        raise OptionError(f"{path} cannot be read: {error}; it was changed, or is of another program") from None
+    if version != VERSION:
+        raise OptionError(f"{path} is of version {version}; this program reads {VERSION}")
+    return dict(told)
+
+
+def holds_other_files(folder: Path) -> bool:
+    """Something else than what is left of a run that was ended before it had begun."""
+    return any(path.name != HIDDEN and not path.name.startswith(files.UNFINISHED) for path in folder.iterdir())
 
 
 def write_about(folder: Path, about: dict[str, Any]) -> None:
     """Config, classes and inputs, as a whole."""
     with files.whole(folder / ABOUT) as unfinished:
         unfinished.write_text(json.dumps(about, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def formats_of(about: dict[str, Any]) -> list[str]:
+    """Those that were written with the pictures, and later."""
+    return [*about["config"]["formats"], *about["exported"]]
 
 
 def difference(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
@@ -168,7 +197,7 @@ def write_records(folder: Path, records: Iterable[Record]) -> None:
 
 def _line(record: Record) -> bytes:
     told = record._asdict() | {"labels": [label._asdict() for label in record.labels]}
-    return json.dumps(told, ensure_ascii=False).encode("utf-8", "surrogateescape")
+    return json.dumps(told, ensure_ascii=False).encode()
 
 
 def _record(told: dict[str, Any]) -> Record:

@@ -45,7 +45,7 @@ def write_whole(dataset: Dataset, records: Sequence[Record], formats: Sequence[s
 def write_text(path: Path, text: str) -> None:
     """As a whole or not at all."""
     with files.whole(path) as unfinished:
-        unfinished.write_text(text, encoding="utf-8", errors="surrogateescape")
+        unfinished.write_text(text, encoding="utf-8")
 
 
 def _link(picture: Path, linked: Path) -> None:
@@ -60,9 +60,10 @@ def _link(picture: Path, linked: Path) -> None:
 
 
 def _data_yaml(splits: Sequence[str], classes: Sequence[str]) -> str:
-    lines = ["path: ."]
-    lines += [f"{split}: images/{split}" for split in splits]
-    lines += [f"{split}: images/{splits[0]}" for split in ("val",) if split not in splits]  # the key must be there
+    """Without ``path``: then it is the file's own folder, wherever a training is started."""
+    lines = [f"{split}: images/{split}" for split in splits]
+    if splits and "val" not in splits:  # the key must be there
+        lines.append(f"val: images/{splits[0]}")
     lines += ["names:", *(f"  {number}: {json.dumps(name, ensure_ascii=False)}" for number, name in enumerate(classes))]
     return "\n".join(lines) + "\n"
 

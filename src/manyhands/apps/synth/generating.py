@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -35,7 +36,11 @@ TRIED = 3  # samples that the need of disk space is estimated by
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What there is now: ``planned`` samples = ``written`` + ``rejected``, and objects in the same way."""
+    """What there is now: ``planned`` samples = ``written`` + ``rejected``.
+
+    ``objects`` are labelled; ``given_up`` counts those that found no place, by reason; ``aside`` names inputs that
+    cannot be used, with the reason; ``made_now`` samples were made by this call, in ``seconds``.
+    """
 
     out: Path
     planned: int
@@ -66,7 +71,7 @@ class Summary:
 
 
 def plan(config: Config) -> Plan:
-    """Which samples a dataset would have, from the names of the files alone.
+    """Which samples a dataset would have, from the names of the files alone: as if all pictures could be used.
 
     Raises:
         InputProblems: the inputs do not fit together; all that is wrong is told at once.
@@ -116,18 +121,21 @@ def generate(
     began = time.monotonic()
     into = Path(os.path.abspath(out))  # noqa: PTH100 - links stay as they are
     before = dataset.read_about(into)
-    if before is None and into.exists() and any(into.iterdir()):
+    if before is None and into.exists() and dataset.holds_other_files(into):
         raise OptionError(f"{into} holds other files: name a new or an empty folder")
     found = inputs.find(config)
     ready = inputs.prepare(found, config, workers=workers, progress=False)
     about = _about(config, ready)
     _check_same(before, about, into)
+    about["exported"] = before["exported"] if before else []
     wanted = planning.make(ready.found, config)
     maker = maker_of(config, ready, wanted, into)
     count = workers or mh.cpu_count()
     known = dataset.read_records(into)
-    todo = [sample for sample in wanted.samples if not maker.is_made(sample, known.get(sample.id))]
-    todo.sort(key=lambda sample: sample.background)  # all classes come forward, and few backgrounds are needed at a time
+    todo = [sample for sample in wanted.samples if not maker.is_made(known.get(sample.id))]
+    todo.sort(
+        key=lambda sample: sample.background
+    )  # all classes come forward, and few backgrounds are needed at a time
     _check_room(maker, todo, into)
     with _tidy(into):
         dataset.write_about(into, about)
@@ -136,9 +144,10 @@ def generate(
     records = [known[sample.id] for sample in wanted.samples]
     _finish(maker, records, {"seconds": time.monotonic() - began, "made": len(made), "workers": count})
     written = [record for record in records if record.written]
+    notes = (*wanted.notes, *_upgraded(before, about, len(made)))
     return Summary(
         into, len(records), len(written), len(made), sum(len(record.labels) for record in written),
-        dict(dataset.count_given_up(records)), ready.aside, wanted.notes, time.monotonic() - began, count,
+        dict(dataset.count_given_up(records)), ready.aside, notes, time.monotonic() - began, count,
     )  # fmt: skip
 
 
@@ -206,11 +215,9 @@ class Maker:
             tuple(made.unlabelled), dict(sorted(made.given_up.items())), shown,
         )  # fmt: skip
 
-    def is_made(self, sample: Sample, record: Record | None) -> bool:
-        """It is known, and its picture is there."""
-        if record is None:
-            return False
-        return not record.written or self.place.picture(sample.split, sample.id).exists()
+    def is_made(self, record: Record | None) -> bool:
+        """It is known, and its files are there."""
+        return record is not None and all(path.exists() for path in self.place.files_of(record, self.config.formats))
 
     def _make(self, sample: Sample) -> Record:
         made = self.render(sample)
@@ -235,7 +242,7 @@ def maker_of(config: Config, ready: Ready, wanted: Plan, out: Path) -> Maker:
     """What makes the samples of this plan."""
     names = [sample.id for sample in wanted.samples]
     count = len(names) if config.preview is None else min(config.preview, len(names))
-    previewed = frozenset(names[at * len(names) // count] for at in range(count)) if count else frozenset()
+    previewed = frozenset(planning.evenly(names, count))
     distractors = tuple(one.key for one in ready.found.distractors)
     place = Dataset(out, config.image_format)
     return Maker(config, ready.decoded, wanted.pools, distractors, wanted.classes, place, previewed)
@@ -257,8 +264,7 @@ def _run(maker: Maker, todo: Sequence[Sample], workers: int, backend: Any, progr
                     made.append(record)
                     bars.one(record.label)
         except DiskFullError as error:
-            told = f"the disk is full: {len(made):,} of {len(todo):,} samples were made. Make room and resume"
-            raise OSError(error.errno, told, str(maker.place.folder)) from error
+            raise _no_room(error, f"{len(made):,} of {len(todo):,} samples were made", maker.place.folder) from error
         except KeyboardInterrupt as error:
             error.add_note(f"{len(made):,} of {len(todo):,} samples were made; resume goes on with the rest")
             raise
@@ -281,10 +287,19 @@ def _tidy(out: Path) -> Iterator[None]:
 def _finish(maker: Maker, records: Sequence[Record], run: dict[str, Any]) -> None:
     out = maker.place.folder
     written = [record for record in records if record.written]
-    formats.write_whole(maker.place, written, maker.config.formats, maker.classes)
-    dataset.write_records(out, records)
-    if run["made"]:
-        files.append_line(out / dataset.RUNS, json.dumps(run).encode() + b"\n")
+    try:
+        formats.write_whole(maker.place, written, maker.config.formats, maker.classes)
+        dataset.write_records(out, records)
+        if run["made"]:
+            files.append_line(out / dataset.RUNS, json.dumps(run).encode() + b"\n")
+    except OSError as error:
+        if files.is_disk_full(error):
+            raise _no_room(error, "all samples were made, and not the files that name them", out) from error
+        raise
+
+
+def _no_room(error: OSError, so_far: str, out: Path) -> OSError:
+    return OSError(error.errno, f"the disk is full: {so_far}. Make room and resume", str(out))
 
 
 def _about(config: Config, ready: Ready) -> dict[str, Any]:
@@ -295,10 +310,20 @@ def _about(config: Config, ready: Ready) -> dict[str, Any]:
         "version": dataset.VERSION,
         "config": told,
         "augment": config.augment and digest_of(config.augment),
+        "versions": _versions(),
         "classes": list(ready.found.classes),
         "inputs": {one.key: ready.digests[one.key] for one in ready.found.all()},
         "aside": ready.aside,
     }
+
+
+def _versions() -> dict[str, str]:
+    """Of what decides the bytes."""
+    import cv2
+    import numpy as np
+    import PIL
+
+    return {"opencv": cv2.__version__, "numpy": np.__version__, "pillow": PIL.__version__}
 
 
 def _check_same(before: dict[str, Any] | None, about: dict[str, Any], out: Path) -> None:
@@ -310,18 +335,31 @@ def _check_same(before: dict[str, Any] | None, about: dict[str, Any], out: Path)
         )
 
 
+def _upgraded(before: dict[str, Any] | None, about: dict[str, Any], made: int) -> list[str]:
+    """Samples made now may have other bytes than those made before."""
+    if before is None or not made:
+        return []
+    changed = [name for name, version in about["versions"].items() if before["versions"].get(name) != version]
+    return [f"{name} is another version than the dataset was begun with" for name in changed]
+
+
 def _check_room(maker: Maker, todo: Sequence[Sample], out: Path) -> None:
     """Estimate what the files take, by making some in memory. Raises OSError."""
     if len(todo) <= TRIED:
         return
-    sizes = [len(maker.encode(maker.render(todo[at * len(todo) // TRIED]).picture)) for at in range(TRIED)]
+    tried = planning.evenly(todo, TRIED)
+    sizes = [len(maker.encode(maker.render(sample).picture)) for sample in tried]
     each = sum(sizes) / TRIED + 4096 * (2 + len(maker.config.formats))
-    previews = len(maker.previewed) / max(1, len(todo)) * each
-    needed = int(len(todo) * (each + previews))
+    needed = int(each * (len(todo) + sum(sample.id in maker.previewed for sample in todo)))
     near = next(parent for parent in (out, *out.parents) if parent.exists())
     free = shutil.disk_usage(near).free
     if needed > free:
-        raise OSError(
-            28, f"nothing was done: {len(todo):,} pictures take about {needed / 1e9:.1f} GB, and there are "
-            f"{free / 1e9:.1f} GB free", str(out)
-        )  # fmt: skip
+        told = f"{len(todo):,} pictures take about {_bytes(needed)}, and {_bytes(free)} are free"
+        raise OSError(errno.ENOSPC, f"nothing was done: {told}", str(out))
+
+
+def _bytes(count: int) -> str:
+    for unit, size in ("GB", 1e9), ("MB", 1e6):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count / 1e3:.0f} kB"

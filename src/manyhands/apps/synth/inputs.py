@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -63,9 +64,11 @@ def find(config: Config) -> Found:
         problems += [f"{masks[key]}: a mask without a picture of this name in {config.objects}" for key in left]
     backgrounds = _flat(Path(config.backgrounds), "backgrounds", problems)
     distractors = _flat(Path(config.distractors), "distractors", problems) if config.distractors else []
+    found = Found(tuple(objects), tuple(backgrounds), tuple(distractors))
+    problems += [f"{str(one.path)!r}: its name is not UTF-8: rename it" for one in found.all() if not _is_text(one.key)]
     if problems:
         raise InputProblems(problems)
-    return Found(tuple(objects), tuple(backgrounds), tuple(distractors))
+    return found
 
 
 def _objects(folder: Path, masks: dict[str, Path] | None, problems: list[str]) -> Iterator[Picture]:
@@ -95,7 +98,10 @@ def _masks(folder: str | os.PathLike[str] | None, problems: list[str]) -> dict[s
         problems.append(f"{folder}: there is no such folder (masks)")
         return {}
     places = [path for path in Path(folder).iterdir() if path.is_dir() and not path.name.startswith(".")]
-    return {f"objects/{place.name}/{file.stem}": file for place in places for file in _pictures_in(place)}
+    found = [(place, file) for place in places for file in _pictures_in(place)]
+    twice = _twice(f"{place.name}/{file.stem}" for place, file in found)
+    problems += [f"{folder}: two masks are called {name!r}" for name in twice]
+    return {f"objects/{place.name}/{file.stem}": file for place, file in found}
 
 
 def _flat(folder: Path, what: str, problems: list[str]) -> list[Picture]:
@@ -107,17 +113,27 @@ def _flat(folder: Path, what: str, problems: list[str]) -> list[Picture]:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    for path in folder.rglob("*"):
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith("."):
-            yield path
+    for path in folder.iterdir():
+        if path.is_dir() and not path.name.startswith("."):
+            yield from _walk(path)
+    yield from _pictures_in(folder)
 
 
 def _pictures_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    there = (path for path in folder.iterdir() if not path.name.startswith("."))
+    return sorted(path for path in there if path.suffix.lower() in SUFFIXES and path.is_file())
 
 
 def _stem_key(key: str) -> str:
     return key.rpartition(".")[0]
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _twice(names: Iterable[str]) -> list[str]:
@@ -144,6 +160,7 @@ class Decoded:
     memory: Any  # a shared array of uint8
     places: dict[str, _Place]
     kept: dict[str, Any] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def background(self, key: str) -> Pixels:
         """Blue, green and red."""
@@ -166,14 +183,18 @@ class Decoded:
         return pixels.reshape(shape)
 
     def _decoded(self, key: str) -> Any:
-        if key not in self.kept:
+        with self.lock:
+            if key in self.kept:
+                return self.kept[key]
+        pixels = _decode(self.sources[key], self.size)
+        with self.lock:
             while len(self.kept) >= KEPT:
-                self.kept.pop(next(iter(self.kept)), None)
-            self.kept[key] = _decode(self.sources[key], self.size)
-        return self.kept[key]
+                del self.kept[next(iter(self.kept))]
+            self.kept[key] = pixels
+        return pixels
 
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"kept": {}}
+    def __reduce__(self) -> tuple[type[Decoded], tuple[Any, ...]]:
+        return Decoded, (self.sources, self.size, self.memory, self.places)
 
 
 class Ready(NamedTuple):
@@ -192,7 +213,8 @@ def prepare(found: Found, config: Config, *, workers: int | None = None, progres
         InputProblems: masks have other sizes than their pictures, or of a class or the backgrounds nothing is left.
         OSError: there is not enough memory.
     """
-    sizes = mh.map(_room, [(one, config.size) for one in found.all()], backend="threads", progress=False)
+    jobs = [(one, config.size) for one in found.all()]
+    sizes = mh.map(_room, jobs, backend="threads", workers=workers, progress=False)
     offsets, total = [], 0
     for size in sizes:
         offsets.append(total if total + size <= SHARED_BYTES else None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,7 +11,7 @@ if TYPE_CHECKING:
 
     Pixels = NDArray[Any]  # of uint8
 
-MAX_PIXELS = 500_000_000
+LONGEST_SIDE = 65_500  # that a JPEG can have
 HALF = 128  # a pixel whose mask is at least this belongs to the object
 
 
@@ -46,6 +45,8 @@ def background(path: Path, size: tuple[int, int] | None = None) -> Pixels:
     image = _loaded(path).convert("RGB")
     if size is not None and image.size != size:
         image = ImageOps.fit(image, size, PillowImage.Resampling.LANCZOS)
+    if max(image.size) > LONGEST_SIDE:
+        raise Unusable(f"a side of it is longer than {LONGEST_SIDE:,} pixels: give a size")
     return _bgr(image)
 
 
@@ -64,7 +65,7 @@ def cut_out(path: Path, mask: Path | None) -> CutOut:
     alpha = np.asarray(shown)
     box = box_of(alpha >= HALF)
     if box is None:
-        raise Unusable("its mask is empty")
+        raise Unusable(f"its mask is empty: no pixel of it is {HALF} or lighter")
     x0, y0, x1, y1 = box
     colour = np.asarray(image.convert("RGB"))[y0:y1, x0:x1, ::-1]
     return CutOut(np.ascontiguousarray(colour), np.ascontiguousarray(alpha[y0:y1, x0:x1]))
@@ -74,19 +75,15 @@ def _opened(path: Path) -> Image:
     from PIL import Image as PillowImage
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what Pillow thinks too large; the limit here is our own
-            image = PillowImage.open(path)
+        return PillowImage.open(path)
+    except PillowImage.DecompressionBombError:
+        raise Unusable("it has more pixels than Pillow takes; see PIL.Image.MAX_IMAGE_PIXELS") from None
     except OSError as error:
         if error.errno is not None:
             raise
         raise Unusable("it is no picture that can be read") from None
     except Exception as error:  # noqa: BLE001 - broken headers raise nearly anything
         raise Unusable(f"its header is broken: {error}") from None
-    if image.width * image.height > MAX_PIXELS:
-        image.close()
-        raise Unusable(f"it has more than {MAX_PIXELS:,} pixels")
-    return image
 
 
 def _loaded(path: Path, *, opaque: bool = False) -> Image:

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     Pixels = NDArray[Any]  # of uint8
     Mask = NDArray[np.bool_]
 
-MOST = 65_535  # objects of one picture
-
 
 class Refused(Exception):
     """This place will not do; ``reason`` is one of a few words, to be counted."""

@@ -6,12 +6,15 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from manyhands.apps.synth.config import SPLITS, Config
 from manyhands.apps.synth.inputs import Found, Picture
 
-LONGEST = 60  # characters of a name in an identity
+LONGEST = 48  # bytes of each name in an identity: a file's name has at most 255
+
+
+T = TypeVar("T")
 
 
 class Sample(NamedTuple):
@@ -62,7 +65,7 @@ def make(found: Found, config: Config) -> Plan:
         for turn in range(config.times)
     ]
     if config.count is not None and config.count < len(samples):
-        samples = [samples[at * len(samples) // config.count] for at in range(config.count)]
+        samples = evenly(samples, config.count)
     elif config.count is not None and config.count > len(samples):
         notes.append(f"there are only {len(samples):,} combinations, not {config.count:,}: raise times")
     pools = {
@@ -75,9 +78,22 @@ def make(found: Found, config: Config) -> Plan:
 def identity(one: Picture, behind: Picture, turn: int) -> str:
     """A name for files, and all that a sample's random numbers depend on besides the seed."""
     told = "\0".join([one.key, behind.key, str(turn)])
-    digest = hashlib.sha256(told.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    digest = hashlib.sha256(told.encode()).hexdigest()[:12]
     names = [one.label, one.path.stem, behind.path.stem]
-    return "-".join([*(re.sub(r"\W+", "_", name)[:LONGEST] for name in names), f"{turn:02}", digest])
+    return "-".join([*map(_short, names), f"{turn:02}", digest])
+
+
+def _short(name: str) -> str:
+    return re.sub(r"\W+", "_", name).encode()[:LONGEST].decode(errors="ignore")
+
+
+def evenly(items: Sequence[T], count: int) -> list[T]:
+    """So many of them, from beginning to end.
+
+    >>> evenly("abcdef", 3)
+    ['a', 'c', 'e']
+    """
+    return [items[at * len(items) // count] for at in range(count)]
 
 
 def random_of(seed: int, sample: str) -> Any:

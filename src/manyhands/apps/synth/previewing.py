@@ -37,8 +37,8 @@ def preview(config: Config, to: str | os.PathLike[str], *, count: int = 16, work
     plan = planning.make(ready.found, config)
     maker = generating.maker_of(config, ready, plan, sheet.parent)
     most = min(count, len(plan.samples))
-    chosen = [plan.samples[at * len(plan.samples) // most] for at in range(most)]
-    made = [one for one in mh.map(maker.render, chosen, backend="threads", workers=workers) if one.labels]
+    chosen = planning.evenly(plan.samples, most)
+    made = [one for one in mh.map(maker.render, chosen, backend="processes", workers=workers) if one.labels]
     if not made:
         raise OptionError("no object found a place in any of these samples: look at scale, aspect and min_size")
     marked = [drawing.marked(one.picture, one.labels, plan.classes, bold=drawing.BOLD) for one in made]

@@ -93,7 +93,6 @@ def export(out: Place, to: str) -> list[Path]:
     for record in written:
         formats.write_sample(place, record, [to], about["classes"])
     formats.write_whole(place, written, [to], about["classes"])
-    if to not in about["config"]["formats"]:
-        about["config"]["formats"] = [name for name in FORMATS if name in {*about["config"]["formats"], to}]
-        dataset.write_about(folder, about)
+    if to not in dataset.formats_of(about):
+        dataset.write_about(folder, about | {"exported": [*about["exported"], to]})
     return {"voc": [folder / "voc"], "yolo": [folder / "labels", folder / "data.yaml"], "coco": [folder / "coco"]}[to]

@@ -14,7 +14,7 @@ from statistics import median
 from typing import Any
 
 from manyhands.apps import files
-from manyhands.apps.synth import dataset, drawing, pictures
+from manyhands.apps.synth import dataset, drawing, pictures, planning
 from manyhands.apps.synth.dataset import Dataset, Record
 from manyhands.errors import OptionError
 
@@ -137,7 +137,7 @@ def _sheet(folder: Path, about: dict[str, Any], written: Sequence[Record]) -> st
     place = Dataset(folder, about["config"]["image_format"])
     count = min(SHOWN, len(written))
     shown = []
-    for record in (written[at * len(written) // count] for at in range(count)):
+    for record in planning.evenly(written, count):
         data = np.fromfile(place.picture(record.split, record.id), np.uint8)
         pixels = cv2.imdecode(data, cv2.IMREAD_COLOR)
         if pixels is None:

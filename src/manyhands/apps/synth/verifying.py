@@ -26,7 +26,7 @@ NEAR = 0.01  # pixels: readers keep boxes as numbers of 32 bits
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What was looked at and what was found; ``ok`` if nothing is wrong."""
+    """What was looked at and what was found; ``ok`` if nothing of it is wrong. See ``left_out`` for the rest."""
 
     samples: int
     checks: tuple[str, ...]
@@ -39,7 +39,8 @@ class Verification:
         return not self.problems
 
     def __str__(self) -> str:
-        lines = [f"{self.samples:,} samples: {'all is as it should be' if self.ok else 'not as it should be'}"]
+        good = "nothing is wrong in what was checked" if self.left_out else "all is as it should be"
+        lines = [f"{self.samples:,} samples: {good if self.ok else 'not as it should be'}"]
         lines += [f"checked: {check}" for check in self.checks]
         lines += [f"not checked: {reason}" for reason in self.left_out]
         lines += [f"wrong: {problem}" for problem in self.problems[:SHOWN]]
@@ -49,11 +50,15 @@ class Verification:
 
 
 def verify(
-    out: str | os.PathLike[str], *, augment: Any = None, workers: int | None = None, progress: bool | None = None
+    out: str | os.PathLike[str],
+    *,
+    augment: Any = None,
+    workers: int | None = None,
+    progress: bool | Callable[[Any], object] | None = None,
 ) -> Verification:
     """Read a dataset back and compare every box, mask, class and pixel with how it must be.
 
-    Each picture is made again: its file must have the same pixels, what is labelled must be what is seen, and outside
+    Each picture is made again: its file must have the same bytes, what is labelled must be what is seen, and outside
     objects and distractors no pixel may differ from the background. The label files are read by pycocotools, globox
     and supervision, as far as they are installed.
 
@@ -68,25 +73,29 @@ def verify(
     """
     folder = Path(out)
     about, records = dataset.read_finished(folder)
-    config = about["config"]
-    place = Dataset(folder, config["image_format"])
+    place = Dataset(folder, about["config"]["image_format"])
     written = [record for record in records if record.written]
-    problems = list(_files(place, records, config))
+    used_formats = dataset.formats_of(about)
+    problems = list(_files(place, records, used_formats))
     checks, left_out = ["every file is there, and no other"], []
     try:
         maker, samples = reopening.reopen(folder, about, augment=augment)
-        jobs = [(record, samples[record.id]) for record in records]
+    except (InputProblems, OptionError) as error:
+        left_out.append(f"the pictures themselves, since they cannot be made again: {str(error).splitlines()[0]}")
+    else:
+        known = {record.id for record in records}
+        problems += [f"{name}: it has no record" for name in samples if name not in known]
+        problems += [f"{record.id}: there is no such sample" for record in records if record.id not in samples]
+        jobs = [(record, samples[record.id]) for record in records if record.id in samples]
         check = _Again(maker)
         for found in mh.map(check, jobs, workers=workers, backend="processes", progress=progress, desc="verify"):
             problems += found
         checks.append("every picture, made again: labels, masks, and the pixels outside them")
-    except (InputProblems, OptionError, KeyError) as error:
-        left_out.append(f"the pictures themselves, since they cannot be made again: {str(error).splitlines()[0]}")
     for reader, ways in READERS:
         if find_spec(reader) is None:
             left_out.append(f"{reader}, which is not installed: pip install {reader}")
             continue
-        used = {f"{name.upper()}, read by {reader}": read for name, read in ways.items() if name in config["formats"]}
+        used = {f"{name.upper()}, read by {reader}": read for name, read in ways.items() if name in used_formats}
         checks += used
         parts = [
             _ReadBack(told, read, Part(place, split, about["classes"]), [one for one in written if one.split == split])
@@ -102,19 +111,14 @@ def verify(
 # --- files ------------------------------------------------------------------------------------------------------
 
 
-def _files(place: Dataset, records: Sequence[Record], config: dict[str, Any]) -> Iterator[str]:
-    expected = set()
-    for record in records:
-        if record.written:
-            expected.add(place.picture(record.split, record.id))
-            expected |= {place.yolo(record.split, record.id)} if "yolo" in config["formats"] else set()
-            if "voc" in config["formats"]:
-                expected |= {place.voc(record.id), place.voc_picture(record.id)}
-            expected |= {place.preview(record.split, record.id)} if record.preview else set()
+def _files(place: Dataset, records: Sequence[Record], formats: Sequence[str]) -> Iterator[str]:
+    expected = {path for record in records for path in place.files_of(record, formats)}
+    whole = place.files_of_all({record.split for record in records if record.written}, formats)
     folders = ["images", "labels", "previews", "voc/Annotations", "voc/JPEGImages"]
     there = {path for name in folders for path in (place.folder / name).rglob("*") if path.is_file()}
     there = {path for path in there if path.suffix != ".cache"}  # that trainers leave beside labels
     yield from (f"{path} is missing" for path in sorted(expected - there))
+    yield from (f"{path} is missing" for path in whole if not path.exists())
     yield from (f"{path} is no file of the dataset" for path in sorted(there - expected))
 
 
@@ -191,7 +195,7 @@ class _ReadBack:
         found = []
         for record in self.records:
             wanted = sorted((label.name, tuple(map(float, label.box))) for label in record.labels)
-            there = sorted(boxes.get(record.id, []))
+            there = sorted(boxes.get(record.id, []), key=lambda one: (one[0], [round(edge) for edge in one[1]]))
             if not _same(wanted, there):
                 found.append(f"{self.told}: {record.id}: {there} instead of {wanted}")
         return found
