@@ -381,6 +381,15 @@ def test_a_file_that_was_lost_is_made_again(place, kind):
     assert tree(out) == before
 
 
+def test_an_error_in_the_users_function_is_one_line(place):
+    (place / "mine.py").write_text("def bad(image, mask, rng):\n    raise ValueError('no good')\n")
+    args = ["run", "--objects", "photo", "--backgrounds", "back", "--out", "ds", "--augment", "mine.py:bad"]
+    code, _, told = run_command(*args, cwd=place)
+    assert code == 1
+    assert "mine.bad raised ValueError: no good (mine.py, line 2)" in told
+    assert "Traceback" not in told
+
+
 def test_a_run_that_was_ended_before_it_had_begun_does_not_stand_in_the_way(place):
     (place / "ds" / dataset.HIDDEN).mkdir(parents=True)
     (place / "ds" / ".manyhands-1-ab.part").touch()
@@ -407,6 +416,8 @@ def test_functions_that_capture_something_else_are_told_apart(place):
     assert make(place, augment=dimmer(2)).made_now == 0
     with pytest.raises(mh.OptionError, match="augment: another function"):
         make(place, augment=dimmer(3))
+    with pytest.raises(mh.OptionError, match="begun with a function of yours"):
+        synth.resume(place / "ds")
 
 
 def test_long_names_in_any_language_become_names_of_files(place):
@@ -442,7 +453,7 @@ def test_hidden_files_are_no_pictures(place):
         (lambda place: ((place / "back" / "b0.png").unlink(), make(place)), "backgrounds/b0.png: is gone"),
         (lambda place: (background(9).save(place / "back" / "b9.png"), make(place)), "backgrounds/b9.png: is new"),
         (lambda place: (background(9).save(place / "back" / "b0.png"), synth.resume(place / "ds")), "has changed"),
-        (lambda place: make(place, augment=lambda image, mask, rng: (image, mask)), "augment: another function"),
+        (lambda place: make(place, augment=lambda image, mask, rng: (image, mask)), "augment: a function, and"),
     ],
 )  # fmt: skip
 def test_other_settings_or_inputs_are_refused_with_the_difference(place, change, told):
@@ -648,10 +659,15 @@ def test_a_function_of_the_users_changes_objects_and_their_labels(place):
 
 
 @pytest.mark.parametrize(
-    "faulty", [lambda image, mask, rng: (image[1:], mask), lambda image, mask, rng: (image / 2, mask)]
+    "faulty",
+    [
+        lambda image, mask, rng: (image[1:], mask),
+        lambda image, mask, rng: (image / 2, mask),
+        lambda image, mask, rng: image,
+    ],
 )
 def test_a_function_that_returns_something_else_is_told(place, faulty):
-    with pytest.raises(TypeError, match="augment returned"):
+    with pytest.raises(synth.AugmentFailed, match="returned"):
         make(place, augment=faulty)
 
 

@@ -4,10 +4,25 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import traceback
 import types
+from pathlib import Path
 from typing import Any
 
 DEEP = 5  # functions that functions hold
+
+
+def name_of(func: Any) -> str:
+    """As its file and its own name tell."""
+    name = getattr(func, "__qualname__", type(func).__qualname__)
+    return f"{getattr(func, '__module__', '')}.{name}".removeprefix("__main__.")
+
+
+def where_raised(error: BaseException, func: Any) -> str:
+    """The line in the function's own file, in brackets; nothing if it was not raised there."""
+    code = getattr(func, "__code__", None)
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if code and frame.filename == code.co_filename]
+    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
 
 
 def digest_of(func: Any) -> str:

@@ -84,7 +84,9 @@ Name = Annotated[
 Conflict = Annotated[OnConflict, _files(help="If an output is there that no run has made.")]
 OutInside = Annotated[bool, _files("--out-inside", metavar=NONE, help="The output may lie in a source folder.")]
 Manifest = Annotated[Path | None, _files(metavar="FILE", help="Write one JSON line a picture, failures included.")]
-DryRun = Annotated[bool, _files("--dry-run", metavar=NONE, help="Say what would be written, and write nothing.")]
+DryRun = Annotated[
+    bool, _files("--dry-run", metavar=NONE, help="Say what would be written, and write nothing; no picture is opened.")
+]
 
 Resize = Annotated[
     list[str] | None, _work(metavar="WxH", help="A size, as 200x200 or 200x; several give several outputs.")

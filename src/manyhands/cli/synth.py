@@ -47,37 +47,52 @@ Objects = Annotated[Text, _inputs(metavar="DIR", help="A folder for each class, 
 Masks = Annotated[Text, _inputs(metavar="DIR", help="The same pictures as masks; else their alpha channel.")]
 Backgrounds = Annotated[Text, _inputs(metavar="DIR", help="Pictures to put them on.")]
 Distractors = Annotated[Text, _inputs(metavar="DIR", help="Cut-outs that are pasted, too, and not labelled.")]
-Times = Annotated[Whole, _inputs(metavar="N", min=1, help="Every object on every background so often.")]
+Times = Annotated[Whole, _inputs(metavar="N", min=1, help="Every object on every background so often; 1 if not given.")]
 Count = Annotated[Whole, _inputs(metavar="N", min=1, help="So many of these pictures, evenly chosen.")]
-Seed = Annotated[Whole, _inputs(metavar="N", min=0, help="The same seed gives the same bytes.")]
-Split = Annotated[Text, _inputs(metavar="A/B/C", help="Shares of train, val and test, as 0.8/0.1/0.1.")]
+Seed = Annotated[Whole, _inputs(metavar="N", min=0, help="The same seed gives the same bytes; 0 if not given.")]
+Split = Annotated[
+    Text,
+    _inputs(
+        metavar="A/B/C", help="Shares of the inputs for train, val and test, as 0.8/0.1/0.1; all in train if not given."
+    ),
+]
 
 Out = Annotated[Path, _output("--out", "-o", metavar="DIR", help="The dataset's folder.", show_default=False)]
-Formats = Annotated[Text, _output(metavar="NAMES", help="Of the labels: voc,yolo,coco.")]
+Formats = Annotated[Text, _output(metavar="NAMES", help="Of the labels; voc,yolo,coco if not given.")]
 Size = Annotated[Text, _output(metavar="WxH", help="Of the pictures; else each is as its background.")]
-Preview = Annotated[Text, _output(metavar="all|N|none", help="Second pictures with the boxes drawn.")]
-ImageFormat = Annotated[Text, _output(metavar="SUFFIX", help="jpg or png.")]
-JpegQuality = Annotated[Whole, _output(metavar="N", help="1 to 100.")]
+Preview = Annotated[
+    Text, _output(metavar="all|N|none", help="Second pictures with the boxes drawn; none if not given.")
+]
+ImageFormat = Annotated[Text, _output(metavar="SUFFIX", help="jpg, if not given, or png.")]
+JpegQuality = Annotated[Whole, _output(metavar="N", help="1 to 100; 95 if not given.")]
 
-PerImage = Annotated[Text, _rule(metavar="LOW:HIGH", help="Labelled objects in a picture.")]
-DistractorsPer = Annotated[Text, _rule(metavar="LOW:HIGH", help="Distractors in a picture.")]
-MaxOverlap = Annotated[Share, _rule(metavar="SHARE", help="Of an object, that another may cover.")]
-MinVisible = Annotated[Share, _rule(metavar="SHARE", help="Of an object, that is seen at least.")]
-MaxTruncation = Annotated[Share, _rule(metavar="SHARE", help="Of an object, that is beyond the edges at most.")]
-Aspect = Annotated[Text, _rule(metavar="LOW:HIGH", help="Width through height of boxes.")]
-MinSize = Annotated[Whole, _rule(metavar="PIXELS", help="Of the shorter side of boxes.")]
-Attempts = Annotated[Whole, _rule(metavar="N", min=1, help="Places that are tried for an object.")]
+PerImage = Annotated[Text, _rule(metavar="LOW:HIGH", help="Labelled objects in a picture; 1 if not given.")]
+DistractorsPer = Annotated[Text, _rule(metavar="LOW:HIGH", help="Distractors in a picture; 0:2 if not given.")]
+MaxOverlap = Annotated[Share, _rule(metavar="SHARE", help="Of an object, that another may cover; 0.3 if not given.")]
+MinVisible = Annotated[Share, _rule(metavar="SHARE", help="Of an object, that is seen at least; 0.4 if not given.")]
+MaxTruncation = Annotated[
+    Share, _rule(metavar="SHARE", help="Of an object, that is beyond the edges at most; 0.25 if not given.")
+]
+Aspect = Annotated[Text, _rule(metavar="LOW:HIGH", help="Width through height of boxes; 0.2:5 if not given.")]
+MinSize = Annotated[Whole, _rule(metavar="PIXELS", help="Of the shorter side of boxes; 8 if not given.")]
+Attempts = Annotated[Whole, _rule(metavar="N", min=1, help="Places that are tried for an object; 20 if not given.")]
 Quadrants = Annotated[bool | None, _rule("--quadrants/--no-quadrants", metavar=NONE, help="Backgrounds of four parts.")]
 
-Scale = Annotated[Text, _change(metavar="LOW:HIGH", help="Times its own size.")]
-Rotate = Annotated[Text, _change(metavar="LOW:HIGH", help="Degrees.")]
-Shear = Annotated[Text, _change(metavar="LOW:HIGH", help="Degrees.")]
-Perspective = Annotated[Share, _change(metavar="SHARE", help="How far a corner moves at most.")]
+Scale = Annotated[Text, _change(metavar="LOW:HIGH", help="Times its own size; 0.5:2 if not given.")]
+Rotate = Annotated[
+    Text, _change(metavar="LOW:HIGH", help="Degrees, as -30:30; a single number is always that. 0 if not given.")
+]
+Shear = Annotated[
+    Text, _change(metavar="LOW:HIGH", help="Degrees, as -30:30; a single number is always that. 0 if not given.")
+]
+Perspective = Annotated[Share, _change(metavar="SHARE", help="How far a corner moves at most; 0 if not given.")]
 Flip = Annotated[bool | None, _change("--flip/--no-flip", metavar=NONE, help="Mirror half of them.")]
-Brightness = Annotated[Text, _change(metavar="LOW:HIGH", help="A factor; for the background, too.")]
-Blur = Annotated[Text, _change(metavar="LOW:HIGH", help="Standard deviation in pixels.")]
-Blend = Annotated[Text, _change(metavar="NAMES", help="Any of hard,gaussian,poisson.")]
-Interpolation = Annotated[Text, _change(metavar="NAME", help="smooth or nearest.")]
+Brightness = Annotated[
+    Text, _change(metavar="LOW:HIGH", help="A factor; for the background, too; 0.7:1.3 if not given.")
+]
+Blur = Annotated[Text, _change(metavar="LOW:HIGH", help="Standard deviation in pixels; 0:1 if not given.")]
+Blend = Annotated[Text, _change(metavar="NAMES", help="Any of hard,gaussian,poisson; hard if not given.")]
+Interpolation = Annotated[Text, _change(metavar="NAME", help="smooth, if not given, or nearest.")]
 
 Workers = parameters.Workers
 Progress = parameters.Progress
@@ -280,6 +295,8 @@ def _told(run: Callable[[], int]) -> int:
     """Run it; whatever is wrong is one message."""
     try:
         return run()
+    except BrokenPipeError:
+        raise
     except FileNotFoundError as error:
         raise CommandError(f"{error.strerror}: {error.filename}") from error
     except ModuleNotFoundError as error:

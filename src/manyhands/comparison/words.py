@@ -181,7 +181,7 @@ def _said(found: Comparison) -> Iterator[str]:
         )  # fmt: skip
         yield text["safe"] if chosen.strategy == "threads" else ""
     most = max(row.workers or found.cores for row in others)
-    if found.waiting and most < min(found.tasks, MANY_WORKERS):
+    if found.waiting and chosen is not loop and most < min(found.tasks, MANY_WORKERS):
         yield text["more"].format(workers=min(found.tasks, MANY_WORKERS))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from manyhands.apps.files import DiskFullError, is_disk_full
+from manyhands.apps.functions import where_raised
 from manyhands.apps.images import decoding, encoding
 from manyhands.apps.images.decoding import Picture, Reading
-from manyhands.apps.images.operations import Operation, Resize
+from manyhands.apps.images.operations import Resize
 from manyhands.apps.images.planning import Source, Target
 from manyhands.apps.images.problems import Unusable
 from manyhands.apps.images.state import Writer
@@ -138,15 +138,8 @@ def _worked_on(image: Image, target: Target, background: Background) -> Image:
             raise
         except Exception as error:  # user code, and what a filter does not take
             told = f"{operation} raised {type(error).__name__}: {error}"
-            raise Unusable("operation", told + _place(error, operation)) from error
+            raise Unusable("operation", told + where_raised(error, getattr(operation, "func", None))) from error
     return image
-
-
-def _place(error: Exception, operation: Operation) -> str:
-    """Where in the file of the user's function it was raised."""
-    code = getattr(getattr(operation, "func", None), "__code__", None)
-    own = [frame for frame in traceback.extract_tb(error.__traceback__) if code and frame.filename == code.co_filename]
-    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
 
 
 def _need(size: tuple[int, int], targets: tuple[Target, ...]) -> tuple[int, int] | None:

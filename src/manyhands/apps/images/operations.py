@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from manyhands.apps.functions import digest_of
+from manyhands.apps.functions import digest_of, name_of
 from manyhands.apps.images.sizes import MODES, Mode, fit, parse_size
 from manyhands.errors import OptionError
 
@@ -168,8 +168,7 @@ class Apply:
         return f"apply({self}, {digest_of(self.func)})"
 
     def __str__(self) -> str:
-        name = getattr(self.func, "__qualname__", type(self.func).__name__)
-        return f"{getattr(self.func, '__module__', '')}.{name}".removeprefix("__main__.")
+        return name_of(self.func)
 
     def __call__(self, image: Image, background: Any) -> Image:  # noqa: ARG002 - other operations need it
         """What the function makes of it."""

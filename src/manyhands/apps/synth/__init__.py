@@ -8,16 +8,18 @@
 from __future__ import annotations
 
 from manyhands.apps.synth.config import Config, from_mapping, load, read_settings, tutorial
+from manyhands.apps.synth.examples import example
 from manyhands.apps.synth.generating import Summary, config_of, generate, plan, resume
 from manyhands.apps.synth.labels import Label
 from manyhands.apps.synth.planning import Plan, Sample
 from manyhands.apps.synth.previewing import preview
-from manyhands.apps.synth.problems import InputProblems
+from manyhands.apps.synth.problems import AugmentFailed, InputProblems
 from manyhands.apps.synth.reopening import export, replay
 from manyhands.apps.synth.reporting import report
 from manyhands.apps.synth.verifying import Verification, verify
 
 __all__ = [
+    "AugmentFailed",
     "Config",
     "InputProblems",
     "Label",
@@ -26,6 +28,7 @@ __all__ = [
     "Summary",
     "Verification",
     "config_of",
+    "example",
     "export",
     "from_mapping",
     "generate",

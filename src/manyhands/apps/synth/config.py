@@ -131,6 +131,9 @@ PRESETS: dict[str, Callable[..., Config]] = {"tutorial": tutorial, "": Config}
 def from_mapping(settings: Mapping[str, Any], *, augment: Any = None) -> Config:
     """A config from names and values, as they stand in a file; ``preset`` among them says what the others change.
 
+    >>> from_mapping({"preset": "tutorial", "objects": "photo", "backgrounds": "back"}).quadrants
+    True
+
     Raises:
         OptionError: a name is none of a setting, or a value is out of range.
     """
@@ -152,6 +155,14 @@ def from_mapping(settings: Mapping[str, Any], *, augment: Any = None) -> Config:
 
 def load(path: str | os.PathLike[str], *, augment: Any = None) -> Config:
     """A config from a TOML file; folders in it are relative to the file.
+
+    >>> import pathlib, tempfile
+    >>> from manyhands.apps import synth
+    >>> file = pathlib.Path(tempfile.mkdtemp()) / "synth.toml"
+    >>> lines = ["objects = 'photo'", "backgrounds = 'back'", "scale = [0.5, 1]"]
+    >>> _ = file.write_text(chr(10).join(lines))
+    >>> synth.load(file).scale
+    (0.5, 1.0)
 
     Raises:
         OptionError: it is no TOML, or has a wrong setting.

@@ -146,7 +146,13 @@ def difference(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
             old, new = before["config"].get(name), now["config"].get(name)
             lines += [f"{name}: was {old!r}, is {new!r}"] if old != new else []
     if before["augment"] != now["augment"]:
-        lines.append("augment: another function, or none")
+        lines.append(
+            "augment: another function"
+            if now["augment"] and before["augment"]
+            else "augment: a function, and there was none"
+            if now["augment"]
+            else "augment: it was begun with a function of yours: give that one (augment=, --augment)"
+        )
     old_inputs, new_inputs = before["inputs"], now["inputs"]
     for key in sorted(old_inputs | new_inputs):
         if key not in new_inputs:

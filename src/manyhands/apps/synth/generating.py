@@ -46,6 +46,7 @@ class Summary:
     planned: int
     written: int
     made_now: int
+    splits: dict[str, int]
     objects: int
     given_up: dict[str, int]
     aside: dict[str, str]
@@ -66,12 +67,22 @@ class Summary:
         if self.given_up:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.given_up.items()))
             lines[1] += f"; {sum(self.given_up.values()):,} found no place: {reasons}"
+        splits = ", ".join(f"{name} {count:,}" for name, count in self.splits.items())
+        lines += (
+            [f"pictures: {splits}; objects and backgrounds of two splits never meet"] if len(self.splits) > 1 else []
+        )
         lines += [f"set aside: {key}: {reason}" for key, reason in self.aside.items()]
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
 
 def plan(config: Config) -> Plan:
     """Which samples a dataset would have, from the names of the files alone: as if all pictures could be used.
+
+    >>> import pathlib, tempfile
+    >>> from manyhands.apps import synth
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> synth.plan(synth.example(folder)).per_class()
+    {'ball': 4, 'box': 2}
 
     Raises:
         InputProblems: the inputs do not fit together; all that is wrong is told at once.
@@ -90,18 +101,11 @@ def generate(
     """Make a dataset, or go on with one that was begun with the same config and inputs.
 
     >>> import pathlib, tempfile
-    >>> import numpy as np
-    >>> from PIL import Image
     >>> from manyhands.apps import synth
     >>> folder = pathlib.Path(tempfile.mkdtemp())
-    >>> for name in ("photo/cat", "back"):
-    ...     (folder / name).mkdir(parents=True)
-    >>> Image.new("RGBA", (40, 30), (200, 80, 20, 255)).save(folder / "photo/cat/tom.png")
-    >>> Image.new("RGB", (320, 240), "green").save(folder / "back/lawn.png")
-    >>> config = synth.Config(objects=folder / "photo", backgrounds=folder / "back", times=3, seed=7)
-    >>> summary = synth.generate(config, folder / "ds")
+    >>> summary = synth.generate(synth.example(folder, times=3, seed=7), folder / "ds")
     >>> summary.written, len(list((folder / "ds/images/train").iterdir()))
-    (3, 3)
+    (18, 18)
 
     Args:
         config: what it is made of.
@@ -114,7 +118,8 @@ def generate(
         What there is now.
 
     Raises:
-        InputProblems: the inputs do not fit together; all that is wrong is told at once, and nothing was done.
+        InputProblems: the inputs do not fit together, and nothing was done.
+        AugmentFailed: the config's own function raised an error, or returned something else; what is there is whole.
         OptionError: ``out`` holds a dataset of another config or of other inputs, or something else.
         OSError: there is not enough room, or ``out`` cannot be written to. What is there is whole; go on later.
     """
@@ -146,13 +151,30 @@ def generate(
     written = [record for record in records if record.written]
     notes = (*wanted.notes, *_upgraded(before, about, len(made)))
     return Summary(
-        into, len(records), len(written), len(made), sum(len(record.labels) for record in written),
-        dict(dataset.count_given_up(records)), ready.aside, notes, time.monotonic() - began, count,
-    )  # fmt: skip
+        out=into,
+        planned=len(records),
+        written=len(written),
+        made_now=len(made),
+        splits=dict(Counter(record.split for record in written)),
+        objects=sum(len(record.labels) for record in written),
+        given_up=dict(dataset.count_given_up(records)),
+        aside=ready.aside,
+        notes=notes,
+        seconds=time.monotonic() - began,
+        workers=count,
+    )
 
 
 def resume(out: Place, *, augment: Any = None, **options: Any) -> Summary:
     """Go on with a dataset, by the config that is kept in it.
+
+    >>> import pathlib, tempfile
+    >>> from manyhands.apps import synth
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> summary = synth.generate(synth.example(folder), folder / "ds", progress=False)
+    >>> next((folder / "ds/images/train").iterdir()).unlink()
+    >>> synth.resume(folder / "ds").made_now
+    1
 
     Args:
         out: its folder.
@@ -166,7 +188,22 @@ def resume(out: Place, *, augment: Any = None, **options: Any) -> Summary:
 
 
 def config_of(out: Place, *, augment: Any = None) -> Config:
-    """The config that a dataset was made by. Raises OptionError."""
+    """The config that a dataset was made by.
+
+    >>> import pathlib, tempfile
+    >>> from manyhands.apps import synth
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> summary = synth.generate(synth.example(folder), folder / "ds", progress=False)
+    >>> synth.config_of(folder / "ds").scale
+    (0.5, 2.0)
+
+    Args:
+        out: the dataset's folder.
+        augment: the function that it was made with, if there was one: functions are not kept.
+
+    Raises:
+        OptionError: there is no dataset.
+    """
     about = dataset.read_about(Path(out))
     if about is None:
         raise OptionError(f"there is no dataset in {out}: it has no {dataset.ABOUT}")

@@ -14,6 +14,12 @@ from manyhands.errors import OptionError
 def preview(config: Config, to: str | os.PathLike[str], *, count: int = 16, workers: int | None = None) -> int:
     """Draw one contact sheet of samples with their boxes; no dataset is made.
 
+    >>> import pathlib, tempfile
+    >>> from manyhands.apps import synth
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> synth.preview(synth.example(folder), folder / "sheet.png", count=4)
+    4
+
     Args:
         config: what it would be made of.
         to: the sheet, a file that ends in ``.jpg`` or ``.png``.

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from manyhands.errors import OptionError
+from manyhands.errors import ManyhandsError, OptionError
 
 SHOWN = 20
+
+
+class AugmentFailed(ManyhandsError):
+    """The user's own function raised an error, or returned what is no picture and mask."""
 
 
 class InputProblems(OptionError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from manyhands.apps.functions import name_of, where_raised
 from manyhands.apps.synth import blending, placing, planning, transforming
 from manyhands.apps.synth.config import Config
 from manyhands.apps.synth.inputs import Decoded
@@ -12,6 +13,7 @@ from manyhands.apps.synth.labels import Label
 from manyhands.apps.synth.pictures import CutOut
 from manyhands.apps.synth.placing import Layout, Refused
 from manyhands.apps.synth.planning import Pool, Sample
+from manyhands.apps.synth.problems import AugmentFailed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -124,11 +126,18 @@ def _augmented(given: CutOut, config: Config, rng: Any) -> CutOut:
     """What the user's function makes of an object: checked, since what it returns decides the labels."""
     import numpy as np
 
-    assert config.augment is not None  # noqa: S101 - the caller has looked
-    image, mask = map(np.asarray, config.augment(given.colour[:, :, ::-1].copy(), given.mask.copy(), rng))
+    func: Any = config.augment
+    try:
+        made = func(given.colour[:, :, ::-1].copy(), given.mask.copy(), rng)
+    except Exception as error:
+        told = f"{name_of(func)} raised {type(error).__name__}: {error}{where_raised(error, func)}"
+        raise AugmentFailed(told) from error
+    if not isinstance(made, tuple) or len(made) != 2:
+        raise AugmentFailed(f"{name_of(func)} returned a {type(made).__name__}; it must return (image, mask)")
+    image, mask = map(np.asarray, made)
     if image.dtype != np.uint8 or mask.dtype != np.uint8 or image.shape != (*mask.shape, 3) or not mask.size:
-        raise TypeError(
-            f"augment returned {image.dtype} {image.shape} and {mask.dtype} {mask.shape}; it must return arrays of "
-            "uint8, (height, width, 3) and (height, width)"
+        raise AugmentFailed(
+            f"{name_of(func)} returned {image.dtype} {image.shape} and {mask.dtype} {mask.shape}; it must return "
+            "arrays of uint8, (height, width, 3) and (height, width)"
         )
     return CutOut(np.ascontiguousarray(image[:, :, ::-1]), np.ascontiguousarray(mask))

@@ -39,6 +39,13 @@ def reopen(folder: Path, about: dict[str, Any], *, augment: Any = None) -> tuple
 def replay(out: Place, sample: str, to: Place | None = None, *, augment: Any = None) -> bool:
     """Make one sample of a dataset again, from its seed and identity alone.
 
+    >>> import pathlib, tempfile
+    >>> from manyhands.apps import synth
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> summary = synth.generate(synth.example(folder), folder / "ds", progress=False)
+    >>> synth.replay(folder / "ds", next((folder / "ds/images/train").iterdir()).stem)
+    True
+
     Args:
         out: the dataset's folder.
         sample: its identity: the name of its picture without the suffix.
@@ -57,6 +64,7 @@ def replay(out: Place, sample: str, to: Place | None = None, *, augment: Any = N
     if about is None:
         raise OptionError(f"there is no dataset in {folder}: it has no {dataset.ABOUT}")
     maker, samples = reopen(folder, about, augment=augment)
+    sample = sample.removesuffix(f".{maker.config.image_format}")
     if sample not in samples:
         raise OptionError(f"there is no sample {sample!r} in {folder}; their names are those of the pictures")
     made = maker.render(samples[sample])
@@ -73,6 +81,13 @@ def replay(out: Place, sample: str, to: Place | None = None, *, augment: Any = N
 
 def export(out: Place, to: str) -> list[Path]:
     """Write the labels of a finished dataset in one more format, beside the others; no picture is made.
+
+    >>> import pathlib, tempfile
+    >>> from manyhands.apps import synth
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> summary = synth.generate(synth.example(folder, formats="voc"), folder / "ds", progress=False)
+    >>> [path.name for path in synth.export(folder / "ds", "yolo")]
+    ['labels', 'data.yaml']
 
     Args:
         out: the dataset's folder.

@@ -37,6 +37,13 @@ td.number { text-align: right; font-variant-numeric: tabular-nums; }
 def report(out: str | os.PathLike[str], to: str | os.PathLike[str] | None = None) -> Path:
     """Write one HTML page about a finished dataset, with everything in it.
 
+    >>> import pathlib, tempfile
+    >>> from manyhands.apps import synth
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> summary = synth.generate(synth.example(folder), folder / "ds", progress=False)
+    >>> synth.report(folder / "ds").name
+    'report.html'
+
     Args:
         out: the dataset's folder.
         to: the page; None: ``report.html`` in the dataset's folder.

@@ -62,6 +62,13 @@ def verify(
     objects and distractors no pixel may differ from the background. The label files are read by pycocotools, globox
     and supervision, as far as they are installed.
 
+    >>> import pathlib, tempfile
+    >>> from manyhands.apps import synth
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> summary = synth.generate(synth.example(folder), folder / "ds", progress=False)
+    >>> synth.verify(folder / "ds").ok
+    True
+
     Args:
         out: the dataset's folder.
         augment: the function it was made with, if there was one.
