@@ -1248,20 +1248,20 @@ def test_a_worker_lost_at_its_imports_is_remembered_until_another_comes_to_their
     scheduler = importing_workers()
     scheduler.handle(m.WorkerDied(0), 1.0)
     scheduler.handle(m.FunctionLoaded(1, OTHER, 0.1), 1.0)
-    assert scheduler.is_loading(KEY)
+    assert scheduler.is_loading_or_lost(KEY)
     scheduler.handle(m.WorkerDied(1), 1.0)
-    assert scheduler.is_loading(KEY)
+    assert scheduler.is_loading_or_lost(KEY)
     (worker,) = begun(scheduler, m.WorkersWanted(1))
     scheduler.handle(m.WorkerStarted(worker), 2.0)
     scheduler.handle(m.FunctionLoaded(worker, KEY, 0.1), 2.0)
-    assert not scheduler.is_loading(KEY)
+    assert not scheduler.is_loading_or_lost(KEY)
     assert scheduler.has_loaded_worker(KEY)
 
 
 def test_an_import_that_takes_too_long_is_one_that_was_lost() -> None:
     scheduler = importing_workers()
     assert killed(scheduler.handle(m.Tick(), 61.0)) == [0, 1]
-    assert scheduler.is_loading(KEY)
+    assert scheduler.is_loading_or_lost(KEY)
 
 
 def test_a_worker_with_other_tasks_is_not_one_that_could_begin() -> None:

@@ -111,9 +111,9 @@ class Crew:
         return self._dispatcher is not None and self._dispatcher.has_loaded_worker(self._job)
 
     @property
-    def coming(self) -> bool:
+    def would_wait(self) -> bool:
         """They have to import what the function needs, or other tasks to run: nothing would begin sooner with them."""
-        return self._dispatcher is not None and self._dispatcher.is_coming(self._job)
+        return self._dispatcher is not None and self._dispatcher.would_wait(self._job)
 
     def megabytes(self, item: Any, result: Any) -> float:
         """What an input and a result weigh when they travel; a result that is not there yet, as much as the input."""

@@ -232,7 +232,7 @@ class Scheduler:
         """Somebody could begin at once, and has imported what this function needs. A hint, for any thread."""
         return any(key in worker.loaded and self._may_leave(worker) for worker in list(self._workers.values()))
 
-    def is_loading(self, key: bytes) -> bool:
+    def is_loading_or_lost(self, key: bytes) -> bool:
         """Somebody is importing what this function needs, or was lost at that. A hint, for any thread."""
         return key in self._lost or any(worker.loading == key for worker in list(self._workers.values()))
 

@@ -162,9 +162,9 @@ class Dispatcher:
         """Some worker could begin this at once, and need not first import what it uses."""
         return self._scheduler.has_loaded_worker(job.shipment.key)
 
-    def is_coming(self, job: Job) -> bool:
+    def would_wait(self, job: Job) -> bool:
         """Some worker is importing what it uses, or was lost at that; or all of them are taken by other tasks."""
-        return self._scheduler.is_loading(job.shipment.key) or self._scheduler.is_taken
+        return self._scheduler.is_loading_or_lost(job.shipment.key) or self._scheduler.is_taken
 
     def check_open(self) -> None:
         """Raise ExecutorClosed after shutdown, or why no worker can be had."""

@@ -60,8 +60,8 @@ class Elsewhere(Protocol):
         """What was prepared is there."""
 
     @property
-    def coming(self) -> bool:
-        """It is being made ready, which may take as long as it likes."""
+    def would_wait(self) -> bool:
+        """What is handed over now would begin no sooner there: it may take them as long as it likes to get ready."""
 
     def megabytes(self, item: Any, result: Any) -> float:
         """What these two weigh on their way; without a result (MISSING), a guess."""
@@ -255,7 +255,7 @@ class HeadStart:
                 self._decide(seen._replace(warm=self._elsewhere.warm, megabytes=self._megabytes, gap=self._gap))
             if self._prepared is None:
                 return
-            late = time.monotonic() - self._prepared > START_PATIENCE and not self._elsewhere.coming
+            late = time.monotonic() - self._prepared > START_PATIENCE and not self._elsewhere.would_wait
             if self._elsewhere.ready or late:
                 self._elsewhere.take(self.tasks, seen.spent)
                 self._over.set()

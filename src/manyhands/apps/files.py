@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+PATIENCE = 2.0  # seconds for worker processes to end after Ctrl-C
 LOOKS = 3  # without anything unfinished, after which there will be no more
 LOOK_SECONDS = 0.02  # between two of them
 UNFINISHED = ".manyhands-"  # how the name of a file that is being written begins; then the process, then chance
@@ -37,6 +38,19 @@ def whole(path: Path) -> Iterator[Path]:
         with contextlib.suppress(OSError):
             unfinished.unlink()
         raise
+
+
+@contextlib.contextmanager
+def kept_tidy(folder: Path) -> Iterator[None]:
+    """A folder that is there, and in which nothing unfinished is left, however the block ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(folder)
+    try:
+        yield
+    except BaseException:
+        remove_unfinished(folder, PATIENCE)  # of workers that are being ended
+        raise
+    remove_unfinished(folder)  # of workers of a killed run that were still alive when this one began
 
 
 def remove_unfinished(folder: Path, patience: float = 0.0) -> int:

@@ -25,7 +25,7 @@ from manyhands.errors import OptionError
 
 Places = str | os.PathLike[str]
 MAX_PIXELS = 89_478_485  # Pillow's own limit: a third of a gigabyte of pixels of four bytes
-PATIENCE = 2.0  # seconds for threads to end their pictures, and for worker processes to end, after Ctrl-C
+PATIENCE = 2.0  # seconds for threads to end their pictures after Ctrl-C
 IN_FLIGHT = 1 << 30  # bytes of decoded pictures at a time, over all threads
 
 
@@ -172,17 +172,11 @@ def _so_far(done: list[Done], todo: list[Source]) -> str:
 @contextmanager
 def _folder(out: Path) -> Iterator[None]:
     """The output folder, there and tidy, before and after."""
-    out.mkdir(parents=True, exist_ok=True)
-    files.remove_unfinished(out)
-    try:
-        yield
-    except BaseException:
-        files.remove_unfinished(out, PATIENCE)  # of workers that are being ended
-        raise
-    else:
-        files.remove_unfinished(out)  # of workers of a killed run that were still alive when this one began
-    finally:
-        state.tidy(out)
+    with files.kept_tidy(out):
+        try:
+            yield
+        finally:
+            state.tidy(out)
 
 
 _limits = threading.Lock()

@@ -9,10 +9,9 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import manyhands as mh
 from manyhands.apps import files
@@ -26,11 +25,7 @@ from manyhands.apps.synth.inputs import Decoded, Ready
 from manyhands.apps.synth.planning import Plan, Sample
 from manyhands.errors import OptionError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 Place = str | os.PathLike[str]
-PATIENCE = 2.0  # seconds for workers to end after Ctrl-C
 TRIED = 3  # samples that the need of disk space is estimated by
 
 
@@ -142,7 +137,8 @@ def generate(
         key=lambda sample: sample.background
     )  # all classes come forward, and few backgrounds are needed at a time
     _check_room(maker, todo, into)
-    with _tidy(into):
+    with files.kept_tidy(into):
+        (into / dataset.HIDDEN).mkdir(exist_ok=True)
         dataset.write_about(into, about)
         made = _run(maker, todo, count, backend, progress)
     known |= {record.id: record for record in made}
@@ -306,19 +302,6 @@ def _run(maker: Maker, todo: Sequence[Sample], workers: int, backend: Any, progr
             error.add_note(f"{len(made):,} of {len(todo):,} samples were made; resume goes on with the rest")
             raise
     return made
-
-
-@contextmanager
-def _tidy(out: Path) -> Iterator[None]:
-    """The folder is there, and nothing half-written in it, before and after."""
-    (out / dataset.HIDDEN).mkdir(parents=True, exist_ok=True)
-    files.remove_unfinished(out)
-    try:
-        yield
-    except BaseException:
-        files.remove_unfinished(out, PATIENCE)
-        raise
-    files.remove_unfinished(out)  # of workers of a killed run that were still alive when this one began
 
 
 def _finish(maker: Maker, records: Sequence[Record], run: dict[str, Any]) -> None:
