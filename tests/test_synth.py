@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -19,7 +20,7 @@ from PIL import Image
 from watching import eventually
 
 import manyhands as mh
-from manyhands.apps import synth
+from manyhands.apps import files, synth
 from manyhands.apps.synth import dataset, inputs, labels, placing, planning
 
 pytest.importorskip("cv2")
@@ -138,6 +139,17 @@ def test_boxes_are_the_extent_of_what_is_seen_to_the_pixel_also_at_the_edges(pla
     assert synth.verify(summary.out, workers=2, progress=False).problems == ()
 
 
+def test_poisson_takes_objects_of_any_size(place):
+    """Its solver does not: it needs three pixels each way."""
+    (place / "other").mkdir()
+    for width, height in ((1, 1), (1, 9), (2, 5), (9, 2)):
+        pixels = np.zeros((11, 11, 4), np.uint8)
+        pixels[1 : 1 + height, 1 : 1 + width] = 255
+        Image.fromarray(pixels).save(place / "other" / f"{width}-{height}.png")
+    summary = make(place, blend="poisson", scale=1, distractors=place / "other", distractors_per_image=(4, 6), times=3)
+    assert summary.written == 60
+
+
 def test_objects_that_cover_one_another_are_labelled_as_far_as_they_are_seen(place):
     """One cat, one dog: what is left of the lower one is its box, and nobody is labelled who is not seen."""
     shutil.rmtree(place / "photo" / "cat")
@@ -239,6 +251,21 @@ def cut_picture(out):
     picture.write_bytes(picture.read_bytes()[:-200])
 
 
+def turn_masks(out):
+    path = out / "coco" / "instances_train.json"
+    told = json.loads(path.read_text())
+    told["annotations"][0]["iscrowd"] = 1
+    path.write_text(json.dumps(told))
+
+
+def empty_picture(out):
+    min((out / "images" / "train").iterdir()).write_bytes(b"")
+
+
+def lose_list(out):
+    (out / "voc" / "ImageSets" / "Main" / "train.txt").unlink()
+
+
 def lose_label(out):
     min((out / "labels" / "train").iterdir()).unlink()
 
@@ -252,7 +279,8 @@ def add_picture(out):
     [
         (shift_box, "VOC, read by"), (swap_class, "YOLO, read by"), (cut_coco, "COCO, read by pycocotools"),
         (paint_pixel, "not what its seed gives"), (cut_picture, "its picture"), (lose_label, "is missing"),
-        (add_picture, "no file of the dataset"),
+        (add_picture, "no file of the dataset"), (turn_masks, "does not say what was made"),
+        (empty_picture, "its picture is damaged"), (lose_list, "train.txt is missing"),
     ],
 )  # fmt: skip
 def test_verify_finds_what_is_wrong(place, harm, told):
@@ -359,6 +387,15 @@ def test_more_objects_leave_the_other_samples_as_they_are(place):
     assert one.items() <= other.items()
 
 
+def test_two_runs_into_one_folder_are_refused(place):
+    """The second would mix its files with those of the first."""
+    (place / "ds").mkdir()
+    with files.locked(place / "ds"), pytest.raises(mh.OptionError, match="another run is making the dataset"):
+        make(place)
+    assert not (place / "ds").exists() or not list((place / "ds").iterdir())
+    assert make(place).written == 20
+
+
 # --- going on, and refusing to ------------------------------------------------------------------------------
 
 
@@ -381,13 +418,17 @@ def test_a_file_that_was_lost_is_made_again(place, kind):
     assert tree(out) == before
 
 
-def test_an_error_in_the_users_function_is_one_line(place):
-    (place / "mine.py").write_text("def bad(image, mask, rng):\n    raise ValueError('no good')\n")
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [("raise ValueError('no good')", "raised ValueError: no good (mine.py, line 2)"), ("exit(0)", "raised SystemExit")],
+)
+def test_an_error_in_the_users_function_is_one_line(place, body, told):
+    (place / "mine.py").write_text(f"def bad(image, mask, rng):\n    {body}\n")
     args = ["run", "--objects", "photo", "--backgrounds", "back", "--out", "ds", "--augment", "mine.py:bad"]
-    code, _, told = run_command(*args, cwd=place)
+    code, _, error = run_command(*args, cwd=place)
     assert code == 1
-    assert "mine.bad raised ValueError: no good (mine.py, line 2)" in told
-    assert "Traceback" not in told
+    assert f"mine.bad {told}" in error
+    assert "Traceback" not in error
 
 
 def test_a_run_that_was_ended_before_it_had_begun_does_not_stand_in_the_way(place):
@@ -507,6 +548,19 @@ def test_objects_of_a_picture_come_from_its_own_split(place):
         by_split.setdefault(record.split, set()).update(label.source for label in record.labels)
     assert by_split["train"]
     assert not by_split["train"] & by_split["val"]
+
+
+def test_so_many_of_very_many_are_planned_at_once(place):
+    plan = synth.plan(config(place, times=10**9, count=50))
+    assert len({sample.id for sample in plan.samples}) == 50
+    with pytest.raises(mh.OptionError, match="say how many of them by count"):
+        synth.plan(config(place, times=10**9))
+
+
+def test_a_dataset_among_its_own_inputs_is_refused(place):
+    with pytest.raises(mh.OptionError, match="where the backgrounds are"):
+        synth.generate(config(place), place / "back" / "ds")
+    assert not (place / "back" / "ds").exists()
 
 
 def test_so_many_samples_are_evenly_chosen(place):
@@ -631,7 +685,7 @@ def test_a_class_of_which_nothing_can_be_used_is_an_error(place):
 def test_more_pictures_than_the_shared_memory_holds_make_the_same_dataset(place, monkeypatch):
     before = tree(make(place).out)
     monkeypatch.setattr(inputs, "SHARED_BYTES", 30_000)
-    monkeypatch.setattr(inputs, "KEPT", 1)
+    monkeypatch.setattr(inputs, "KEPT_BYTES", 1)
     for backend in ("processes", "threads", "serial"):
         synth.generate(config(place), place / backend, workers=4, backend=backend)
         assert tree(place / backend) == before

@@ -79,6 +79,25 @@ def _is_left_over(path: Path) -> bool:
     return owner.isdigit() and not _lives(int(owner))
 
 
+@contextlib.contextmanager
+def locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
+    """Nobody else has this folder meanwhile, of those who ask; given back also by a process that is killed.
+
+    Raises BlockingIOError if somebody has it and ``wait`` is false. Systems without such locks are not asked.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(fd)
+
+
 def append_line(path: Path, line: bytes) -> None:
     """Append to a file that several processes append to: a line is one write."""
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)

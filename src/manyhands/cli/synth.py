@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 Action = Callable[[], int | None]
 
 NEEDS = "manyhands synth needs numpy, Pillow and OpenCV: pip install 'manyhands[synth]'"
-RANGE = re.compile(r"([+-]?[\d.]+)(?::([+-]?[\d.]+))?", re.ASCII)
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 
@@ -216,7 +215,7 @@ def _verify(
 ) -> Action:
     """Read a dataset back with pycocotools, globox and supervision, and compare every box, mask and pixel.
 
-    Exit codes: 0 all is right, 1 something is wrong, 2 wrong command.
+    Exit codes: 0 all is right, 1 something is wrong, or the pictures cannot be made again, 2 wrong command.
     """
 
     def run() -> int:
@@ -224,7 +223,7 @@ def _verify(
 
         found = synth.verify(dataset, augment=_function(augment), workers=workers, progress=_shown(progress))
         print(found)
-        return Exit.DONE if found.ok else Exit.FAILED
+        return Exit.DONE if found.ok and found.pictures else Exit.FAILED
 
     return partial(_told, run)
 
@@ -306,7 +305,9 @@ def _told(run: Callable[[], int]) -> int:
     except mh.OptionError as error:
         raise CommandError(str(error)) from error
     except mh.ManyhandsError as error:
-        raise UnfinishedError(str(error)) from error
+        raise UnfinishedError(
+            f"{error}\nWhat was made is whole; `manyhands synth resume` goes on with the rest."
+        ) from error
     except OSError as error:
         raise UnfinishedError(
             f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
@@ -335,10 +336,9 @@ def _pair(text: str | None) -> tuple[float, float] | None:
     """
     if text is None:
         return None
-    found = RANGE.fullmatch(text.strip())
+    low, colon, high = text.partition(":")
     try:
-        low, high = (found[1], found[2] or found[1]) if found is not None else ("", "")
-        return float(low), float(high)
+        return float(low), float(high if colon else low)
     except ValueError:
         raise CommandError(f"{text!r} is no range: write two numbers as 0.5:2, or one") from None
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -64,7 +63,8 @@ class Writer:
         """These outputs are about to be, or are, in their places."""
         relative = tuple(path.relative_to(self.out).as_posix() for path in outputs)
         line = _line(_relative(source.key, self.out), Made(source.size, source.mtime_ns, how, relative, whole))
-        files.append_line(self.out / FILE, line)
+        with files.locked(self.out):
+            files.append_line(self.out / FILE, b"\n" + line)  # a line that was cut short before stays alone
 
 
 def tidy(out: Path) -> None:
@@ -72,11 +72,10 @@ def tidy(out: Path) -> None:
 
     Also if it has not all of them: the run was ended, or failed there, and they are to be known as ours.
     """
-    known = {key: made for key, made in load(out).items() if made.whole or _has_some(made, out)}
-    unfinished = out / f"{FILE}.{os.getpid()}"
-    lines = [_line(_relative(key, out), made) for key, made in sorted(known.items())]
-    unfinished.write_bytes(b"".join(lines))
-    unfinished.replace(out / FILE)
+    with files.locked(out):  # other runs may go on
+        known = {key: made for key, made in load(out).items() if made.whole or _has_some(made, out)}
+        with files.whole(out / FILE) as unfinished:
+            unfinished.write_bytes(b"".join(_line(_relative(key, out), made) for key, made in sorted(known.items())))
 
 
 def _has_some(made: Made, out: Path) -> bool:

@@ -40,15 +40,14 @@ def poisson(under: Pixels, colour: Pixels, mask: Mask) -> None:
     import cv2
     import numpy as np
 
-    height, width = mask.shape
-    if min(height, width) < 3:
-        return hard(under, colour, mask)
     # seamlessClone puts the middle of the mask's box on a point, and needs a pixel around it.
     around = cv2.copyMakeBorder
     wide_under = around(under, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
     wide_colour = around(colour, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
     wide_mask = around(mask.view(np.uint8) * np.uint8(255), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
     left, top, across, down = cv2.boundingRect(wide_mask)
+    if min(across, down) < 3:  # it has no middle
+        return hard(under, colour, mask)
     middle = (left + across // 2, top + down // 2)
     mixed = cv2.seamlessClone(wide_colour, wide_under, wide_mask, middle, cv2.NORMAL_CLONE)
     return hard(under, np.ascontiguousarray(mixed[1:-1, 1:-1]), mask)

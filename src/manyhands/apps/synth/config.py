@@ -42,7 +42,7 @@ class Config:
         objects_per_image, distractors_per_image: how many are tried, at least and at most.
         scale: of objects, times their own size.
         rotate, shear: in degrees.
-        perspective: how far a corner moves at most, as a share of the size; 0 to 0.4.
+        perspective: how far a corner moves at most, as a share of the size; 0 to 0.25.
         flip: mirror half of the objects.
         brightness: factors, drawn apart for the background and each object.
         blur: of objects: standard deviation in pixels.
@@ -179,7 +179,7 @@ def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What stands in a TOML file, to be changed before `from_mapping`. Raises OptionError, OSError."""
     file = Path(path)
     try:
-        settings = tomllib.loads(file.read_text(encoding="utf-8"))
+        settings = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise OptionError(f"{file} is no TOML: {error}") from None
     for name in ("objects", "backgrounds", "masks", "distractors"):
@@ -199,7 +199,7 @@ _RANGES = {  # the least and the most
     "aspect": (0.0, math.inf),
 }
 _COUNTS = {"objects_per_image": 1, "distractors_per_image": 0}
-_SHARES = {"perspective": 0.4, "max_overlap": 1.0, "min_visible": 1.0, "max_truncation": 1.0}
+_SHARES = {"perspective": 0.25, "max_overlap": 1.0, "min_visible": 1.0, "max_truncation": 1.0}
 _NUMBERS = {"times": (1, 10**9), "seed": (0, 2**63), "min_size": (1, 10**6), "attempts": (1, 10**6)}
 _NUMBERS |= {"jpeg_quality": (1, 100)}
 _WORDS = {"interpolation": ("smooth", "nearest"), "image_format": ("jpg", "png")}
@@ -211,6 +211,13 @@ def _checked(name: str, value: Any) -> Any:
         return _FORMS[name](value)
     except (TypeError, ValueError):
         raise OptionError(f"{name} takes {_TAKES[name]}; got {value!r}") from None
+
+
+def _folder(value: Any) -> str:
+    folder = os.fspath(value)
+    if not isinstance(folder, str) or not folder:
+        raise ValueError
+    return folder
 
 
 def _within(value: Any, low: float, high: float) -> float:
@@ -287,10 +294,10 @@ def _function(value: Any) -> Any:
 
 
 _FORMS: dict[str, Callable[[Any], Any]] = {
-    "objects": os.fspath,
-    "backgrounds": os.fspath,
-    "masks": lambda value: None if value is None else os.fspath(value),
-    "distractors": lambda value: None if value is None else os.fspath(value),
+    "objects": _folder,
+    "backgrounds": _folder,
+    "masks": lambda value: None if value is None else _folder(value),
+    "distractors": lambda value: None if value is None else _folder(value),
     "formats": partial(_several, words=FORMATS),
     "blend": partial(_several, words=BLENDS),
     "split": _shares,

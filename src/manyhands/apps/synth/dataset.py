@@ -94,15 +94,6 @@ class Dataset:
         found += [self.yolo(record.split, record.id)] if "yolo" in formats else []
         return found + ([self.voc(record.id), self.voc_picture(record.id)] if "voc" in formats else [])
 
-    def files_of_all(self, splits: Iterable[str], formats: Iterable[str]) -> list[Path]:
-        """The label files that name all pictures."""
-        found = [self.folder / "data.yaml"] if "yolo" in formats else []
-        found += [self.folder / "voc" / "labelmap.txt"] if "voc" in formats else []
-        for split in splits:
-            found += [self.coco(split)] if "coco" in formats else []
-            found += [self.folder / "voc" / "ImageSets" / "Main" / f"{split}.txt"] if "voc" in formats else []
-        return found
-
 
 # --- what it is made from ---------------------------------------------------------------------------------------
 
@@ -112,7 +103,7 @@ def read_about(folder: Path) -> dict[str, Any] | None:
     path = folder / ABOUT
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
-        version = told["version"]
+        version, _ = told["version"], [told[name] for name in ("config", "classes", "inputs", "aside", "exported")]
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:

@@ -17,29 +17,47 @@ from manyhands.apps.synth.dataset import Dataset, Record
 
 def write_sample(dataset: Dataset, record: Record, formats: Sequence[str], classes: Sequence[str]) -> None:
     """The label files that each picture has of its own; the picture is there already."""
-    if "yolo" in formats:
-        lines = "".join(labels.yolo_line(label, record.size, classes) + "\n" for label in record.labels)
-        write_text(dataset.yolo(record.split, record.id), lines)
     if "voc" in formats:
-        picture, linked = dataset.picture(record.split, record.id), dataset.voc_picture(record.id)
-        _link(picture, linked)
-        write_text(dataset.voc(record.id), labels.voc_xml(record.labels, record.size, "JPEGImages", linked.name))
+        _link(dataset.picture(record.split, record.id), dataset.voc_picture(record.id))
+    for path, text in texts_of(dataset, record, formats, classes).items():
+        write_text(path, text)
 
 
 def write_whole(dataset: Dataset, records: Sequence[Record], formats: Sequence[str], classes: Sequence[str]) -> None:
     """The files that name all pictures; ``records`` of those that were written, in order."""
+    for path, text in texts_of_all(dataset, records, formats, classes).items():
+        write_text(path, text)
+
+
+def texts_of(dataset: Dataset, record: Record, formats: Sequence[str], classes: Sequence[str]) -> dict[Path, str]:
+    """What stands in the label files of one picture."""
+    texts = {}
+    if "yolo" in formats:
+        lines = "".join(labels.yolo_line(label, record.size, classes) + "\n" for label in record.labels)
+        texts[dataset.yolo(record.split, record.id)] = lines
+    if "voc" in formats:
+        name = dataset.voc_picture(record.id).name
+        texts[dataset.voc(record.id)] = labels.voc_xml(record.labels, record.size, "JPEGImages", name)
+    return texts
+
+
+def texts_of_all(
+    dataset: Dataset, records: Sequence[Record], formats: Sequence[str], classes: Sequence[str]
+) -> dict[Path, str]:
+    """What stands in the files that name all pictures."""
+    texts, main = {}, dataset.folder / "voc" / "ImageSets" / "Main"
     parts = {split: [one for one in records if one.split == split] for split in SPLITS}
     parts = {split: part for split, part in parts.items() if part}
     if "yolo" in formats:
-        write_text(dataset.folder / "data.yaml", _data_yaml(list(parts), classes))
+        texts[dataset.folder / "data.yaml"] = _data_yaml(list(parts), classes)
     if "voc" in formats:
-        for split, part in parts.items():
-            names = "".join(f"{one.id}\n" for one in part)
-            write_text(dataset.folder / "voc" / "ImageSets" / "Main" / f"{split}.txt", names)
-        write_text(dataset.folder / "voc" / "labelmap.txt", _labelmap(classes))
-    if "coco" in formats:
-        for split, part in parts.items():
-            write_text(dataset.coco(split), json.dumps(_coco(part, dataset.suffix, classes), ensure_ascii=False))
+        texts[dataset.folder / "voc" / "labelmap.txt"] = _labelmap(classes)
+    for split, part in parts.items():
+        if "voc" in formats:
+            texts[main / f"{split}.txt"] = "".join(f"{one.id}\n" for one in part)
+        if "coco" in formats:
+            texts[dataset.coco(split)] = json.dumps(_coco(part, dataset.suffix, classes), ensure_ascii=False)
+    return texts
 
 
 def write_text(path: Path, text: str) -> None:

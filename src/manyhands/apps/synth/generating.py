@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -118,10 +119,31 @@ def generate(
         OptionError: ``out`` holds a dataset of another config or of other inputs, or something else.
         OSError: there is not enough room, or ``out`` cannot be written to. What is there is whole; go on later.
     """
-    began = time.monotonic()
     into = Path(os.path.abspath(out))  # noqa: PTH100 - links stay as they are
+    _check_place(config, into)
+    into.mkdir(parents=True, exist_ok=True)
+    try:
+        with files.locked(into, wait=False):
+            return _generate(config, into, workers, backend, progress)
+    except BlockingIOError:
+        raise OptionError(f"another run is making the dataset in {into}: wait for it, or end it") from None
+    finally:
+        with contextlib.suppress(OSError):
+            into.rmdir()  # nothing was done
+
+
+def _check_place(config: Config, into: Path) -> None:
+    """Pictures of the dataset are not to become inputs of it."""
+    for name in ("objects", "backgrounds", "masks", "distractors"):
+        folder = getattr(config, name)
+        if folder is not None and into.resolve().is_relative_to(Path(folder).resolve()):
+            raise OptionError(f"the dataset's folder {into} is in {folder}, where the {name} are: name another")
+
+
+def _generate(config: Config, into: Path, workers: int | None, backend: Any, progress: Any) -> Summary:
+    began = time.monotonic()
     before = dataset.read_about(into)
-    if before is None and into.exists() and dataset.holds_other_files(into):
+    if before is None and dataset.holds_other_files(into):
         raise OptionError(f"{into} holds other files: name a new or an empty folder")
     found = inputs.find(config)
     ready = inputs.prepare(found, config, workers=workers, progress=False)
@@ -136,7 +158,7 @@ def generate(
     todo.sort(
         key=lambda sample: sample.background
     )  # all classes come forward, and few backgrounds are needed at a time
-    _check_room(maker, todo, into)
+    _check_room(maker, todo, into, backend)
     with files.kept_tidy(into):
         (into / dataset.HIDDEN).mkdir(exist_ok=True)
         dataset.write_about(into, about)
@@ -239,6 +261,10 @@ class Maker:
         """As the file that it will be."""
         return pictures.encoded(picture, self.config.image_format, self.config.jpeg_quality)
 
+    def size_of(self, sample: Sample) -> int:
+        """Bytes of its picture's file."""
+        return len(self.encode(self.render(sample).picture))
+
     def record(self, sample: Sample, made: rendering.Rendered) -> Record:
         """What is kept of it."""
         size = (made.picture.shape[1], made.picture.shape[0])
@@ -250,7 +276,7 @@ class Maker:
 
     def is_made(self, record: Record | None) -> bool:
         """It is known, and its files are there."""
-        return record is not None and all(path.exists() for path in self.place.files_of(record, self.config.formats))
+        return record is not None and all(map(_is_there, self.place.files_of(record, self.config.formats)))
 
     def _make(self, sample: Sample) -> Record:
         made = self.render(sample)
@@ -263,6 +289,14 @@ class Maker:
             formats.write_sample(self.place, record, self.config.formats, self.classes)
         dataset.note(self.place.folder, record)
         return record
+
+
+def _is_there(path: Path) -> bool:
+    """And not empty, as a file that was being written when the machine lost its power."""
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -363,16 +397,14 @@ def _upgraded(before: dict[str, Any] | None, about: dict[str, Any], made: int) -
     return [f"{name} is another version than the dataset was begun with" for name in changed]
 
 
-def _check_room(maker: Maker, todo: Sequence[Sample], out: Path) -> None:
+def _check_room(maker: Maker, todo: Sequence[Sample], out: Path, backend: Any) -> None:
     """Estimate what the files take, by making some in memory. Raises OSError."""
     if len(todo) <= TRIED:
         return
-    tried = planning.evenly(todo, TRIED)
-    sizes = [len(maker.encode(maker.render(sample).picture)) for sample in tried]
+    sizes = mh.map(maker.size_of, planning.evenly(todo, TRIED), backend=backend, progress=False)
     each = sum(sizes) / TRIED + 4096 * (2 + len(maker.config.formats))
     needed = int(each * (len(todo) + sum(sample.id in maker.previewed for sample in todo)))
-    near = next(parent for parent in (out, *out.parents) if parent.exists())
-    free = shutil.disk_usage(near).free
+    free = shutil.disk_usage(out).free
     if needed > free:
         told = f"{len(todo):,} pictures take about {_bytes(needed)}, and {_bytes(free)} are free"
         raise OSError(errno.ENOSPC, f"nothing was done: {told}", str(out))

@@ -6,6 +6,7 @@ import hashlib
 import math
 import os
 import threading
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2")
 SHARED_BYTES = 2 << 30  # decoded pictures that are kept; of those beyond, each is decoded when it is needed
-KEPT = 8  # of these, in each process
+KEPT_BYTES = 256 << 20  # of these, in each process
 
 
 class Picture(NamedTuple):
@@ -80,6 +81,8 @@ def _objects(folder: Path, masks: dict[str, Path] | None, problems: list[str]) -
         problems.append(f"{folder}: has no folders; it needs one for each class, with the pictures in it")
     for place in classes:
         files = _pictures_in(place)
+        if any(unicodedata.category(letter) == "Cc" for letter in place.name):
+            problems.append(f"{str(place)!r}: control characters in the name of a class: rename it")
         if not files:
             problems.append(f"{place}: an empty class; put pictures in it or remove the folder")
         problems += [f"{place}: two pictures are called {name!r}" for name in _twice(file.stem for file in files)]
@@ -126,6 +129,10 @@ def _pictures_in(folder: Path) -> list[Path]:
 
 def _stem_key(key: str) -> str:
     return key.rpartition(".")[0]
+
+
+def _bytes_of(pixels: Pixels | CutOut) -> int:
+    return sum(part.nbytes for part in pixels) if isinstance(pixels, CutOut) else pixels.nbytes
 
 
 def _is_text(name: str) -> bool:
@@ -188,9 +195,9 @@ class Decoded:
                 return self.kept[key]
         pixels = _decode(self.sources[key], self.size)
         with self.lock:
-            while len(self.kept) >= KEPT:
-                del self.kept[next(iter(self.kept))]
             self.kept[key] = pixels
+            while len(self.kept) > 1 and sum(map(_bytes_of, self.kept.values())) > KEPT_BYTES:
+                del self.kept[next(iter(self.kept))]
         return pixels
 
     def __reduce__(self) -> tuple[type[Decoded], tuple[Any, ...]]:

@@ -10,7 +10,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from manyhands.apps.synth.config import SPLITS, Config
 from manyhands.apps.synth.inputs import Found, Picture
+from manyhands.errors import OptionError
 
+MOST = 10_000_000  # samples, where nobody has said how many
 LONGEST = 48  # bytes of each name in an identity: a file's name has at most 255
 
 
@@ -57,22 +59,31 @@ def make(found: Found, config: Config) -> Plan:
         for split, part in _divided(own, config, f"class {label}", notes).items():
             objects[split] += part
     backgrounds = _divided(list(found.backgrounds), config, "the backgrounds", notes)
-    samples = [
-        Sample(identity(one, behind, turn), split, one.label, one.key, behind.key, turn)
-        for split in SPLITS
-        for one in objects[split]
-        for behind in backgrounds[split]
-        for turn in range(config.times)
-    ]
-    if config.count is not None and config.count < len(samples):
-        samples = evenly(samples, config.count)
-    elif config.count is not None and config.count > len(samples):
-        notes.append(f"there are only {len(samples):,} combinations, not {config.count:,}: raise times")
+    blocks = [(split, objects[split], backgrounds[split]) for split in SPLITS]
+    total = sum(len(ones) * len(behinds) * config.times for _, ones, behinds in blocks)
+    if config.count is None and total > MOST:
+        raise OptionError(f"that would be {total:,} pictures: say how many of them by count")
+    if config.count is not None and config.count > total:
+        notes.append(f"there are only {total:,} combinations, not {config.count:,}: raise times")
+    count = total if config.count is None else min(config.count, total)
+    samples = [_sample_at(at * total // count, blocks, config.times) for at in range(count)]
     pools = {
         split: Pool(tuple(one.key for one in objects[split]), tuple(one.key for one in backgrounds[split]))
         for split in SPLITS
     }
     return Plan(tuple(samples), pools, found.classes, tuple(notes))
+
+
+def _sample_at(number: int, blocks: Sequence[tuple[str, list[Picture], list[Picture]]], times: int) -> Sample:
+    """The one of this number, of every object on every background of its split, so many times."""
+    for split, ones, behinds in blocks:
+        size = len(ones) * len(behinds) * times
+        if number < size:
+            rest, turn = divmod(number, times)
+            one, behind = ones[rest // len(behinds)], behinds[rest % len(behinds)]
+            return Sample(identity(one, behind, turn), split, one.label, one.key, behind.key, turn)
+        number -= size
+    raise IndexError(number)
 
 
 def identity(one: Picture, behind: Picture, turn: int) -> str:

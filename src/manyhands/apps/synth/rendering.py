@@ -129,7 +129,7 @@ def _augmented(given: CutOut, config: Config, rng: Any) -> CutOut:
     func: Any = config.augment
     try:
         made = func(given.colour[:, :, ::-1].copy(), given.mask.copy(), rng)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         told = f"{name_of(func)} raised {type(error).__name__}: {error}{where_raised(error, func)}"
         raise AugmentFailed(told) from error
     if not isinstance(made, tuple) or len(made) != 2:

@@ -67,6 +67,10 @@ def replay(out: Place, sample: str, to: Place | None = None, *, augment: Any = N
     sample = sample.removesuffix(f".{maker.config.image_format}")
     if sample not in samples:
         raise OptionError(f"there is no sample {sample!r} in {folder}; their names are those of the pictures")
+    if to is not None and Path(to).suffix != f".{maker.config.image_format}":
+        raise OptionError(
+            f"the picture is a {maker.config.image_format}: name a file that ends in that, not {str(to)!r}"
+        )
     made = maker.render(samples[sample])
     if not made.labels:
         raise OptionError(f"the sample {sample!r} has no picture: none of its objects found a place")

@@ -13,6 +13,7 @@ from typing import Any
 
 import manyhands as mh
 from manyhands.apps.synth import dataset, labels, reopening
+from manyhands.apps.synth import formats as label_files
 from manyhands.apps.synth.dataset import Dataset, Record
 from manyhands.apps.synth.generating import Maker
 from manyhands.apps.synth.planning import Sample
@@ -29,6 +30,7 @@ class Verification:
     """What was looked at and what was found; ``ok`` if nothing of it is wrong. See ``left_out`` for the rest."""
 
     samples: int
+    pictures: bool  # were made again and compared
     checks: tuple[str, ...]
     left_out: tuple[str, ...]
     problems: tuple[str, ...]
@@ -40,7 +42,8 @@ class Verification:
 
     def __str__(self) -> str:
         good = "nothing is wrong in what was checked" if self.left_out else "all is as it should be"
-        lines = [f"{self.samples:,} samples: {good if self.ok else 'not as it should be'}"]
+        pictures = "" if self.pictures else ", and the pictures were NOT checked"
+        lines = [f"{self.samples:,} samples: {good if self.ok else 'not as it should be'}{pictures}"]
         lines += [f"checked: {check}" for check in self.checks]
         lines += [f"not checked: {reason}" for reason in self.left_out]
         lines += [f"wrong: {problem}" for problem in self.problems[:SHOWN]]
@@ -83,12 +86,14 @@ def verify(
     place = Dataset(folder, about["config"]["image_format"])
     written = [record for record in records if record.written]
     used_formats = dataset.formats_of(about)
-    problems = list(_files(place, records, used_formats))
-    checks, left_out = ["every file is there, and no other"], []
+    problems = list(_files(place, records, used_formats, about["classes"]))
+    checks, left_out, pictures = ["every file is there, and no other; every label file says what was made"], [], True
     try:
         maker, samples = reopening.reopen(folder, about, augment=augment)
     except (InputProblems, OptionError) as error:
-        left_out.append(f"the pictures themselves, since they cannot be made again: {str(error).splitlines()[0]}")
+        pictures = False
+        why = error.problems[0] if isinstance(error, InputProblems) else str(error).splitlines()[-1].strip()
+        left_out.append(f"the pictures themselves, since they cannot be made again: {why}")
     else:
         known = {record.id for record in records}
         problems += [f"{name}: it has no record" for name in samples if name not in known]
@@ -112,21 +117,27 @@ def verify(
         # In processes: what they print, import and leave behind stays there.
         for found in mh.map(_ReadBack.problems, parts, workers=workers, backend="processes", progress=False):
             problems += found
-    return Verification(len(records), tuple(checks), tuple(left_out), tuple(problems))
+    return Verification(len(records), pictures, tuple(checks), tuple(left_out), tuple(problems))
 
 
 # --- files ------------------------------------------------------------------------------------------------------
 
 
-def _files(place: Dataset, records: Sequence[Record], formats: Sequence[str]) -> Iterator[str]:
-    expected = {path for record in records for path in place.files_of(record, formats)}
-    whole = place.files_of_all({record.split for record in records if record.written}, formats)
-    folders = ["images", "labels", "previews", "voc/Annotations", "voc/JPEGImages"]
+def _files(place: Dataset, records: Sequence[Record], formats: Sequence[str], classes: Sequence[str]) -> Iterator[str]:
+    """Those that are missing or too many; and of labels, those that say something else than the records."""
+    written = [record for record in records if record.written]
+    texts = label_files.texts_of_all(place, written, formats, classes)
+    for record in written:
+        texts |= label_files.texts_of(place, record, formats, classes)
+    expected = {path for record in records for path in place.files_of(record, formats)} | set(texts)
+    folders = ["images", "labels", "previews", "voc", "coco"]
     there = {path for name in folders for path in (place.folder / name).rglob("*") if path.is_file()}
     there = {path for path in there if path.suffix != ".cache"}  # that trainers leave beside labels
-    yield from (f"{path} is missing" for path in sorted(expected - there))
-    yield from (f"{path} is missing" for path in whole if not path.exists())
+    yield from (f"{path} is missing" for path in sorted(expected) if not path.exists())
     yield from (f"{path} is no file of the dataset" for path in sorted(there - expected))
+    for path, text in texts.items():
+        if path.exists() and path.read_bytes() != text.encode():
+            yield f"{path} does not say what was made"
 
 
 # --- pixels -----------------------------------------------------------------------------------------------------
@@ -177,7 +188,7 @@ class _Again:
             yield f"its picture cannot be read: {error.strerror}"
             return
         if data != self.maker.encode(made.picture):
-            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
             yield "its picture is damaged" if pixels is None else "its picture is not what its seed gives"
 
 
