@@ -554,7 +554,7 @@ def test_a_folder_that_cannot_be_written_to_is_told_at_once(photos, tmp_path):
 
 
 def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path):
-    """At ten moments, then undisturbed: the same tree as a run of its own, byte by byte, and nothing unfinished."""
+    """At five moments, then undisturbed: the same tree as a run of its own, byte by byte, and nothing unfinished."""
     photos, out = tmp_path / "photos", tmp_path / "out"
     photos.mkdir()
     for number in range(120):
@@ -572,11 +572,11 @@ def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path):
         "--format",
         "jpg",
     ]
-    for moment in range(10):
+    for moment in range(5):
         run = subprocess.Popen(
             args, cwd=tmp_path, env=programs.environment(), stderr=subprocess.DEVNULL, start_new_session=True
         )
-        wanted = 1 + 10 * moment
+        wanted = 1 + 20 * moment
         eventually(lambda run=run, wanted=wanted: len(list(out.glob("*.jpg"))) >= wanted or run.poll() is not None)
         if run.poll() is None:
             os.killpg(run.pid, signal.SIGKILL)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -227,69 +226,70 @@ def replace_in(path, old, new):
     path.write_text(re.sub(old, new, text, count=1))
 
 
-def shift_box(out):
-    replace_in(min((out / "voc" / "Annotations").iterdir()), r"<xmin>(\d+)", "<xmin>1\\1")
+def shift_box(out, nth):
+    replace_in(nth("voc/Annotations"), r"<xmin>(\d+)", "<xmin>1\\1")
 
 
-def swap_class(out):
-    replace_in(min((out / "labels" / "train").iterdir()), "^0 ", "1 ")
+def swap_class(out, nth):
+    replace_in(nth("labels/train"), "^0 ", "1 ")
 
 
-def cut_coco(out):
+def cut_coco(out, nth):
     replace_in(out / "coco" / "instances_train.json", r'"area": (\d+)', r'"area": 1\1')
 
 
-def paint_pixel(out):
-    picture = min((out / "images" / "train").iterdir())
+def paint_pixel(out, nth):
+    picture = nth("images/train")
     pixels = pixels_of(picture)
     pixels[0, 0] = 255 - pixels[0, 0]
     Image.fromarray(pixels).save(picture)
 
 
-def cut_picture(out):
-    picture = min((out / "images" / "train").iterdir())
-    picture.write_bytes(picture.read_bytes()[:-200])
+def cut_picture(out, nth):
+    picture = nth("images/train")
+    picture.write_bytes(picture.read_bytes()[:200])
 
 
-def turn_masks(out):
-    path = out / "coco" / "instances_train.json"
-    told = json.loads(path.read_text())
-    told["annotations"][0]["iscrowd"] = 1
-    path.write_text(json.dumps(told))
+def empty_picture(out, nth):
+    nth("images/train").write_bytes(b"")
 
 
-def empty_picture(out):
-    min((out / "images" / "train").iterdir()).write_bytes(b"")
-
-
-def lose_list(out):
+def lose_list(out, nth):
     (out / "voc" / "ImageSets" / "Main" / "train.txt").unlink()
 
 
-def lose_label(out):
-    min((out / "labels" / "train").iterdir()).unlink()
+def lose_label(out, nth):
+    nth("labels/train").unlink()
 
 
-def add_picture(out):
+def add_picture(out, nth):
     (out / "images" / "train" / "foreign.jpg").write_bytes(b"x")
 
 
-@pytest.mark.parametrize(
-    ("harm", "told"),
-    [
-        (shift_box, "VOC, read by"), (swap_class, "YOLO, read by"), (cut_coco, "COCO, read by pycocotools"),
-        (paint_pixel, "not what its seed gives"), (cut_picture, "its picture"), (lose_label, "is missing"),
-        (add_picture, "no file of the dataset"), (turn_masks, "does not say what was made"),
-        (empty_picture, "its picture is damaged"), (lose_list, "train.txt is missing"),
-    ],
-)  # fmt: skip
-def test_verify_finds_what_is_wrong(place, harm, told):
+HARM = {
+    shift_box: ["{}.xml does not say what was made", "VOC, read by globox: {}: "],
+    swap_class: ["{}.txt does not say what was made"],
+    cut_coco: ["instances_train.json does not say", "COCO, read by pycocotools: train: ValueError"],
+    paint_pixel: ["{}: its picture is not what its seed gives"],
+    cut_picture: ["{}: its picture is "],
+    empty_picture: ["{}: its picture is damaged"],
+    lose_list: ["train.txt is missing"],
+    lose_label: ["{}.txt is missing"],
+    add_picture: ["foreign.jpg is no file of the dataset"],
+}
+
+
+def test_verify_finds_all_that_is_wrong(place):
+    """Each harm is done to another sample."""
     pytest.importorskip("globox")
-    out = make(place, image_format="png" if harm is paint_pixel else "jpg").out
-    harm(out)
-    verified = synth.verify(out, workers=2, progress=False)
-    assert not verified.ok
-    assert told in str(verified)
+    out = make(place).out
+    wanted = []
+    for number, (harm, told) in enumerate(HARM.items()):
+        harm(out, lambda folder, number=number: sorted((out / folder).iterdir())[number])
+        name = sorted((out / "images" / "train").iterdir())[number].stem
+        wanted += [part.format(name) for part in told]
+    found = "\n".join(synth.verify(out, workers=2, progress=False).problems)
+    assert [part for part in wanted if part not in found] == []
 
 
 # --- the same bytes -----------------------------------------------------------------------------------------
@@ -878,7 +878,7 @@ def test_the_commands_from_the_first_look_to_the_report(place):
     name = min((place / "ds" / "images" / "train").iterdir()).stem
     assert run_command("replay", "ds", name, cwd=place)[0] == 0
     assert run_command("export", "ds", "--to", "coco", cwd=place)[0] == 0
-    add_picture(place / "ds")
+    add_picture(place / "ds", None)
     assert run_command("verify", "ds", cwd=place)[0] == 1
 
 
