@@ -595,6 +595,7 @@ def test_of_tiny_tasks_that_may_not_run_twice_a_death_loses_only_its_own(process
     assert [n for n, result in enumerate(results) if isinstance(result, mh.Failure)] == [15_000]
 
 
+@pytest.mark.stress
 def test_a_zygote_that_was_stopped_is_replaced_when_a_worker_is_wanted():
     with mh.Executor(1, backend="processes", start_method="zygote") as executor:
         zygote = executor.submit(os.getppid).result(PROMPT)

@@ -637,6 +637,7 @@ def test_workers_that_an_earlier_call_had_started_and_did_not_need_are_made_use_
     assert len(pids) - pids.count(HOME) > 100
 
 
+@pytest.mark.stress
 def test_an_import_that_never_ends_in_workers_holds_nobody_up(tmp_path, monkeypatch):
     """Neither its own call, which ends in the program, nor those after it."""
     module = importing(tmp_path, monkeypatch, "(HERE / f'in-{os.getpid()}').touch(); time.sleep(1000)")
