@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -391,7 +392,7 @@ def test_two_runs_into_one_folder_are_refused(place):
     (place / "ds").mkdir()
     with files.locked(place / "ds"), pytest.raises(mh.OptionError, match="another run is making the dataset"):
         make(place)
-    assert not (place / "ds").exists() or not list((place / "ds").iterdir())
+    assert list((place / "ds").iterdir()) == []  # it is still the other's
     assert make(place).written == 20
 
 
@@ -428,6 +429,24 @@ def test_an_error_in_the_users_function_is_one_line(place, body, told):
     assert code == 1
     assert f"mine.bad {told}" in error
     assert "Traceback" not in error
+
+
+def test_other_versions_of_what_decides_the_bytes_are_told(place):
+    out = make(place).out
+    about = json.loads((out / dataset.ABOUT).read_text())
+    about["versions"]["numpy"] = "1.0"
+    (out / dataset.ABOUT).write_text(json.dumps(about))
+    assert synth.resume(out).notes == ()  # nothing was made
+    min((out / "images" / "train").iterdir()).unlink()
+    assert synth.resume(out).notes == ("numpy is another version than the dataset was begun with",)
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"version": 1}', '{"version": 9, "config": {}}'])
+def test_a_description_that_cannot_be_read_is_told(place, text):
+    (place / "ds").mkdir()
+    (place / "ds" / dataset.ABOUT).write_text(text)
+    with pytest.raises(mh.OptionError, match=r"dataset\.json"):
+        synth.resume(place / "ds")
 
 
 def test_a_run_that_was_ended_before_it_had_begun_does_not_stand_in_the_way(place):

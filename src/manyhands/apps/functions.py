@@ -28,7 +28,7 @@ def where_raised(error: BaseException, func: Any) -> str:
 def digest_of(func: Any) -> str:
     """Of its code and of what is bound to it: when that changes, its results do.
 
-    What it looks up elsewhere, globals and the state of objects, is not seen.
+    Bound values count by their repr. What is looked up elsewhere, globals and the state of objects, is not seen.
     """
     return hashlib.sha256(repr(_content(func, DEEP)).encode()).hexdigest()[:12]
 

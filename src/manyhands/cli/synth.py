@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 Action = Callable[[], int | None]
 
+GO_ON = "\nWhat was made is whole; `manyhands synth resume` goes on with the rest."
+
 NEEDS = "manyhands synth needs numpy, Pillow and OpenCV: pip install 'manyhands[synth]'"
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
@@ -169,7 +171,7 @@ def _run(
         made = synth.from_mapping(settings, augment=_function(augment))
         return _made(synth.generate(made, out, workers=workers, progress=_shown(progress)))
 
-    return partial(_told, run)
+    return partial(_told, run, hint=GO_ON)
 
 
 @app.command("resume")
@@ -184,7 +186,7 @@ def _resume(
         options: dict[str, Any] = {"workers": workers, "progress": _shown(progress)}
         return _made(synth.resume(dataset, augment=_function(augment), **options))
 
-    return partial(_told, run)
+    return partial(_told, run, hint=GO_ON)
 
 
 @app.command("preview")
@@ -290,8 +292,8 @@ def _export(
 # --- how it ends ------------------------------------------------------------------------------------------------
 
 
-def _told(run: Callable[[], int]) -> int:
-    """Run it; whatever is wrong is one message."""
+def _told(run: Callable[[], int], hint: str = "") -> int:
+    """Run it; whatever is wrong is one message, with a hint if a worker or a function of the user's failed."""
     try:
         return run()
     except BrokenPipeError:
@@ -305,9 +307,7 @@ def _told(run: Callable[[], int]) -> int:
     except mh.OptionError as error:
         raise CommandError(str(error)) from error
     except mh.ManyhandsError as error:
-        raise UnfinishedError(
-            f"{error}\nWhat was made is whole; `manyhands synth resume` goes on with the rest."
-        ) from error
+        raise UnfinishedError(f"{error}{hint}") from error
     except OSError as error:
         raise UnfinishedError(
             f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")

@@ -33,6 +33,7 @@ ABOUT, SAMPLES = "dataset.json", "samples.jsonl"
 HIDDEN = ".manyhands"
 JOURNAL, RUNS = f"{HIDDEN}/samples.jsonl", f"{HIDDEN}/runs.jsonl"
 VERSION = 1
+NAMES = {"config", "augment", "versions", "classes", "inputs", "aside", "exported"}  # of what is told beside it
 
 
 class Record(NamedTuple):
@@ -103,11 +104,15 @@ def read_about(folder: Path) -> dict[str, Any] | None:
     path = folder / ABOUT
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
-        version, _ = told["version"], [told[name] for name in ("config", "classes", "inputs", "aside", "exported")]
+        version, missing = told["version"], NAMES - told.keys()
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise OptionError(f"{path} cannot be read: {error}; it was changed, or is of another program") from None
+    if missing:
+        raise OptionError(
+            f"{path} does not tell {', '.join(sorted(missing))}; it was changed, or is of another program"
+        )
     if version != VERSION:
         raise OptionError(f"{path} is of version {version}; this program reads {VERSION}")
     return dict(told)

@@ -64,9 +64,8 @@ class Summary:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.given_up.items()))
             lines[1] += f"; {sum(self.given_up.values()):,} found no place: {reasons}"
         splits = ", ".join(f"{name} {count:,}" for name, count in self.splits.items())
-        lines += (
-            [f"pictures: {splits}; objects and backgrounds of two splits never meet"] if len(self.splits) > 1 else []
-        )
+        if len(self.splits) > 1:
+            lines.append(f"pictures: {splits}; objects and backgrounds of two splits never meet")
         lines += [f"set aside: {key}: {reason}" for key, reason in self.aside.items()]
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
@@ -121,15 +120,19 @@ def generate(
     """
     into = Path(os.path.abspath(out))  # noqa: PTH100 - links stay as they are
     _check_place(config, into)
+    is_new = not into.exists()
     into.mkdir(parents=True, exist_ok=True)
     try:
         with files.locked(into, wait=False):
-            return _generate(config, into, workers, backend, progress)
+            try:
+                return _generate(config, into, workers, backend, progress)
+            except BaseException:
+                if is_new:  # and, if nothing was done, empty; only now, while it is ours alone
+                    with contextlib.suppress(OSError):
+                        into.rmdir()
+                raise
     except BlockingIOError:
         raise OptionError(f"another run is making the dataset in {into}: wait for it, or end it") from None
-    finally:
-        with contextlib.suppress(OSError):
-            into.rmdir()  # nothing was done
 
 
 def _check_place(config: Config, into: Path) -> None:
@@ -145,19 +148,19 @@ def _generate(config: Config, into: Path, workers: int | None, backend: Any, pro
     before = dataset.read_about(into)
     if before is None and dataset.holds_other_files(into):
         raise OptionError(f"{into} holds other files: name a new or an empty folder")
-    found = inputs.find(config)
-    ready = inputs.prepare(found, config, workers=workers, progress=False)
+    shown = progress if progress is None or isinstance(progress, bool) else False
+    ready = inputs.prepare(inputs.find(config), config, workers=workers, progress=shown)
     about = _about(config, ready)
     _check_same(before, about, into)
-    about["exported"] = before["exported"] if before else []
+    if before is not None:
+        about |= {name: before[name] for name in ("exported", "versions")}  # as it was begun
     wanted = planning.make(ready.found, config)
     maker = maker_of(config, ready, wanted, into)
     count = workers or mh.cpu_count()
     known = dataset.read_records(into)
     todo = [sample for sample in wanted.samples if not maker.is_made(known.get(sample.id))]
-    todo.sort(
-        key=lambda sample: sample.background
-    )  # all classes come forward, and few backgrounds are needed at a time
+    # So all classes come forward together, and few backgrounds are needed at a time.
+    todo.sort(key=lambda sample: sample.background)
     _check_room(maker, todo, into, backend)
     with files.kept_tidy(into):
         (into / dataset.HIDDEN).mkdir(exist_ok=True)
@@ -167,7 +170,7 @@ def _generate(config: Config, into: Path, workers: int | None, backend: Any, pro
     records = [known[sample.id] for sample in wanted.samples]
     _finish(maker, records, {"seconds": time.monotonic() - began, "made": len(made), "workers": count})
     written = [record for record in records if record.written]
-    notes = (*wanted.notes, *_upgraded(before, about, len(made)))
+    notes = (*wanted.notes, *_upgraded(about, len(made)))
     return Summary(
         out=into,
         planned=len(records),
@@ -365,6 +368,7 @@ def _about(config: Config, ready: Ready) -> dict[str, Any]:
         "config": told,
         "augment": config.augment and digest_of(config.augment),
         "versions": _versions(),
+        "exported": [],
         "classes": list(ready.found.classes),
         "inputs": {one.key: ready.digests[one.key] for one in ready.found.all()},
         "aside": ready.aside,
@@ -389,11 +393,9 @@ def _check_same(before: dict[str, Any] | None, about: dict[str, Any], out: Path)
         )
 
 
-def _upgraded(before: dict[str, Any] | None, about: dict[str, Any], made: int) -> list[str]:
+def _upgraded(about: dict[str, Any], made: int) -> list[str]:
     """Samples made now may have other bytes than those made before."""
-    if before is None or not made:
-        return []
-    changed = [name for name, version in about["versions"].items() if before["versions"].get(name) != version]
+    changed = [name for name, version in _versions().items() if made and about["versions"].get(name) != version]
     return [f"{name} is another version than the dataset was begun with" for name in changed]
 
 
