@@ -26,6 +26,15 @@ def pytest_configure() -> None:
         compileall.compile_dir(folder, quiet=2)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What hardly depends on how workers start is tried with each other way of starting them in the long run only."""
+    for item in items:
+        chosen = getattr(item, "callspec", None)
+        if chosen and item.get_closest_marker("others_are_stress") and {"spawn", "fork"} & set(chosen.id.split("-")):
+            item.add_marker(pytest.mark.stress)
+
+
 def pytest_collection_finish() -> None:
     """What collecting has made is not looked through again by each test's collection of garbage."""
     gc.collect()
@@ -80,7 +89,7 @@ def garbage_of_a_module() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+def nothing_is_left_behind() -> Iterator[None]:
     """After each test: no process, thread or descriptor more than before."""
     gc.freeze()  # only what the test itself makes is looked through at its end
     locks.segment()  # a program has one, and keeps it
@@ -89,8 +98,6 @@ def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     descriptors = _descriptors()
     threads = _threads()
     yield
-    if request.node.get_closest_marker("leaks_on_purpose"):
-        return
     end_shared_workers()
     courier.deliveries.flush()
     courier.callbacks.flush()
@@ -113,7 +120,8 @@ def _new_processes(before: set[int]) -> list[str]:
 
 def _threads() -> set[str]:
     ignored = ("MainThread", "manyhands-courier", "pytest_timeout")
-    return {f"{t.name} {t.ident}" for t in threading.enumerate() if not t.name.startswith(ignored)}
+    # Without an ident it never began: an exception of a signal handler has torn its start().
+    return {f"{t.name} {t.ident}" for t in threading.enumerate() if t.ident and not t.name.startswith(ignored)}
 
 
 def _descriptors() -> set[tuple[int, str]]:

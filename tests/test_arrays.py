@@ -26,7 +26,7 @@ from watching import PATIENCE, alive, eventually
 import manyhands as mh
 from manyhands.errors import OptionError, WorkerDied
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.timeout(60), pytest.mark.others_are_stress]
 MEGABYTE = 1 << 20
 BIG = 300_000  # bytes; such a buffer leaves its message
 
@@ -168,7 +168,7 @@ def test_a_captured_array_is_there_once_for_all_workers(start_method, tmp_path):
     """Parent and workers together have two of it: their own, and the one that all workers read."""
     megabytes = 60
     script = f"""
-        import os
+        import os, time
         import numpy as np, psutil
         import manyhands as mh
 
@@ -176,8 +176,14 @@ def test_a_captured_array_is_there_once_for_all_workers(start_method, tmp_path):
             program = psutil.Process()
             return sum(p.memory_full_info().pss for p in [program, *program.children(recursive=True)]) / 2**20
 
+        def warm_up(place):  # returns when all three workers run it, and have numpy
+            open(os.path.join(place, str(np.int64(os.getpid()))), "w").close()
+            while len(os.listdir(place)) < 3:
+                time.sleep(0.01)
+
+        os.mkdir("met")
         with mh.Executor(3, backend="processes", start_method={start_method!r}) as executor:
-            list(executor.map(lambda n: n, range(30)))
+            list(executor.map(warm_up, ["met"] * 3, chunksize=1))
             array = np.ones({megabytes} * 2**17)
             before = pss()
             task = lambda n: float(array[n::30].sum())

@@ -22,7 +22,7 @@ from watching import eventually
 import manyhands as mh
 from manyhands.errors import ExecutorClosed, WorkersUnavailable
 
-pytestmark = pytest.mark.timeout(30)
+pytestmark = [pytest.mark.timeout(30), pytest.mark.others_are_stress]
 
 SOON = 10.0  # seconds: far more than anything here takes, far less than for ever
 

@@ -18,7 +18,7 @@ from watching import eventually
 
 import manyhands as mh
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.timeout(60), pytest.mark.others_are_stress]
 
 MEGABYTE = 1 << 20
 

@@ -27,7 +27,7 @@ from odd_objects import (
 
 import manyhands as mh
 
-pytestmark = pytest.mark.timeout(30)
+pytestmark = [pytest.mark.timeout(30), pytest.mark.others_are_stress]
 
 GOOD = [1, 2, 4, 5]  # what the healthy tasks of the tests below are given
 

@@ -20,7 +20,7 @@ from watching import eventually
 import manyhands as mh
 from manyhands._engine.words import Lines
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.timeout(60), pytest.mark.others_are_stress]
 
 SOON = 20.0
 

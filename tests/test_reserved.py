@@ -13,7 +13,7 @@ import manyhands as mh
 from manyhands._core.messages import Reserved
 from manyhands._engine.short_way import ShortWay
 
-pytestmark = pytest.mark.timeout(30)
+pytestmark = [pytest.mark.timeout(30), pytest.mark.others_are_stress]
 
 
 @pytest.fixture

@@ -564,7 +564,7 @@ def meet(place, number, most):
 @pytest.mark.parametrize("options", [{}, {"chunksize": 1}, {"workers": 8}], ids=str)
 def test_long_tasks_are_not_sent_by_the_dozen_before_any_has_ended(call, options, tmp_path):
     """The first one still runs in the program when the workers come: it is long, not short."""
-    begun = call(functools.partial(meet, tmp_path, most=8), range(400), **options)
+    begun = call(functools.partial(meet, tmp_path, most=8), range(200), **options)
     assert begun[0] >= 8
 
 
@@ -623,7 +623,7 @@ def test_the_program_goes_on_while_workers_import(warm, tmp_path, monkeypatch):
         module.wait(number)
         return os.getpid()
 
-    pids = mh.map(task, range(400), workers=2)
+    pids = mh.map(task, range(200), workers=2)
     assert pids[:31] == [HOME] * 31
     assert set(pids) - {HOME}
 
