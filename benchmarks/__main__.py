@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from typing import Any
 
-from benchmarks import memory, page, starts
+from benchmarks import memory, page, starts, tutorial
 from benchmarks.cases import CASES, Case
 from benchmarks.contenders import CLUSTERS
 
@@ -53,6 +54,7 @@ def run(name: str, case: Case) -> dict[str, Any]:
             if found["digest"] != expected:
                 wrong.add(contender)
             times[contender].append(found["seconds"])
+    shutil.rmtree(tutorial.DATASETS, ignore_errors=True)
     kept = {contender: all_times for contender, all_times in times.items() if all_times and contender not in wrong}
     return {"title": case.title, "times": kept, "left_out": sorted(wrong)}
 

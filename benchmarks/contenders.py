@@ -212,20 +212,17 @@ def images(**options: Any) -> Any:
 @contextlib.contextmanager
 def synth(_work: Work) -> Iterator[Run]:
     """The application: the same objects and backgrounds, the same number of pictures, without marked ones."""
-    from benchmarks.tutorial import SYNTH, TIMES
-    from manyhands.apps import synth as application
+    from benchmarks.tutorial import TIMES, by_application
 
-    config = application.Config(
-        objects=SYNTH / "photo", masks=SYNTH / "photo_copy", backgrounds=SYNTH / "back", times=TIMES, quadrants=True,
-        shear=(-11, 11), interpolation="nearest", formats=("voc",), max_truncation=0.1, min_size=1,
-    )  # fmt: skip
+    yield lambda: [True] * by_application(TIMES)
 
-    def run() -> list[Any]:
-        with tempfile.TemporaryDirectory(dir=".demo") as out:
-            made = application.generate(config, out, progress=False)
-            return [True] * made.written
 
-    yield run
+@contextlib.contextmanager
+def synth_long(work: Work) -> Iterator[Run]:
+    """The application, where the loop is the application in one process."""
+    from benchmarks.tutorial import by_application
+
+    yield lambda: [by_application(times) for times in work.items]
 
 
 @contextlib.contextmanager
@@ -269,6 +266,7 @@ CONTENDERS: dict[str, tuple[str, Any]] = {
     "manyhands, chunksize=1": ("manyhands._engine.supervisor", ours(backend="processes", chunksize=1)),
     "manyhands images": ("manyhands.apps.images", images()),
     "manyhands synth": ("manyhands.apps.synth", synth),
+    "manyhands synth, all cores": ("manyhands.apps.synth", synth_long),
     "loop, Pillow": ("PIL.Image", pillow_loop),
     "mogrify": ("subprocess", mogrify),
     "threads": ("concurrent.futures.thread", futures("ThreadPoolExecutor", chunks=False)),

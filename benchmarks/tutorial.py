@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
 from pathlib import Path
 from typing import Any
 
 SYNTH = Path(".demo/synth")
 MADE = Path(".demo/script")
+DATASETS = Path(
+    ".demo/datasets"
+)  # removed at the end: for minutes, ext4 is slow to make files where others were deleted
 CLASSES = {"apple": 1, "bottle": 2, "cup": 4, "dish": 8}
 BACKGROUNDS, TIMES = 4, 5
 
@@ -21,6 +25,27 @@ def jobs() -> list[Job]:
     objects = sorted(map(str, (SYNTH / "photo").rglob("*.png")))
     backgrounds = sorted(map(str, (SYNTH / "back").glob("*.jpg")))
     return list(itertools.product(objects, backgrounds, range(TIMES)))
+
+
+def by_application(times: int, **options: Any) -> int:
+    """A dataset of every object on every background, so many times; how many pictures it has."""
+    from manyhands.apps import synth
+
+    make_inputs()
+    DATASETS.mkdir(parents=True, exist_ok=True)
+    config = synth.Config(
+        objects=SYNTH / "photo", masks=SYNTH / "photo_copy", backgrounds=SYNTH / "back", times=times, quadrants=True,
+        shear=(-11, 11), interpolation="nearest", formats=("voc",), max_truncation=0.1, min_size=1,
+    )  # fmt: skip
+    return synth.generate(config, tempfile.mkdtemp(dir=DATASETS), progress=False, **options).written
+
+
+def in_one_process(times: int) -> int:
+    """The same, on one core."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    return by_application(times, backend="serial")
 
 
 def make_inputs() -> None:
