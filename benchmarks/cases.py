@@ -277,8 +277,8 @@ CASES = {
         [Goal("manyhands synth", 1 / (4 * CORES), ["loop"])],
     ),
     "synth-long": Case(
-        "2,400 of them, whole runs of `manyhands synth`; the loop is one in a single process", tutorial.in_one_process,
-        lambda: [40], ("manyhands synth, all cores",),
+        "1,200 of them, whole runs of `manyhands synth` into memory; the loop is the same in a single process",
+        tutorial.in_one_process, lambda: [20], ("manyhands synth, all cores",),
         [Goal("manyhands synth, all cores", 1 / 0.9, ["limit"])], limit=shared,
     ),
 }  # fmt: skip
