@@ -226,6 +226,17 @@ def synth_long(work: Work) -> Iterator[Run]:
 
 
 @contextlib.contextmanager
+def synth_apart(work: Work) -> Iterator[Run]:
+    """A program for each core, that makes its share and knows of no other: what the machine allows."""
+    from multiprocessing import Pool
+
+    with Pool(work.workers) as pool:
+        yield lambda: [
+            sum(pool.map(work.func, [times // work.workers] * work.workers, chunksize=1)) for times in work.items
+        ]
+
+
+@contextlib.contextmanager
 def pillow_loop(work: Work) -> Iterator[Run]:
     """As it is mostly written: all of the picture is decoded, then it is shrunk."""
     from PIL import Image
@@ -267,6 +278,7 @@ CONTENDERS: dict[str, tuple[str, Any]] = {
     "manyhands images": ("manyhands.apps.images", images()),
     "manyhands synth": ("manyhands.apps.synth", synth),
     "manyhands synth, all cores": ("manyhands.apps.synth", synth_long),
+    "two programs, half each": ("manyhands.apps.synth", synth_apart),
     "loop, Pillow": ("PIL.Image", pillow_loop),
     "mogrify": ("subprocess", mogrify),
     "threads": ("concurrent.futures.thread", futures("ThreadPoolExecutor", chunks=False)),
