@@ -664,9 +664,10 @@ def test_the_ways_to_make_pictures_are_compared(folder_of_three):
     assert [row.name for row in found.rows] == ["sequential", "parallel over images", "parallel over filters"]
     assert all(len(row.steady) == 3 for row in found.rows)
     assert "3 pictures, 6 outputs" in found.to_markdown()
+    (folder_of_three / "broken.png").write_bytes(b"no picture")
     chinese = images.compare(folder_of_three, [images.Resize("20x20")], rounds=3, pictures=2, language="zh")
     assert [row.name for row in chinese.rows] == ["顺序处理", "按图片并行"]
-    assert "2 张图片" in chinese.to_markdown()
+    assert "3 张中的 2 张图片，2 个输出；另有 1 张无法处理" in chinese.to_markdown()
 
 
 def test_a_comparison_leaves_a_page_and_no_pictures(folder_of_three, tmp_path):

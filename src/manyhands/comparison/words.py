@@ -52,7 +52,7 @@ ENGLISH = {
     "little difference": "No difference that is worth a change, so keep the loop: the next best, {next}, takes {ratio} "
     "its time (between {low} and {high}).",
     "write": "Write: {code}",
-    "more": "The tasks wait, so more workers may be quicker still: compare with workers={workers}.",
+    "more": "The tasks wait, so more workers may be quicker still: compare with {workers} workers.",
     "only loop": "The loop takes {loop}; nothing was compared with it.",
     "longer": "A task takes {task}; from {crossover} on it would pay. ",
     "safe": "Threads need a function that is safe in them; that the results agree is no proof.",
@@ -96,7 +96,7 @@ CHINESE = {
     "no difference": "没有显著差异，用循环即可：次快的{next}用时是循环的 {ratio}（区间 {low} 到 {high}）。",
     "little difference": "差异很小，不值得改动，用循环即可：次快的{next}用时是循环的 {ratio}（区间 {low} 到 {high}）。",
     "write": "写法：{code}",
-    "more": "任务主要在等待，更多 worker 可能更快：请用 workers={workers} 再比较一次。",
+    "more": "任务主要在等待，更多 worker 可能更快：请用 {workers} 个 worker 再比较一次。",
     "only loop": "循环需要 {loop}；没有与其他方式比较。",
     "longer": "每个任务需要 {task}；达到 {crossover} 以上才合算。",
     "safe": "使用线程要求函数是线程安全的；结果一致并不能证明这一点。",

@@ -27,6 +27,7 @@ NAMES = {
 }
 TITLES = {"en": "{pictures} pictures, {outputs} outputs", "zh": "{pictures} 张图片，{outputs} 个输出"}
 PARTS = {"en": "{chosen} of {usable}", "zh": "{usable} 张中的 {chosen}"}
+LEFT_OUT = {"en": "; {failed} more cannot be made", "zh": "；另有 {failed} 张无法处理"}
 
 
 def compare(
@@ -77,7 +78,7 @@ def compare(
     temporary = tempfile.TemporaryDirectory(prefix="manyhands-", ignore_cleanup_errors=True)
     with _nothing_to_go_on_with(), temporary as folder:
         job = _Job([], named, workers or mh.cpu_count(), options, Path(folder))
-        usable = _usable(job, src)
+        usable, failed = _usable(job, src)
         job.places = _some(usable, pictures, Path(folder))
         ways: list[Callable[[str], Outputs]] = [job.sequential, job.over_images]
         if len(named) > 1:
@@ -86,7 +87,7 @@ def compare(
             ways,
             [f"{len(job.places)} pictures"],
             names=NAMES[language][: len(ways)],
-            title=_title(language, len(job.places), len(usable), len(job.places) * len(named)),
+            title=_title(language, len(job.places), len(usable), len(job.places) * len(named), failed),
             unit="run",
             rounds=rounds,
             progress=progress,
@@ -94,9 +95,10 @@ def compare(
         )
 
 
-def _title(language: str, chosen: int, usable: int, outputs: int) -> str:
+def _title(language: str, chosen: int, usable: int, outputs: int, failed: int) -> str:
     pictures = str(chosen) if chosen == usable else PARTS[language].format(chosen=chosen, usable=usable)
-    return TITLES[language].format(pictures=pictures, outputs=outputs)
+    left_out = LEFT_OUT[language].format(failed=failed) if failed else ""
+    return TITLES[language].format(pictures=pictures, outputs=outputs) + left_out
 
 
 @contextlib.contextmanager
@@ -108,15 +110,18 @@ def _nothing_to_go_on_with() -> Iterator[None]:
         raise KeyboardInterrupt from None
 
 
-def _usable(job: _Job, src: Places | Iterable[Places]) -> list[Path]:
-    """Pictures that can be made, all of whose outputs can be; seen by making them, which warms up what all ways use."""
+def _usable(job: _Job, src: Places | Iterable[Places]) -> tuple[list[Path], int]:
+    """Pictures all of whose outputs can be made, and how many others there are.
+
+    Seen by making them, which warms up what all ways use.
+    """
     looked_at = job.make(src, job.folder / "seen", job.operations)
     usable = [Path(one.source) for one in looked_at.done if one.status == "written"]
     shutil.rmtree(job.folder / "seen", ignore_errors=True)
     if not usable:
         reason = f": {looked_at.failed[0].source}: {looked_at.failed[0].reason}" if looked_at.failed else ""
         raise OptionError(f"there is nothing to compare: no picture can be made{reason}")
-    return usable
+    return usable, len(looked_at.failed)
 
 
 def _some(paths: list[Path], most: int, folder: Path) -> list[Path]:
