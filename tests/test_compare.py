@@ -464,7 +464,7 @@ def test_what_fails_in_the_loop_says_where():
 def test_for_tasks_that_wait_more_workers_are_suggested():
     found = mh.compare(time.sleep, [0.02] * 8, strategies=["threads"], workers=2, rounds=3)
     assert found.waiting
-    assert "compare with workers=8" in found.verdict
+    assert "compare with 8 workers" in found.verdict
     assert found.verdict.endswith(found.best.code)
 
 
