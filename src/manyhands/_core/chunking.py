@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 
 JOINED_SECONDS = 0.001  # of work in chunks of a fixed size that travel as one
-TARGET_SECONDS = 0.05  # of work in one chunk; each message takes a busy core from a worker, and what it had in its caches
+TARGET_SECONDS = 0.05  # of work in one chunk; a message takes a core, and its caches, from a worker that is busy
 MAX_CHUNK = 1 << 13  # tasks; larger ones would travel while nothing runs
 TINY = 256  # so many tasks travel together only if they are tiny: a worker runs them...
 SLICE = 64  # ...in slices, and looks only between these whether it is to begin no more

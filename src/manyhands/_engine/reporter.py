@@ -43,10 +43,10 @@ class Reporter:
         """The chunk has run: send what is left of its results."""
         with self._lock:
             self._outcome = None
-            packed = time.monotonic()
-            stats = (outcome.busy, outcome.cpu, packed - began + self._owed, outcome.slowest, outcome.slowest_offset)
+            ran = time.monotonic()
+            stats = (outcome.busy, outcome.cpu, ran - began + self._owed, outcome.slowest, outcome.slowest_offset)
             self._flush(outcome, len(outcome.values), stats)
-            self._owed = time.monotonic() - packed
+            self._owed = time.monotonic() - ran
 
     def _watch(self) -> None:
         if self._thread is None:

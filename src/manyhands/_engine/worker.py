@@ -218,6 +218,8 @@ class Worker:
         del frame
         outcome = self._reporter.begin(serial, len(items))
         runner.run(work, self._context, outcome, seal=_seal, describe=faults.describe)
+        if os.getpid() != self._owner:
+            os._exit(0)  # a child that a task forked: it has no lock of ours, and nothing to say
         # Until what the tasks were given is gone, the stamp names this chunk: should a destructor end the worker,
         # nobody is to blame, since by then the caller knows the chunk no more.
         slot[board.CURRENT] = board.base_tag(serial) + board.UNPACKING

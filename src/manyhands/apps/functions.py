@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 import traceback
 import types
 from pathlib import Path
@@ -14,13 +15,14 @@ DEEP = 5  # functions that functions hold
 
 def name_of(func: Any) -> str:
     """As its file and its own name tell."""
-    name = getattr(func, "__qualname__", type(func).__qualname__)
-    return f"{getattr(func, '__module__', '')}.{name}".removeprefix("__main__.")
+    named = getattr(func, "__wrapped__", func)
+    name = getattr(named, "__qualname__", type(named).__qualname__)
+    return f"{getattr(named, '__module__', '')}.{name}".removeprefix("__main__.")
 
 
 def where_raised(error: BaseException, func: Any) -> str:
     """The line in the function's own file, in brackets; nothing if it was not raised there."""
-    code = getattr(func, "__code__", None)
+    code = getattr(getattr(func, "__wrapped__", func), "__code__", None)
     own = [frame for frame in traceback.extract_tb(error.__traceback__) if code and frame.filename == code.co_filename]
     return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
 
@@ -28,7 +30,8 @@ def where_raised(error: BaseException, func: Any) -> str:
 def digest_of(func: Any) -> str:
     """Of its code and of what is bound to it: when that changes, its results do.
 
-    Bound values count by their repr. What is looked up elsewhere, globals and the state of objects, is not seen.
+    Bound values count by their repr. What is looked up elsewhere, globals and the state of objects, is not seen; of
+    a callable object, the code of its ``__call__`` and of what it wraps is.
     """
     return hashlib.sha256(repr(_content(func, DEEP)).encode()).hexdigest()[:12]
 
@@ -37,14 +40,19 @@ def _content(value: Any, depth: int) -> Any:
     if depth == 0:
         return type(value).__qualname__
     if isinstance(value, functools.partial):
-        keywords = [(name, _content(bound, depth - 1)) for name, bound in sorted(value.keywords.items())]
-        return _content(value.func, depth - 1), [_content(bound, depth - 1) for bound in value.args], keywords
+        return _content([value.func, value.args, dict(sorted(value.keywords.items()))], depth)
+    if isinstance(value, dict):
+        return [(repr(name), _content(one, depth - 1)) for name, one in value.items()]
+    if isinstance(value, list | tuple | set | frozenset):
+        parts = [_content(one, depth - 1) for one in value]
+        return parts if isinstance(value, list | tuple) else sorted(map(repr, parts))  # in each run another order
     func = getattr(value, "__func__", value)
     if isinstance(func, types.FunctionType):
         bound = [*(func.__defaults__ or ()), *(func.__kwdefaults__ or {}).values(), *_captured(func)]
         return _code(func.__code__), [_content(one, depth - 1) for one in bound]
-    told = repr(value)
-    return type(value).__qualname__ if f"{id(value):x}" in told else told  # an address is another in each run
+    behind = getattr(value, "__wrapped__", None), getattr(type(value), "__call__", None)  # noqa: B004
+    told = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))  # an address is another in each run
+    return told, [_content(part, depth - 1) for part in behind if isinstance(part, types.FunctionType)]
 
 
 def _captured(func: types.FunctionType) -> list[Any]:

@@ -26,6 +26,11 @@ class FileFunction:
         """Call the function."""
         return self.load()(*args, **kwargs)
 
+    @property
+    def __wrapped__(self) -> Any:
+        """The function itself, for who wants to know its code and its name."""
+        return self.load()
+
     def load(self) -> Any:
         """Return the function, or whatever has its name."""
         return attrgetter(self.name)(load_file(self.path, self.module))

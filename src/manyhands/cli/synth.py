@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 Action = Callable[[], int | None]
 
-GO_ON = "\nWhat was made is whole; `manyhands synth resume` goes on with the rest."
+GO_ON = "What was made is whole; `manyhands synth resume` goes on with the rest."
+ANOTHER = "What was made is whole. A mended function makes other pictures: name a new folder for them."
 
 NEEDS = "manyhands synth needs numpy, Pillow and OpenCV: pip install 'manyhands[synth]'"
 
@@ -168,10 +169,10 @@ def _run(
 
         settings = synth.read_settings(config) if config is not None else {}
         settings |= {name: value for name, value in given.items() if value is not None}
-        made = synth.from_mapping(settings, augment=_function(augment))
-        return _made(synth.generate(made, out, workers=workers, progress=_shown(progress)))
+        wanted = synth.from_mapping(settings, augment=_function(augment))
+        return _made(synth.generate(wanted, out, workers=workers, progress=_shown(progress)))
 
-    return partial(_told, run, hint=GO_ON)
+    return partial(_told, run, begun=out)
 
 
 @app.command("resume")
@@ -186,7 +187,7 @@ def _resume(
         options: dict[str, Any] = {"workers": workers, "progress": _shown(progress)}
         return _made(synth.resume(dataset, augment=_function(augment), **options))
 
-    return partial(_told, run, hint=GO_ON)
+    return partial(_told, run, begun=dataset)
 
 
 @app.command("preview")
@@ -225,7 +226,7 @@ def _verify(
 
         found = synth.verify(dataset, augment=_function(augment), workers=workers, progress=_shown(progress))
         print(found)
-        return Exit.DONE if found.ok and found.pictures else Exit.FAILED
+        return Exit.DONE if found.ok else Exit.FAILED
 
     return partial(_told, run)
 
@@ -257,7 +258,7 @@ def _replay(
     out: Annotated[Path | None, Option("--out", "-o", metavar="FILE", help="Where the picture goes.")] = None,
     augment: Augment = None,
 ) -> Action:
-    """Make one sample again, from the seed and its name alone, and compare it with its file.
+    """Make one sample again, from the inputs, the seed and its name alone, and compare it with its file.
 
     Exit codes: 0 the same bytes, 1 others, 2 wrong command.
     """
@@ -292,13 +293,13 @@ def _export(
 # --- how it ends ------------------------------------------------------------------------------------------------
 
 
-def _told(run: Callable[[], int], hint: str = "") -> int:
-    """Run it; whatever is wrong is one message, with a hint if a worker or a function of the user's failed."""
+def _told(run: Callable[[], int], begun: Path | None = None) -> int:
+    """Run it; whatever is wrong is one message, with a hint if a dataset was ``begun`` that one may go on with."""
     try:
         return run()
     except BrokenPipeError:
         raise
-    except FileNotFoundError as error:
+    except (FileNotFoundError, IsADirectoryError) as error:
         raise CommandError(f"{error.strerror}: {error.filename}") from error
     except ModuleNotFoundError as error:
         if error.name not in {"numpy", "PIL", "cv2"}:
@@ -307,11 +308,19 @@ def _told(run: Callable[[], int], hint: str = "") -> int:
     except mh.OptionError as error:
         raise CommandError(str(error)) from error
     except mh.ManyhandsError as error:
-        raise UnfinishedError(f"{error}{hint}") from error
+        raise UnfinishedError(f"{error}{_hint(error, begun)}") from error
     except OSError as error:
         raise UnfinishedError(
             f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
         ) from error
+
+
+def _hint(error: Exception, begun: Path | None) -> str:
+    from manyhands.apps.synth import dataset, problems
+
+    if begun is None or not (begun / dataset.ABOUT).exists():
+        return ""
+    return f"\n{ANOTHER if isinstance(error, problems.AugmentFailed) else GO_ON}"
 
 
 class UnfinishedError(CommandError):

@@ -7,7 +7,7 @@ import math
 from dataclasses import asdict, dataclass
 from os import PathLike
 
-from manyhands.comparison import function_words
+from manyhands.comparison import function_words, words
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,7 @@ class FunctionComparison:
     language: str = "en"
     title: str = ""
     unit: str = "call"
+    warnings: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -50,7 +51,7 @@ class FunctionComparison:
         return function_words.columns(self)
 
     def to_markdown(self) -> str:
-        """The figures and the verdict, as Markdown."""
+        """The figures, the verdict and the warnings, as Markdown."""
         return function_words.markdown(self)
 
     def to_json(self) -> str:
@@ -84,4 +85,4 @@ class FunctionComparison:
         pages.write(function_words.page(self), path)
 
     def __str__(self) -> str:
-        return f"{self.table()}\n\n{self.verdict}"
+        return "\n".join([self.table(), "", self.verdict, *words.warned_of(self)])

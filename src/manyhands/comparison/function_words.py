@@ -98,7 +98,8 @@ def columns(found: FunctionComparison) -> str:
 
 def markdown(found: FunctionComparison) -> str:
     """A page of it."""
-    return f"## {_title(found)}\n\n{found.verdict}\n\n{words.table(_table(found))}\n\n{_legend(found)}\n"
+    told = "".join(f"\n\n{warning}" for warning in words.warned_of(found))
+    return f"## {_title(found)}\n\n{found.verdict}{told}\n\n{words.table(_table(found))}\n\n{_legend(found)}\n"
 
 
 def chart(found: FunctionComparison) -> Chart:
@@ -116,7 +117,8 @@ def chart(found: FunctionComparison) -> Chart:
 def page(found: FunctionComparison) -> Page:
     """All of it, for a browser."""
     common, table = words.of(found.language), tuple(map(tuple, _table(found)))
-    return Page(chart(found), found.verdict, (_legend(found),), table, found.to_json(), common["raw"], common["save"])
+    notes = (*words.warned_of(found), _legend(found))
+    return Page(chart(found), found.verdict, notes, table, found.to_json(), common["raw"], common["save"])
 
 
 def _legend(found: FunctionComparison) -> str:

@@ -10,11 +10,10 @@ from statistics import median
 from typing import Any, Literal
 
 from manyhands._engine.cpus import cpu_count
-from manyhands.comparison import agreement, intervals
+from manyhands.comparison import agreement, intervals, machine, ways, words
 from manyhands.comparison.comparing import ROUNDS, checked, name_of, name_of_machine
 from manyhands.comparison.function_comparison import FunctionComparison, FunctionMeasured
 from manyhands.comparison.progress import Steps
-from manyhands.comparison.ways import undisturbed
 from manyhands.errors import OptionError, ResultsDiffer
 from manyhands.showing import short_repr
 
@@ -68,10 +67,10 @@ def compare_functions(
     named = _names(calls, names)
     steady: list[list[float]] = [[] for _ in calls]
     order = random.Random(seed)
-    with Steps(len(calls) * (1 + rounds), show=progress) as steps:
+    with Steps(len(calls) * (1 + rounds), show=progress) as steps, machine.others_at_work() as others:
         first, results = [], []
         for call in calls:
-            with undisturbed():
+            with ways.undisturbed():
                 began = time.perf_counter()
                 results.append([call(inputs[0])])
                 first.append(time.perf_counter() - began)
@@ -80,19 +79,22 @@ def compare_functions(
         differences = [0.0] + [_apart(named, at, inputs, results, tolerance) for at in range(1, len(calls))]
         for _ in range(rounds):
             for at in order.sample(range(len(calls)), len(calls)):
-                with undisturbed():
+                with ways.undisturbed():
                     began = time.perf_counter()
                     for item in inputs:
                         calls[at](item)
                     steady[at].append((time.perf_counter() - began) / len(inputs))
                 steps.one()
+        ways.end_workers()  # what ended processes have used is known to be ours
     rows = []
     for at, name in enumerate(named):
         low, high = intervals.ratio_interval(steady[at], steady[0])
         ratio = low, intervals.ratio(steady[at], steady[0]), high
         even = break_even(first[at], median(steady[at]), first[0], median(steady[0]))
         rows.append(FunctionMeasured(name, first[at], tuple(steady[at]), ratio, differences[at], even))
-    return FunctionComparison(tuple(rows), len(inputs), rounds, cpu_count(), name_of_machine(), language, title, unit)
+    told = tuple(words.busy(language, others, cpu_count()))
+    found = tuple(rows), len(inputs), rounds, cpu_count(), name_of_machine(), language, title, unit, told
+    return FunctionComparison(*found)
 
 
 def break_even(first: float, later: float, other_first: float, other_later: float) -> int | None:

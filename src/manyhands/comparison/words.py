@@ -12,6 +12,7 @@ from manyhands.errors import OptionError
 
 if TYPE_CHECKING:
     from manyhands.comparison.comparison import Comparison, WayMeasured
+    from manyhands.comparison.function_comparison import FunctionComparison
 
 MUCH_OTHERS = 0.2  # cores that others keep busy
 SEVERAL_CORES = 1.3  # that a job keeps busy by itself
@@ -218,8 +219,7 @@ def warnings(
 ) -> Iterator[str]:
     """What makes the figures doubtful."""
     text = of(language)
-    if others and others[0] > MUCH_OTHERS:
-        yield text["busy"].format(cores=others[0], all=cores)
+    yield from busy(language, others, cores)
     for row in rows:
         if row.strategy in {"threads", "processes"} and (row.workers or 0) > cores and not waiting:
             yield text["crowd"].format(label=_name(row, language), cores=cores)
@@ -232,7 +232,13 @@ def warnings(
         yield text["varies"].format(low=duration(min(loop)), high=duration(max(loop)))
 
 
-def warned_of(found: Comparison) -> list[str]:
+def busy(language: str, others: Sequence[float], cores: int) -> Iterator[str]:
+    """Other programs were at work, too."""
+    if others and others[0] > MUCH_OTHERS:
+        yield of(language)["busy"].format(cores=others[0], all=cores)
+
+
+def warned_of(found: Comparison | FunctionComparison) -> list[str]:
     """The warnings, as lines."""
     return [of(found.language)["warning"].format(text=warning) for warning in found.warnings]
 

@@ -166,7 +166,7 @@ def _told(source: Source, result: Done | mh.Failure) -> Done:
 
 
 def _so_far(done: list[Done], todo: list[Source]) -> str:
-    return f"{sum(one.status == 'written' for one in done)} of {len(todo)} pictures were made"
+    return f"at least {sum(one.status == 'written' for one in done)} of {len(todo)} pictures were made"
 
 
 @contextmanager

@@ -56,7 +56,10 @@ class Summary:
         files = sum(len(one.outputs) for one in written)
         planned = [one for one in self.done if one.status == "planned"]
         would = f"{_number(sum(len(one.outputs) for one in planned), 'file')} would be written"
-        what = would if planned else f"{_number(files, 'file')} written in {self.seconds:.1f} s"
+        made = (
+            f"{_number(files, 'file')} written" if files == len(written) else f"{len(written)} made into {files} files"
+        )
+        what = would if planned else f"{made} in {self.seconds:.1f} s"
         lines = [f"{_number(len(self.done), 'picture')}: {what}"]
         others = [f"{self.count(status)} {status}" for status in ("up to date", "skipped", "failed")]
         lines[0] += "".join(f", {text}" for text in others if not text.startswith("0 "))

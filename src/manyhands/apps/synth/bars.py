@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,7 +15,7 @@ class Bars:
     """So many samples of each class; shown on stderr if that is a terminal, or as asked."""
 
     def __init__(self, totals: Mapping[str, int], *, show: bool | None) -> None:
-        shown = sys.stderr is not None and sys.stderr.isatty() if show is None else show
+        shown = _is_terminal() if show is None else show
         self._bars: dict[str, Any] = {}
         if not shown:
             return
@@ -37,7 +38,8 @@ class Bars:
         """One more of this class."""
         for name in (label, ""):
             if name in self._bars:
-                self._bars[name].update()
+                with self._harmless():
+                    self._bars[name].update()
 
     def __enter__(self) -> Self:
         return self
@@ -45,5 +47,21 @@ class Bars:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for bar in self._bars.values():
-            bar.close()
+        with self._harmless():
+            for bar in self._bars.values():
+                bar.close()
+
+    @contextlib.contextmanager
+    def _harmless(self) -> Iterator[None]:
+        """A bar that cannot be drawn, as on a terminal that is gone, costs nobody a picture: it is the last one."""
+        try:
+            yield
+        except (OSError, ValueError):
+            self._bars = {}
+
+
+def _is_terminal() -> bool:
+    try:
+        return sys.stderr is not None and sys.stderr.isatty()
+    except (ValueError, AttributeError):  # closed, or replaced by something odd
+        return False

@@ -8,11 +8,12 @@
     previews/<split>/       the same with boxes drawn, if asked for
     labels/<split>/         YOLO, with data.yaml
     coco/                   instances_<split>.json
-    report.html             of `report`, if it was asked for
     voc/                    Annotations, ImageSets, labelmap.txt, and JPEGImages: links to the pictures
+    report.html             of `report`, if it was asked for
     .manyhands/             of a run that goes on: the lines so far; and how long runs took
 
-All but the last two depends on nothing but the config, where the inputs lie, and what is in them.
+All but the last two depend on nothing but the config, the inputs, where these lie, and the versions that dataset.json
+tells; previews also on the fonts that are there.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,7 +34,7 @@ ABOUT, SAMPLES = "dataset.json", "samples.jsonl"
 HIDDEN = ".manyhands"
 JOURNAL, RUNS = f"{HIDDEN}/samples.jsonl", f"{HIDDEN}/runs.jsonl"
 VERSION = 1
-NAMES = {"config", "augment", "versions", "classes", "inputs", "aside", "exported"}  # of what is told beside it
+TOLD = {"config", "augment", "versions", "classes", "inputs", "aside", "exported"}  # besides the version
 
 
 class Record(NamedTuple):
@@ -104,18 +105,37 @@ def read_about(folder: Path) -> dict[str, Any] | None:
     path = folder / ABOUT
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
-        version, missing = told["version"], NAMES - told.keys()
+        version = told["version"]
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise OptionError(f"{path} cannot be read: {error}; it was changed, or is of another program") from None
-    if missing:
+    if version != VERSION:
+        raise OptionError(f"{path} is of version {version}; this program reads {VERSION}")
+    if missing := TOLD - told.keys():
         raise OptionError(
             f"{path} does not tell {', '.join(sorted(missing))}; it was changed, or is of another program"
         )
-    if version != VERSION:
-        raise OptionError(f"{path} is of version {version}; this program reads {VERSION}")
     return dict(told)
+
+
+def about_of(folder: Path) -> dict[str, Any]:
+    """The same, of a dataset that must be there. Raises OptionError."""
+    about = read_about(folder)
+    if about is None:
+        raise OptionError(f"there is no dataset in {folder}: it has no {ABOUT}")
+    return about
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Nobody else writes to it meanwhile. Raises OptionError."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(files.locked(folder, wait=False))
+        except BlockingIOError:
+            raise OptionError(f"another run is making the dataset in {folder}: wait for it, or end it") from None
+        yield
 
 
 def holds_other_files(folder: Path) -> bool:
@@ -182,9 +202,7 @@ def read_records(folder: Path) -> dict[str, Record]:
 
 def read_finished(folder: Path) -> tuple[dict[str, Any], list[Record]]:
     """What a dataset is made from, and its records in order. Raises OptionError: it is none, or is not finished."""
-    about = read_about(folder)
-    if about is None:
-        raise OptionError(f"there is no dataset in {folder}: it has no {ABOUT}")
+    about = about_of(folder)
     if not (folder / SAMPLES).exists() or (folder / JOURNAL).exists():
         raise OptionError(f"the dataset in {folder} is not finished: resume it first")
     return about, list(read_records(folder).values())

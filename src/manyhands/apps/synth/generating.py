@@ -122,21 +122,20 @@ def generate(
     _check_place(config, into)
     is_new = not into.exists()
     into.mkdir(parents=True, exist_ok=True)
-    try:
-        with files.locked(into, wait=False):
-            try:
-                return _generate(config, into, workers, backend, progress)
-            except BaseException:
-                if is_new:  # and, if nothing was done, empty; only now, while it is ours alone
-                    with contextlib.suppress(OSError):
-                        into.rmdir()
-                raise
-    except BlockingIOError:
-        raise OptionError(f"another run is making the dataset in {into}: wait for it, or end it") from None
+    with dataset.held(into):
+        try:
+            return _generate(config, into, workers, backend, progress)
+        except BaseException:
+            if is_new:  # and, if nothing was done, empty; only now, while it is ours alone
+                with contextlib.suppress(OSError):
+                    into.rmdir()
+            raise
 
 
 def _check_place(config: Config, into: Path) -> None:
-    """Pictures of the dataset are not to become inputs of it."""
+    """It is a folder or nothing; and pictures of the dataset are not to become inputs of it."""
+    if into.exists() and not into.is_dir():
+        raise OptionError(f"{into} is a file: name a folder")
     for name in ("objects", "backgrounds", "masks", "distractors"):
         folder = getattr(config, name)
         if folder is not None and into.resolve().is_relative_to(Path(folder).resolve()):
@@ -148,24 +147,24 @@ def _generate(config: Config, into: Path, workers: int | None, backend: Any, pro
     before = dataset.read_about(into)
     if before is None and dataset.holds_other_files(into):
         raise OptionError(f"{into} holds other files: name a new or an empty folder")
-    shown = progress if progress is None or isinstance(progress, bool) else False
-    ready = inputs.prepare(inputs.find(config), config, workers=workers, progress=shown)
+    bars, observer = (False, progress) if callable(progress) else (progress, False)
+    ready = inputs.prepare(inputs.find(config), config, workers=workers, progress=bars)
     about = _about(config, ready)
     _check_same(before, about, into)
     if before is not None:
         about |= {name: before[name] for name in ("exported", "versions")}  # as it was begun
     wanted = planning.make(ready.found, config)
     maker = maker_of(config, ready, wanted, into)
-    count = workers or mh.cpu_count()
+    count = 1 if backend == "serial" else workers or mh.cpu_count()
     known = dataset.read_records(into)
     todo = [sample for sample in wanted.samples if not maker.is_made(known.get(sample.id))]
     # So all classes come forward together, and few backgrounds are needed at a time.
     todo.sort(key=lambda sample: sample.background)
-    _check_room(maker, todo, into, backend)
+    _check_room(maker, todo, into, workers=count, backend=backend)
     with files.kept_tidy(into):
         (into / dataset.HIDDEN).mkdir(exist_ok=True)
         dataset.write_about(into, about)
-        made = _run(maker, todo, count, backend, progress)
+        made = _run(maker, todo, shown=bars, workers=count, backend=backend, progress=observer)
     known |= {record.id: record for record in made}
     records = [known[sample.id] for sample in wanted.samples]
     _finish(maker, records, {"seconds": time.monotonic() - began, "made": len(made), "workers": count})
@@ -225,10 +224,7 @@ def config_of(out: Place, *, augment: Any = None) -> Config:
     Raises:
         OptionError: there is no dataset.
     """
-    about = dataset.read_about(Path(out))
-    if about is None:
-        raise OptionError(f"there is no dataset in {out}: it has no {dataset.ABOUT}")
-    return from_mapping(about["config"], augment=augment)
+    return from_mapping(dataset.about_of(Path(out))["config"], augment=augment)
 
 
 # --- one sample -------------------------------------------------------------------------------------------------
@@ -321,24 +317,28 @@ def maker_of(config: Config, ready: Ready, wanted: Plan, out: Path) -> Maker:
 # --- all of them ------------------------------------------------------------------------------------------------
 
 
-def _run(maker: Maker, todo: Sequence[Sample], workers: int, backend: Any, progress: Any) -> list[Record]:
+def _run(maker: Maker, todo: Sequence[Sample], *, shown: bool | None, **how: Any) -> list[Record]:
     made: list[Record] = []
     if not todo:
         return made
     totals = Counter(sample.label for sample in todo)
-    with Bars(totals, show=progress if progress is None or isinstance(progress, bool) else False) as bars:
+    with Bars(totals, show=shown) as bars:
         try:
-            shown = progress if callable(progress) else False
-            with mh.imap(maker, todo, workers=workers, backend=backend, progress=shown, desc="pictures") as results:
+            with mh.imap(maker, todo, desc="pictures", **how) as results:
                 for record in results:
                     made.append(record)
                     bars.one(record.label)
         except DiskFullError as error:
-            raise _no_room(error, f"{len(made):,} of {len(todo):,} samples were made", maker.place.folder) from error
+            raise _no_room(error, _so_far(made, todo), maker.place.folder) from error
         except KeyboardInterrupt as error:
-            error.add_note(f"{len(made):,} of {len(todo):,} samples were made; resume goes on with the rest")
+            error.add_note(f"{_so_far(made, todo)}; resume goes on with the rest")
             raise
     return made
+
+
+def _so_far(made: Sequence[Record], todo: Sequence[Sample]) -> str:
+    """At least: some may be whole that no worker has told us of yet."""
+    return f"at least {len(made):,} of {len(todo):,} samples were made"
 
 
 def _finish(maker: Maker, records: Sequence[Record], run: dict[str, Any]) -> None:
@@ -399,11 +399,11 @@ def _upgraded(about: dict[str, Any], made: int) -> list[str]:
     return [f"{name} is another version than the dataset was begun with" for name in changed]
 
 
-def _check_room(maker: Maker, todo: Sequence[Sample], out: Path, backend: Any) -> None:
+def _check_room(maker: Maker, todo: Sequence[Sample], out: Path, **how: Any) -> None:
     """Estimate what the files take, by making some in memory. Raises OSError."""
     if len(todo) <= TRIED:
         return
-    sizes = mh.map(maker.size_of, planning.evenly(todo, TRIED), backend=backend, progress=False)
+    sizes = mh.map(maker.size_of, planning.evenly(todo, TRIED), progress=False, **how)
     each = sum(sizes) / TRIED + 4096 * (2 + len(maker.config.formats))
     needed = int(each * (len(todo) + sum(sample.id in maker.previewed for sample in todo)))
     free = shutil.disk_usage(out).free

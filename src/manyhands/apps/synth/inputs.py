@@ -79,6 +79,8 @@ def _objects(folder: Path, masks: dict[str, Path] | None, problems: list[str]) -
     classes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not classes:
         problems.append(f"{folder}: has no folders; it needs one for each class, with the pictures in it")
+    if classes and (loose := len(_pictures_in(folder))):
+        problems.append(f"{folder}: {loose} pictures are in no class's folder: put them into one, or elsewhere")
     for place in classes:
         files = _pictures_in(place)
         if any(unicodedata.category(letter) == "Cc" for letter in place.name):
@@ -229,7 +231,7 @@ def prepare(found: Found, config: Config, *, workers: int | None = None, progres
     memory = mh.empty_shared((max(1, total),), "uint8")
     looked_at = mh.map(
         lambda job: _load(memory, config.size, *job),
-        list(zip(found.all(), offsets, strict=True)),
+        list(zip(found.all(), offsets, sizes, strict=True)),
         backend="threads", workers=workers, progress=progress, desc="inputs",
     )  # fmt: skip
     aside = {one.key: seen.problem for one, seen in zip(found.all(), looked_at, strict=True) if seen.problem}
@@ -250,7 +252,7 @@ class _Seen(NamedTuple):
     place: _Place | None = None
 
 
-def _load(memory: Any, size: tuple[int, int] | None, one: Picture, offset: int | None) -> _Seen:
+def _load(memory: Any, size: tuple[int, int] | None, one: Picture, offset: int | None, room: int) -> _Seen:
     try:
         digest = _digest(one)
         pixels = _decode(one, size)
@@ -258,7 +260,7 @@ def _load(memory: Any, size: tuple[int, int] | None, one: Picture, offset: int |
         return _Seen("", fault=f"{one.mask}: {fault}")
     except (Unusable, OSError) as problem:
         return _Seen("", problem=str(getattr(problem, "strerror", None) or problem))
-    if offset is None:
+    if offset is None or _bytes_of(pixels) > room:  # the file is another one than a moment ago
         return _Seen(digest)
     parts = pixels if isinstance(pixels, CutOut) else (pixels,)
     at = offset

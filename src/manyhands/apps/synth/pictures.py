@@ -31,10 +31,9 @@ class Mismatch(Exception):
 
 
 def size_of(path: Path) -> tuple[int, int]:
-    """Width and height from the header. Raises Unusable, OSError."""
+    """Width and height from the header, before any turning. Raises Unusable, OSError."""
     with _opened(path) as image:
-        turned = image.getexif().get(0x0112, 1) in {5, 6, 7, 8}
-        return (image.height, image.width) if turned else image.size
+        return image.size
 
 
 def background(path: Path, size: tuple[int, int] | None = None) -> Pixels:

@@ -116,7 +116,7 @@ def random_of(seed: int, sample: str) -> Any:
 
 
 def _divided(pictures: list[Picture], config: Config, what: str, notes: list[str]) -> dict[str, list[Picture]]:
-    """Over the splits, by shares; which goes where depends on its own name and the seed."""
+    """Over the splits, by shares; which goes where depends on all their names and the seed."""
     order = sorted(pictures, key=lambda one: hashlib.sha256(f"{config.seed}\0{one.key}".encode()).digest())
     wanted = [split for split, share in zip(SPLITS, config.split, strict=True) if share > 0]
     counts = _counts(len(order), config.split)

@@ -70,8 +70,7 @@ def _background(sample: Sample, config: Config, decoded: Decoded, pool: Pool, rn
     import cv2
 
     whole = decoded.background(sample.background)
-    low, high = config.brightness
-    factor = float(rng.uniform(low, high)) if low < high else low
+    factor = transforming.drawn(rng, config.brightness)
     made: Pixels = cv2.convertScaleAbs(whole, alpha=factor) if factor != 1 else whole.copy()
     if not config.quadrants or min(made.shape[:2]) < 2:
         return made

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from manyhands.apps import files
 from manyhands.apps.functions import digest_of
 from manyhands.apps.synth import dataset, formats, generating, inputs, planning
 from manyhands.apps.synth.config import FORMATS, from_mapping
@@ -17,7 +18,9 @@ from manyhands.errors import OptionError
 Place = str | os.PathLike[str]
 
 
-def reopen(folder: Path, about: dict[str, Any], *, augment: Any = None) -> tuple[Maker, dict[str, Sample]]:
+def reopen(
+    folder: Path, about: dict[str, Any], *, workers: int | None = None, augment: Any = None
+) -> tuple[Maker, dict[str, Sample]]:
     """What makes its samples, and these by identity.
 
     Raises:
@@ -25,7 +28,7 @@ def reopen(folder: Path, about: dict[str, Any], *, augment: Any = None) -> tuple
         OptionError: they are not as they were.
     """
     config = from_mapping(about["config"], augment=augment)
-    ready = inputs.prepare(inputs.find(config), config, progress=False)
+    ready = inputs.prepare(inputs.find(config), config, workers=workers, progress=False)
     now = about | {
         "augment": augment and digest_of(augment),
         "inputs": {one.key: ready.digests[one.key] for one in ready.found.all()},
@@ -37,7 +40,7 @@ def reopen(folder: Path, about: dict[str, Any], *, augment: Any = None) -> tuple
 
 
 def replay(out: Place, sample: str, to: Place | None = None, *, augment: Any = None) -> bool:
-    """Make one sample of a dataset again, from its seed and identity alone.
+    """Make one sample of a dataset again, from its inputs, seed and identity alone.
 
     >>> import pathlib, tempfile
     >>> from manyhands.apps import synth
@@ -60,9 +63,7 @@ def replay(out: Place, sample: str, to: Place | None = None, *, augment: Any = N
         OptionError: there is no such sample, or the inputs are not as they were.
     """
     folder = Path(out)
-    about = dataset.read_about(folder)
-    if about is None:
-        raise OptionError(f"there is no dataset in {folder}: it has no {dataset.ABOUT}")
+    about = dataset.about_of(folder)
     maker, samples = reopen(folder, about, augment=augment)
     sample = sample.removesuffix(f".{maker.config.image_format}")
     if sample not in samples:
@@ -101,11 +102,18 @@ def export(out: Place, to: str) -> list[Path]:
         The folders and files that hold them.
 
     Raises:
-        OptionError: there is no such format, or no finished dataset.
+        OptionError: there is no such format, or no finished dataset, or another run is making it.
     """
     if to not in FORMATS:
         raise OptionError(f"there is no format {to!r}; choose one of {', '.join(FORMATS)}")
     folder = Path(out)
+    dataset.about_of(folder)
+    with dataset.held(folder), files.kept_tidy(folder):
+        _export(folder, to)
+    return {"voc": [folder / "voc"], "yolo": [folder / "labels", folder / "data.yaml"], "coco": [folder / "coco"]}[to]
+
+
+def _export(folder: Path, to: str) -> None:
     about, records = dataset.read_finished(folder)
     place = Dataset(folder, about["config"]["image_format"])
     written = [record for record in records if record.written]
@@ -114,4 +122,3 @@ def export(out: Place, to: str) -> list[Path]:
     formats.write_whole(place, written, [to], about["classes"])
     if to not in dataset.formats_of(about):
         dataset.write_about(folder, about | {"exported": [*about["exported"], to]})
-    return {"voc": [folder / "voc"], "yolo": [folder / "labels", folder / "data.yaml"], "coco": [folder / "coco"]}[to]

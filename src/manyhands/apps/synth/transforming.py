@@ -37,8 +37,8 @@ def transformed(cut_out: CutOut, config: Config, rng: Any, room: tuple[float, fl
         TooLarge: it would not fit.
         TooSmall: nothing is left of it.
     """
-    scale = _drawn(rng, config.scale)
-    turn, shear = _drawn(rng, config.rotate), _drawn(rng, config.shear)
+    scale = drawn(rng, config.scale)
+    turn, shear = drawn(rng, config.rotate), drawn(rng, config.shear)
     tilt = rng.uniform(-config.perspective, config.perspective, (4, 2)) if config.perspective else None
     mirrored = config.flip and rng.random() < 0.5
     nearest = config.interpolation == "nearest"
@@ -50,7 +50,7 @@ def transformed(cut_out: CutOut, config: Config, rng: Any, room: tuple[float, fl
     made = _trimmed(made)
     if made.mask.shape[1] > room[0] or made.mask.shape[0] > room[1]:
         raise TooLarge
-    return _changed(made, _drawn(rng, config.brightness), _drawn(rng, config.blur))
+    return _changed(made, drawn(rng, config.brightness), drawn(rng, config.blur))
 
 
 def _scaled(cut_out: CutOut, scale: float, most: float, *, nearest: bool) -> CutOut:
@@ -113,5 +113,6 @@ def brighter(pixels: Pixels, factor: float) -> Pixels:
     return pixels if factor == 1 else cv2.convertScaleAbs(pixels, alpha=factor)
 
 
-def _drawn(rng: Any, between: Range) -> float:
+def drawn(rng: Any, between: Range) -> float:
+    """A number from this range; without a range, nothing is drawn."""
     return float(rng.uniform(*between)) if between[0] < between[1] else between[0]

@@ -27,7 +27,7 @@ NEAR = 0.01  # pixels: readers keep boxes as numbers of 32 bits
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What was looked at and what was found; ``ok`` if nothing of it is wrong. See ``left_out`` for the rest."""
+    """What was looked at and what was found. See ``left_out`` for what was not."""
 
     samples: int
     pictures: bool  # were made again and compared
@@ -37,18 +37,21 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """Nothing is wrong."""
-        return not self.problems
+        """Nothing is wrong, and the pictures were compared, too."""
+        return self.pictures and not self.problems
 
     def __str__(self) -> str:
-        good = "nothing is wrong in what was checked" if self.left_out else "all is as it should be"
+        told = "nothing is wrong in what was checked" if self.left_out else "all is as it should be"
+        told = "not as it should be" if self.problems else told
         pictures = "" if self.pictures else ", and the pictures were NOT checked"
-        lines = [f"{self.samples:,} samples: {good if self.ok else 'not as it should be'}{pictures}"]
+        lines = [f"{self.samples:,} samples: {told}{pictures}"]
         lines += [f"checked: {check}" for check in self.checks]
         lines += [f"not checked: {reason}" for reason in self.left_out]
         lines += [f"wrong: {problem}" for problem in self.problems[:SHOWN]]
         if len(self.problems) > SHOWN:
             lines.append(f"and {len(self.problems) - SHOWN:,} more")
+        if self.problems:
+            lines.append("missing files are made by `resume`, label files by `export`; delete wrong pictures first")
         return "\n".join(lines)
 
 
@@ -87,9 +90,13 @@ def verify(
     written = [record for record in records if record.written]
     used_formats = dataset.formats_of(about)
     problems = list(_files(place, records, used_formats, about["classes"]))
-    checks, left_out, pictures = ["every file is there, and no other; every label file says what was made"], [], True
+    checks, left_out, pictures = (
+        ["every file is there, and no other among them; every label file says what was made"],
+        [],
+        True,
+    )
     try:
-        maker, samples = reopening.reopen(folder, about, augment=augment)
+        maker, samples = reopening.reopen(folder, about, workers=workers, augment=augment)
     except (InputProblems, OptionError) as error:
         pictures = False
         why = error.problems[0] if isinstance(error, InputProblems) else str(error).splitlines()[-1].strip()
