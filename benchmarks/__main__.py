@@ -47,6 +47,7 @@ def run(name: str, case: Case) -> dict[str, Any]:
             order.sort(key=lambda contender: contender != "loop")
         for contender in order:
             found = measure(name, contender)
+            shutil.rmtree(tutorial.MADE, ignore_errors=True)
             if found is None:
                 wrong.add(contender)
                 continue
@@ -54,7 +55,6 @@ def run(name: str, case: Case) -> dict[str, Any]:
             if found["digest"] != expected:
                 wrong.add(contender)
             times[contender].append(found["seconds"])
-    shutil.rmtree(tutorial.DATASETS, ignore_errors=True)
     kept = {contender: all_times for contender, all_times in times.items() if all_times and contender not in wrong}
     return {"title": case.title, "times": kept, "left_out": sorted(wrong)}
 

@@ -277,8 +277,8 @@ CASES = {
         [Goal("manyhands synth", 1 / (4 * CORES), ["loop"])],
     ),
     "synth-long": Case(
-        "1,200 of them, whole runs of `manyhands synth` into memory; the loop is the same in a single process",
-        tutorial.in_one_process, lambda: [20], ("manyhands synth, all cores", "two programs, half each"),
+        "1,200 training pictures by `manyhands synth`; the loop is the same in a single process",
+        tutorial.in_one_process, tutorial.long_run, ("manyhands synth, all cores", "two programs, half each"),
         [Goal("manyhands synth, all cores", 1 / 0.9, ["limit"]),
          Goal("manyhands synth, all cores", 1.0, ["two programs, half each"])], limit=shared,
     ),

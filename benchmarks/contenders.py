@@ -191,22 +191,17 @@ def dask(work: Work) -> Iterator[Run]:
         yield run
 
 
-def images(**options: Any) -> Any:
+@contextlib.contextmanager
+def images(work: Work) -> Iterator[Run]:
     """The application: the same pictures as the function's, in its own way; safe, and again only what is missing."""
+    from manyhands.apps import images as application
 
-    @contextlib.contextmanager
-    def contender(work: Work) -> Iterator[Run]:
-        from manyhands.apps import images as application
+    def run() -> list[Any]:
+        with tempfile.TemporaryDirectory(dir=".demo") as out:
+            made = application.process(work.items, out, [application.Resize("200x200")], format="jpg", progress=False)
+            return [one.status == "written" for one in made.done]
 
-        def run() -> list[Any]:
-            with tempfile.TemporaryDirectory(dir=".demo") as out:
-                size = [application.Resize("200x200")]
-                made = application.process(work.items, out, size, format="jpg", progress=False, **options)
-                return [one.status == "written" for one in made.done]
-
-        yield run
-
-    return contender
+    yield run
 
 
 @contextlib.contextmanager
@@ -271,11 +266,11 @@ def mogrify(work: Work) -> Iterator[Run]:
 # others have theirs when they are imported.
 CONTENDERS: dict[str, tuple[str, Any]] = {
     "loop": ("sys", loop),
-    "manyhands": ("manyhands._engine.supervisor", ours()),
-    "manyhands, processes": ("manyhands._engine.supervisor", ours(backend="processes")),
+    "manyhands": ("manyhands.mapping", ours()),
+    "manyhands, processes": ("manyhands.mapping", ours(backend="processes")),
     "manyhands, threads": ("manyhands.mapping", ours(backend="threads")),
-    "manyhands, chunksize=1": ("manyhands._engine.supervisor", ours(backend="processes", chunksize=1)),
-    "manyhands images": ("manyhands.apps.images", images()),
+    "manyhands, chunksize=1": ("manyhands.mapping", ours(backend="processes", chunksize=1)),
+    "manyhands images": ("manyhands.apps.images", images),
     "manyhands synth": ("manyhands.apps.synth", synth),
     "manyhands synth, all cores": ("manyhands.apps.synth", synth_long),
     "two programs, half each": ("manyhands.apps.synth", synth_apart),
@@ -303,4 +298,6 @@ def load(name: str) -> Any:
     """The contender, with its library imported."""
     module, contender = CONTENDERS[name]
     import_module(module)
+    if name.startswith("manyhands"):
+        import_module("manyhands._engine.supervisor")
     return contender

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import statistics
 import textwrap
@@ -12,12 +11,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cases import CASES, Goal
+from benchmarks.cases import CASES, CORES, Goal
 from benchmarks.contenders import CLUSTERS
 
 DOCS = Path("docs")
 LIBRARIES = ("manyhands", "joblib", "loky", "mpire", "Pebble", "pathos", "tqdm", "mmengine", "numpy")
-CORES = len(os.sched_getaffinity(0))
 # Shown where a goal is missed: what profiling has found, and what was tried.
 CAUSES = {
     "tiny": (
@@ -131,9 +129,9 @@ def markdown(judged: dict[str, Any]) -> str:
         "",
         "Made by `make bench`; do not edit. Seconds, median of the rounds, least and most in brackets. Each run is a",
         "process of its own, contenders take turns in random order, and whoever gives other results than the loop is",
-        "left out. Imports do not count, of no library (that of manyhands' engine, 0.02 s, comes at the first call and",
-        "does not, either; in *A program's first result* all count). Making and ending workers counts, except where it",
-        "says *warm*. *limit*: what the loop's time and the cores allow. Read them as ratios, within one table.",
+        "left out. The import of a library does not count (nor that of manyhands' engine, 0.02 s, that comes at the",
+        "first call), that of what the function needs does. Making and ending workers counts, except where it says",
+        "*warm*. *limit*: what the loop's time and the cores allow. Read them as ratios, within one table.",
         "",
         f"{judged['date']}; {judged['machine']}; {versions}.",
         "",
@@ -149,7 +147,7 @@ def markdown(judged: dict[str, Any]) -> str:
             shown = f"**{who}**" if who.startswith("manyhands") else f"*{who}*" if who in {"loop", "limit"} else who
             lines.append(f"| {shown} | {_number(median)}{spread} | {median / quickest:.2f} |")
         lines.append("")
-        lines += [f"- {note}" for note in (NOTES.get(name), case.get("note")) if note]
+        lines += [f"- {NOTES[name]}"] if name in NOTES else []
         lines += [
             f"- {goal['goal']}: **{'met' if goal['met'] else 'missed'}**, {goal['ratio']:.2f}" for goal in case["goals"]
         ]
@@ -190,13 +188,13 @@ def draw(judged: dict[str, Any], path: Path) -> None:
     figure, axes = plt.subplots(rows, 3, figsize=(16, 4.2 * rows), layout="constrained")
     for axis, (name, case) in zip(axes.flat, cases.items(), strict=False):
         medians = sorted(case["medians"].items(), key=lambda item: -item[1])
-        quickest = medians[-1][1]
+        quickest = min(median for who, median in medians if who != "limit")
         names, ratios = [who for who, _ in medians], [median / quickest for _, median in medians]
         colours = [_colour(who) for who in names]
         bars = axis.barh(names, ratios, color=colours)
         axis.bar_label(bars, [f" {_number(median)} s" for _, median in medians], fontsize=8)
         axis.set_xscale("log")
-        axis.set_xlim(0.9, max(ratios) * 3)
+        axis.set_xlim(min(0.9, 0.9 * min(ratios)), max(ratios) * 3)
         axis.set_title(textwrap.fill(CASES[name].title.replace("`", ""), 46), fontsize=10)
         axis.xaxis.set_major_formatter("{x:g}")
         axis.xaxis.set_minor_formatter(NullFormatter())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import subprocess
 import sys
 import time
@@ -60,8 +59,3 @@ def programs(sources: dict[str, str], rounds: int) -> dict[str, list[float]]:
         return lambda: subprocess.run([sys.executable, "-c", source], check=True, stdout=subprocess.DEVNULL)
 
     return take_turns({name: run(source) for name, source in sources.items()}, rounds)
-
-
-def spread(times: list[float]) -> tuple[float, float, float]:
-    """Median, least, most."""
-    return statistics.median(times), min(times), max(times)

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 SYNTH = Path(".demo/synth")
-MADE = Path(".demo/script")
-MEMORY = Path("/dev/shm")  # noqa: S108 - if it is there, datasets are made in it: cores are compared, no disks
-DATASETS = MEMORY / f"manyhands-benchmark-{os.getuid()}" if MEMORY.is_dir() else Path(".demo/datasets")
+MEMORY = Path("/dev/shm")  # noqa: S108 - if it is there, all is written to it: cores are compared, no disks
+MADE = MEMORY / f"manyhands-benchmark-{os.getuid()}" if MEMORY.is_dir() else Path(".demo/made")
 CLASSES = {"apple": 1, "bottle": 2, "cup": 4, "dish": 8}
 BACKGROUNDS, TIMES = 4, 5
 
@@ -27,17 +26,23 @@ def jobs() -> list[Job]:
     return list(itertools.product(objects, backgrounds, range(TIMES)))
 
 
+def long_run() -> list[int]:
+    """How many times each object comes on each background."""
+    make_inputs()
+    return [20]
+
+
 def by_application(times: int, **options: Any) -> int:
     """A dataset of every object on every background, so many times; how many pictures it has."""
     from manyhands.apps import synth
 
     make_inputs()
-    DATASETS.mkdir(parents=True, exist_ok=True)
+    MADE.mkdir(parents=True, exist_ok=True)
     config = synth.Config(
         objects=SYNTH / "photo", masks=SYNTH / "photo_copy", backgrounds=SYNTH / "back", times=times, quadrants=True,
         shear=(-11, 11), interpolation="nearest", formats=("voc",), max_truncation=0.1, min_size=1,
     )  # fmt: skip
-    return synth.generate(config, tempfile.mkdtemp(dir=DATASETS), progress=False, **options).written
+    return synth.generate(config, tempfile.mkdtemp(dir=MADE), progress=False, **options).written
 
 
 def in_one_process(times: int) -> int:
