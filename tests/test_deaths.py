@@ -244,6 +244,28 @@ def test_without_a_retry_policy_a_deadly_task_runs_once(process_backend, diary):
     assert diary.read_text().split().count("2") == 1
 
 
+class _Trap:
+    """Ends the process when it is flushed: after the chunk has run, before its results are sent."""
+
+    def flush(self):
+        os._exit(1)
+
+
+@pytest.mark.parametrize("chunksize", [1, 3])
+def test_at_most_once_holds_for_a_death_while_results_are_sent(process_backend, diary, chunksize):
+    note = append(diary)
+
+    def task(number):
+        note(number)
+        if number == 1:
+            sys.stdout = _Trap()
+
+    once = mh.Retry(attempts=1, on_worker_death=False)
+    found = mh.map(task, range(3), retry=once, on_error="collect", workers=1, chunksize=chunksize, **process_backend)
+    assert isinstance(found[1].error, WorkerDied)
+    assert diary.read_text().split().count("1") == 1
+
+
 def test_at_most_once_means_that_no_task_begins_twice(process_backend, diary):
     """Row 2: what may have run is failed rather than sent again; the rest of the chunk, never begun, runs."""
     note = append(diary)

@@ -491,6 +491,12 @@ class TestAtMostOnce:
         assert [command.task for command in failed] == [0, 1, 2]
         assert sorted(self.rest(play)) == [3, 4, 5]
 
+    def test_those_whose_results_were_on_their_way_fail_too(self) -> None:
+        play, first, _ = self.play()
+        failed = only(play.tell(m.WorkerDied(0, first.serial, None, ran=True)), m.FailTask)
+        assert [command.task for command in failed] == [0, 1, 2]
+        assert sorted(self.rest(play)) == [3, 4, 5]
+
     def test_those_that_were_only_being_unpacked_run(self) -> None:
         play, first, _ = self.play()
         assert not only(play.tell(m.WorkerDied(0, first.serial, None)), m.FailTask)

@@ -500,6 +500,32 @@ def test_what_cannot_be_sent_is_told_soon():
         assert entry.users == 0  # nothing is kept by a call that failed to begin
 
 
+class Store:
+    """Safe for threads, also when it is packed."""
+
+    def __init__(self):
+        self.lock = threading.RLock()
+
+    def __getstate__(self):
+        with self.lock:
+            return {}
+
+    def __setstate__(self, state):
+        self.__init__()
+
+    def load(self, key):
+        time.sleep(0.02)
+        return key
+
+    def load_all(self):
+        with self.lock:
+            return mh.map(self.load, range(30), workers=2)
+
+
+def test_a_function_that_can_be_packed_by_the_caller_alone_runs():
+    assert Store().load_all() == list(range(30))
+
+
 class Alarm(Exception):
     """What a handler raises."""
 
@@ -635,6 +661,22 @@ def test_workers_that_an_earlier_call_had_started_and_did_not_need_are_made_use_
         mh.map(time.sleep, [0.03, 0.03, 0.0, 0.0], workers=2)  # done before the workers are there
     pids = mh.map(long_task, range(200), workers=2)
     assert len(pids) - pids.count(HOME) > 100
+
+
+def test_an_import_that_ends_in_one_worker_only_holds_nobody_up(tmp_path, monkeypatch):
+    """One that waits for what another process has, as a lock or a device."""
+    module = importing(
+        tmp_path,
+        monkeypatch,
+        """
+        import fcntl
+        LOCK = open(HERE / "lock", "w")
+        fcntl.flock(LOCK, fcntl.LOCK_EX)
+        """,
+    )
+    shared.renew()
+    assert mh.map(module.wait, range(60), workers=2) == list(range(60))
+    shared.renew()
 
 
 @pytest.mark.stress

@@ -105,12 +105,14 @@ class StartFailed(NamedTuple):
 class WorkerDied(NamedTuple):
     """A worker is gone. ``chunk`` and ``offset`` say what it was running, as its last stamp shows.
 
-    ``chunk`` None: nothing; ``offset`` None: it was unpacking that chunk, no task of it had begun.
+    ``chunk`` None: nothing; ``offset`` None: it was unpacking that chunk, no task of it had begun; or, if ``ran``,
+    sending the results, and all of them had.
     """
 
     worker: int
     chunk: int | None = None
     offset: int | None = None
+    ran: bool = False
 
 
 class ResultsArrived(NamedTuple):

@@ -306,7 +306,8 @@ class Scheduler:
         chunker.learn(event.start, event.seconds)
         self._crowd = max(self._crowd, min(self.limits.max_workers, event.crowd))
         self._ran, self._spent = self._ran + event.start, self._spent + event.seconds
-        self._end_loading(event.key)
+        if not any(event.key in worker.loaded for worker in self._workers.values()):  # else nobody need wait for others
+            self._end_loading(event.key)
         was_sent = event.sent is not None and self._was_sent(event.job, job, event.sent)
         if self.broken:
             return self._break_all()
@@ -416,7 +417,8 @@ class Scheduler:
             if chunk.serial == event.chunk and event.offset is not None:
                 yield from self._death_in_task(worker, chunk, chunk.start + event.offset, now)
                 continue
-            if event.chunk is None and chunk is worker.chunks[0] and self._runs_at_most_once(chunk):
+            silent = event.ran if chunk.serial == event.chunk else event.chunk is None and chunk is worker.chunks[0]
+            if silent and self._runs_at_most_once(chunk):
                 yield from self._lose(chunk, chunk.stop)  # they may have run: it was never heard
                 continue
             unpacking = chunk.serial == event.chunk
@@ -872,13 +874,17 @@ class Scheduler:
         """As many as such a number of tasks can use. ``ahead``: they may come, and those that import will do."""
         if self.broken or self._start_again_at is not None:
             return
+        keys = {job.key for job in self._jobs.values()}
         useful = leaving = 0  # a worker that has had all its tasks counts until it has run them
         for worker in self._workers.values():
-            if worker.state is _State.LEAVING or (worker.loading is not None and not ahead):
+            for_others = worker.loading is not None and worker.loading not in keys and not ahead
+            if worker.state is _State.LEAVING or for_others:
                 leaving += 1
             elif worker.chunks or worker.reserved or self._room(worker) != 0:
                 useful += 1
         wanted = min(self._crowd, tasks) - useful
+        if useful and not ahead and self._lost.issuperset(keys):
+            return  # others were lost at their imports, as new ones might be
         if self.limits.loaders is not None:
             wanted = min(wanted, self._growth(useful, self.limits.loaders))
         room = 2 * self.limits.max_workers - useful - leaving

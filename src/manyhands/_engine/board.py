@@ -20,6 +20,7 @@ IDLE = -1  # CURRENT: nothing of the user's is running
 NO_LIMIT = (1 << 63) - 1
 _OFFSET_BITS = 24
 UNPACKING = (1 << _OFFSET_BITS) - 1  # offset: the chunk as a whole is being unpacked
+SENDING = UNPACKING - 1  # offset: all of it that was to run has run, and its results are on their way
 SLOTS = 2048  # twice as many as there may be workers, since some may be leaving
 _SLOT_WORDS = 8
 _BYTES = SLOTS * _SLOT_WORDS * 8
@@ -31,6 +32,7 @@ class Stamp(NamedTuple):
     chunk: int | None
     offset: int | None
     since: float
+    ran: bool = False  # the chunk's tasks have run, and none is running
 
 
 def base_tag(serial: int) -> int:
@@ -52,7 +54,7 @@ def read(slot: Any) -> Stamp:
     if tag == IDLE:
         return Stamp(None, None, since / 1e9)
     offset = tag & UNPACKING
-    return Stamp(tag >> _OFFSET_BITS, None if offset == UNPACKING else offset, since / 1e9)
+    return Stamp(tag >> _OFFSET_BITS, offset if offset < SENDING else None, since / 1e9, offset == SENDING)
 
 
 class Board:

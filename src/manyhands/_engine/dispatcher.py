@@ -440,6 +440,8 @@ class Dispatcher:
                 return
             self._obey()
             self._take_results(notice)
+            if self._expected:
+                self._load_early()
             if notice.stats is not None:
                 self._short_way.came_back(notice.serial, self)
         else:
@@ -494,7 +496,7 @@ class Dispatcher:
         if isinstance(notice, Gone):
             self._started.discard(notice.worker)
             self._count_lost(notice)
-            return m.WorkerDied(notice.worker, notice.stamp.chunk, notice.stamp.offset)
+            return m.WorkerDied(notice.worker, notice.stamp.chunk, notice.stamp.offset, notice.stamp.ran)
         assert isinstance(notice, Refused)  # noqa: S101 - no other kind is left
         return self._refused_event(notice)
 

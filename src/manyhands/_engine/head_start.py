@@ -101,7 +101,8 @@ class HeadStart:
         self._feed, self._call, self._elsewhere = feed, call, elsewhere
         self._tally, self._arguments = tally, arguments  # of failed tasks
         self._context = _CallerContext(seed)
-        self._lock = threading.RLock()  # of who considers: the caller between slices, or the watcher in one
+        self._lock = threading.RLock()  # of who hands over: the caller between slices, or the watcher in one
+        self._deciding = threading.Lock()  # one of them: it may call what pickles things, which may wait for the other
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()  # wakes the watcher
         self._unwatched = False  # it sleeps, since nothing was being run
         self._size = 1
@@ -158,9 +159,9 @@ class HeadStart:
 
     def _claim(self) -> Sequence[Any] | None:
         """The inputs of the next slice; None if there is nothing left to do here."""
+        if self.tasks and not self._over.is_set():
+            self._consider(self.seen._replace(left=self._left(self.tasks)), None)
         with self._lock:
-            if self.tasks and not self._over.is_set():
-                self._consider(self.seen._replace(left=self._left(self.tasks)))
             if self._over.is_set() and self._forked:
                 raise WorkersUnavailable("this process was forked by a task, and the results come to its parent")
             if self._over.is_set():
@@ -176,7 +177,7 @@ class HeadStart:
     def _go_on_alone(self) -> None:
         """A task has forked, and this is the child, which came back from it: workers and watcher are its parent's."""
         self._pid, self._forked = os.getpid(), True
-        self._lock = threading.RLock()  # the parent's watcher may have held it
+        self._lock, self._deciding = threading.RLock(), threading.Lock()  # the parent's watcher may have held them
         self._prepared, self.seen = None, self.seen._replace(workers=1)
 
     def _run(self, items: Sequence[Any]) -> Piece | None:
@@ -246,24 +247,33 @@ class HeadStart:
         if tally.is_slow(task, slowest):
             tally.arguments[task] = items[ran.slowest_offset]
 
-    # --- in either thread, with the lock ------------------------------------------------------------------------
+    # --- in either thread ---------------------------------------------------------------------------------------
 
-    def _consider(self, seen: Measured) -> None:
-        """Have workers started if that is worth it; when they are there, hand over."""
+    def _consider(self, seen: Measured, running: _Slice | None) -> None:
+        """Have workers started if that is worth it; when they are there, hand over what ``running`` does not have."""
         try:
-            if self._prepared is None:
-                self._decide(seen._replace(warm=self._elsewhere.warm, megabytes=self._megabytes, gap=self._gap))
-            if self._prepared is None:
-                return
-            late = time.monotonic() - self._prepared > START_PATIENCE and not self._elsewhere.would_wait
-            if self._elsewhere.ready or late:
-                self._elsewhere.take(self.tasks, seen.spent)
-                self._over.set()
-                haste.end(self)
+            if self._prepared is None and self._deciding.acquire(blocking=False):
+                try:
+                    if self._prepared is None:  # still
+                        self._decide(seen._replace(warm=self._elsewhere.warm, megabytes=self._megabytes, gap=self._gap))
+                finally:
+                    self._deciding.release()
+            if self._prepared is not None:
+                self._hand_over(seen.spent, running)
         finally:
             if self._stopped:  # meanwhile, by somebody who did not wait for us
                 haste.end(self)
                 self._elsewhere.give_up()
+
+    def _hand_over(self, spent: float, running: _Slice | None) -> None:
+        with self._lock:
+            if self._slice is not running or self._over.is_set() or self._prepared is None:
+                return
+            late = time.monotonic() - self._prepared > START_PATIENCE and not self._elsewhere.would_wait
+            if self._elsewhere.ready or late:
+                self._elsewhere.take(self.tasks, spent)
+                self._over.set()
+                haste.end(self)
 
     def _decide(self, seen: Measured) -> None:
         self.choice, self.judged = decide(seen), seen
@@ -271,7 +281,7 @@ class HeadStart:
             self._luggage = self._elsewhere.luggage if self._luggage is None else self._luggage
             self.judged = seen._replace(megabytes=self._weigh(), luggage=self._luggage)
             self.choice = decide(self.judged)
-        if self.choice.goes:
+        if self.choice.goes and not self._over.is_set():
             self._elsewhere.prepare(self.choice, seen.left)
             haste.begin(self)
             self._prepared = time.monotonic()
@@ -323,12 +333,12 @@ class HeadStart:
                 spent = self.seen.spent + time.monotonic() - running.began
                 measured = self.seen._replace(tasks=max(1, ended), wall=seconds, cpu=cpu, spent=spent)
                 lately = measured._replace(left=left, busy=True)
-                try:
-                    self._consider(lately)
-                except BaseException:  # noqa: BLE001 - it cannot be sent, or there are no more threads
-                    return  # the caller will come to the same, and raise it
-                if ended:
-                    running.mark()
+            try:
+                self._consider(lately, running)
+            except BaseException:  # noqa: BLE001 - it cannot be sent, or there are no more threads
+                return  # the caller will come to the same, and raise it
+            if ended:
+                running.mark()
 
     def _sleep(self) -> None:
         """The reader is busy with something else, for hours maybe: until it asks for more, or the call is over."""

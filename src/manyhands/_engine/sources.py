@@ -43,7 +43,10 @@ class GrowingSource:
     def items(self, start: int, stop: int) -> list[Any]:
         """Those of tasks ``[start, stop)`` that are still here."""
         if stop - start == 1:
-            return [self._items[start]] if start in self._items else []
+            try:
+                return [self._items[start]]
+            except KeyError:
+                return []
         return list(map(self._items.__getitem__, range(start, stop)))
 
     def discard(self, start: int, stop: int) -> None:

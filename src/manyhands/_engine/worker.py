@@ -222,7 +222,7 @@ class Worker:
             os._exit(0)  # a child that a task forked: it has no lock of ours, and nothing to say
         # Until what the tasks were given is gone, the stamp names this chunk: should a destructor end the worker,
         # nobody is to blame, since by then the caller knows the chunk no more.
-        slot[board.CURRENT] = board.base_tag(serial) + board.UNPACKING
+        slot[board.CURRENT] = board.base_tag(serial) + board.SENDING
         _flush_words()
         self._reporter.end(outcome, began)
         if self._memory_limit is not None and self._is_over(NEARLY * self._memory_limit):
