@@ -135,7 +135,7 @@ def test_boxes_are_the_extent_of_what_is_seen_to_the_pixel_also_at_the_edges(pla
         touched |= {side for side, at in zip(["left", "top"], (x0, y0), strict=True) if at == 0}
         touched |= {side for side, at, end in (("right", x1, 96), ("bottom", y1, 64)) if at == end}
     assert touched == {"left", "top", "right", "bottom"}
-    assert synth.verify(summary.out, workers=2, progress=False).problems == ()
+    assert synth.verify(summary.out, workers=2, progress=False).ok
 
 
 def test_poisson_takes_objects_of_any_size(place):
@@ -254,6 +254,19 @@ def empty_picture(out, nth):
     nth("images/train").write_bytes(b"")
 
 
+def swap_linked(out, nth):
+    linked = nth("voc/JPEGImages")
+    other = max(linked.parent.iterdir()).read_bytes()
+    linked.unlink()
+    linked.write_bytes(other)
+
+
+def replace_label(out, nth):
+    label = nth("labels/train")
+    label.unlink()
+    label.mkdir()
+
+
 def lose_list(out, nth):
     (out / "voc" / "ImageSets" / "Main" / "train.txt").unlink()
 
@@ -273,6 +286,8 @@ HARM = {
     paint_pixel: ["{}: its picture is not what its seed gives"],
     cut_picture: ["{}: its picture is "],
     empty_picture: ["{}: its picture is damaged"],
+    swap_linked: ["{}: its picture in voc is not what its seed gives"],
+    replace_label: ["{}.txt does not say what was made"],
     lose_list: ["train.txt is missing"],
     lose_label: ["{}.txt is missing"],
     add_picture: ["foreign.jpg is no file of the dataset"],
@@ -429,6 +444,8 @@ def test_an_error_in_the_users_function_is_one_line(place, body, told):
     assert code == 1
     assert f"mine.bad {told}" in error
     assert "Traceback" not in error
+    assert "resume" not in error  # there is nothing to go on with
+    assert not (place / "ds").exists()
 
 
 def test_other_versions_of_what_decides_the_bytes_are_told(place):
@@ -441,11 +458,19 @@ def test_other_versions_of_what_decides_the_bytes_are_told(place):
     assert synth.resume(out).notes == ("numpy is another version than the dataset was begun with",)
 
 
-@pytest.mark.parametrize("text", ["[]", "{", '{"version": 1}', '{"version": 9, "config": {}}'])
-def test_a_description_that_cannot_be_read_is_told(place, text):
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[]", "cannot be read"),
+        ("{", "cannot be read"),
+        ('{"version": 1}', "does not tell aside"),
+        ('{"version": 9, "config": {}}', "is of version 9"),
+    ],
+)
+def test_a_description_that_cannot_be_read_is_told(place, text, told):
     (place / "ds").mkdir()
     (place / "ds" / dataset.ABOUT).write_text(text)
-    with pytest.raises(mh.OptionError, match=r"dataset\.json"):
+    with pytest.raises(mh.OptionError, match=told):
         synth.resume(place / "ds")
 
 
@@ -453,6 +478,51 @@ def test_a_run_that_was_ended_before_it_had_begun_does_not_stand_in_the_way(plac
     (place / "ds" / dataset.HIDDEN).mkdir(parents=True)
     (place / "ds" / ".manyhands-1-ab.part").touch()
     assert make(place).written == 20
+
+
+def test_what_is_left_of_a_dataset_of_other_settings_is_not_taken_in(place):
+    fresh = tree(make(place, out="fresh", min_size=10).out)
+    out = make(place, min_size=60).out  # too much: all are rejected
+    journal = (out / dataset.SAMPLES).read_bytes()
+    shutil.rmtree(out)
+    (out / dataset.HIDDEN).mkdir(parents=True)
+    (out / dataset.JOURNAL).write_bytes(journal)
+    assert tree(make(place, min_size=10).out) == fresh
+
+
+def test_pictures_beside_the_folders_of_classes_are_told(place):
+    background(9).save(place / "photo" / "loose.png")
+    with pytest.raises(synth.InputProblems, match="1 pictures are in no class's folder"):
+        make(place)
+
+
+def test_a_picture_with_a_broken_description_is_used_or_set_aside(place):
+    cut_out(COLOURS["cat"], 20).save(place / "photo/cat/broken.png", exif=b"Exif\0\0garbagegarbage")
+    summary = make(place)
+    assert summary.written + 4 * len(summary.aside) >= 24
+
+
+def test_a_function_is_known_by_its_code_also_behind_others(place):
+    """Whether it is called through something else, or captured in a list; and it is the same in another program."""
+    (place / "mine.py").write_text("def one(image, mask, rng):\n    return image, mask\n")
+    source = f"""
+        import sys
+        from manyhands.apps.functions import digest_of
+        from manyhands.cli.calls import FileFunction
+        def make(x):
+            def one(image): return image + x
+            steps = [one, {{"a": one}}, {{one}}]
+            def all_of_them(image, mask, rng):
+                for step in steps: image = step(image)
+                return image, mask
+            return all_of_them
+        print(digest_of(make(1)), digest_of(make(2)), digest_of(FileFunction({str(place / "mine.py")!r}, "any", "one")))
+    """
+    first, other, of_file = programs.run_source(source, cwd=place).stdout.split()
+    assert first != other
+    assert programs.run_source(source, cwd=place).stdout.split() == [first, other, of_file]
+    (place / "mine.py").write_text("def one(image, mask, rng):\n    return 255 - image, mask\n")
+    assert programs.run_source(source, cwd=place).stdout.split()[2] != of_file
 
 
 def test_a_dataset_without_pictures_is_whole(place):
@@ -486,7 +556,7 @@ def test_long_names_in_any_language_become_names_of_files(place):
     (place / "back" / "b0.png").rename(place / "back" / f"{name}.png")
     summary = make(place)
     assert summary.written == 20
-    assert synth.verify(summary.out, progress=False).problems == ()
+    assert synth.verify(summary.out, progress=False).ok
 
 
 def test_two_masks_of_one_name_are_told(place):
@@ -722,7 +792,7 @@ def test_a_function_of_the_users_changes_objects_and_their_labels(place):
     summary = make(place, augment=halve, image_format="png", **PLAIN)
     widths = {label.box[2] - label.box[0] for record in records(summary.out) for label in record.labels}
     assert max(widths) <= 16
-    assert synth.verify(summary.out, augment=halve, workers=2, progress=False).problems == ()
+    assert synth.verify(summary.out, augment=halve, workers=2, progress=False).ok
     told = str(synth.verify(summary.out, progress=False))
     assert "nothing is wrong in what was checked" in told
     assert "cannot be made again" in told
@@ -751,7 +821,7 @@ def test_the_tutorials_settings(place):
     assert len(list((out / "voc" / "Annotations").iterdir())) == summary.written
     assert len(list((out / "previews" / "train").iterdir())) == summary.written
     assert not (out / "labels").exists()
-    assert synth.verify(out, workers=2, progress=False).problems == ()
+    assert synth.verify(out, workers=2, progress=False).ok
 
 
 def test_three_quarters_of_a_background_show_others(tmp_path):
@@ -843,7 +913,7 @@ def test_a_full_disk_stops_the_run_and_it_goes_on_when_there_is_room(place, monk
         assert not list(out.rglob("*.part"))
         subprocess.run(["mount", "-o", "remount,size=40m", out], check=True)
         assert 0 < synth.resume(out).made_now < 240
-        assert synth.verify(out, progress=False).problems == ()
+        assert synth.verify(out, progress=False).ok
     finally:
         subprocess.run(["umount", out], check=True)
 

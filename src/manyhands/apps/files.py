@@ -17,6 +17,15 @@ LOOK_SECONDS = 0.02  # between two of them
 UNFINISHED = ".manyhands-"  # how the name of a file that is being written begins; then the process, then chance
 
 
+def is_text(name: str) -> bool:
+    """It can be written as UTF-8, as names in most files are."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class DiskFullError(OSError):
     """No other file could be written either."""
 

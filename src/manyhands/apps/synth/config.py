@@ -180,7 +180,7 @@ def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
     file = Path(path)
     try:
         settings = tomllib.loads(file.read_text(encoding="utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise OptionError(f"{file} is no TOML: {error}") from None
     for name in ("objects", "backgrounds", "masks", "distractors"):
         if isinstance(settings.get(name), str):
@@ -209,13 +209,13 @@ def _checked(name: str, value: Any) -> Any:
     """The value in its one form. Raises OptionError."""
     try:
         return _FORMS[name](value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise OptionError(f"{name} takes {_TAKES[name]}; got {value!r}") from None
 
 
 def _folder(value: Any) -> str:
     folder = os.fspath(value)
-    if not isinstance(folder, str) or not folder:
+    if not isinstance(folder, str) or not folder or "\0" in folder:
         raise ValueError
     return folder
 

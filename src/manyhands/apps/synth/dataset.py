@@ -116,6 +116,8 @@ def read_about(folder: Path) -> dict[str, Any] | None:
         raise OptionError(
             f"{path} does not tell {', '.join(sorted(missing))}; it was changed, or is of another program"
         )
+    if {"image_format", "formats"} - told["config"].keys():
+        raise OptionError(f"{path} tells other settings than a dataset has; it was changed, or is of another program")
     return dict(told)
 
 

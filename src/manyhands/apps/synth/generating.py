@@ -136,6 +136,8 @@ def _check_place(config: Config, into: Path) -> None:
     """It is a folder or nothing; and pictures of the dataset are not to become inputs of it."""
     if into.exists() and not into.is_dir():
         raise OptionError(f"{into} is a file: name a folder")
+    if not files.is_text(str(into)):
+        raise OptionError(f"{str(into)!r} is no UTF-8, and label files name it: name another folder")
     for name in ("objects", "backgrounds", "masks", "distractors"):
         folder = getattr(config, name)
         if folder is not None and into.resolve().is_relative_to(Path(folder).resolve()):
@@ -156,6 +158,8 @@ def _generate(config: Config, into: Path, workers: int | None, backend: Any, pro
     wanted = planning.make(ready.found, config)
     maker = maker_of(config, ready, wanted, into)
     count = 1 if backend == "serial" else workers or mh.cpu_count()
+    if before is None:  # a journal that lies there is of another dataset, of which the rest is gone
+        (into / dataset.JOURNAL).unlink(missing_ok=True)
     known = dataset.read_records(into)
     todo = [sample for sample in wanted.samples if not maker.is_made(known.get(sample.id))]
     # So all classes come forward together, and few backgrounds are needed at a time.

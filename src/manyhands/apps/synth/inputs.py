@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import manyhands as mh
+from manyhands.apps import files
 from manyhands.apps.synth import pictures
 from manyhands.apps.synth.config import Config
 from manyhands.apps.synth.pictures import CutOut, Unusable
@@ -66,7 +67,11 @@ def find(config: Config) -> Found:
     backgrounds = _flat(Path(config.backgrounds), "backgrounds", problems)
     distractors = _flat(Path(config.distractors), "distractors", problems) if config.distractors else []
     found = Found(tuple(objects), tuple(backgrounds), tuple(distractors))
-    problems += [f"{str(one.path)!r}: its name is not UTF-8: rename it" for one in found.all() if not _is_text(one.key)]
+    problems += [
+        f"{str(one.path)!r}: its name is not UTF-8: rename it"
+        for one in found.all()
+        if not files.is_text(str(one.path))
+    ]
     if problems:
         raise InputProblems(problems)
     return found
@@ -82,13 +87,15 @@ def _objects(folder: Path, masks: dict[str, Path] | None, problems: list[str]) -
     if classes and (loose := len(_pictures_in(folder))):
         problems.append(f"{folder}: {loose} pictures are in no class's folder: put them into one, or elsewhere")
     for place in classes:
-        files = _pictures_in(place)
-        if any(unicodedata.category(letter) == "Cc" for letter in place.name):
-            problems.append(f"{str(place)!r}: control characters in the name of a class: rename it")
-        if not files:
+        there = _pictures_in(place)
+        if any(unicodedata.category(letter) in {"Cc", "Cn"} for letter in place.name):
+            problems.append(
+                f"{str(place)!r}: in the name of a class are characters that no label file can hold: rename it"
+            )
+        if not there:
             problems.append(f"{place}: an empty class; put pictures in it or remove the folder")
-        problems += [f"{place}: two pictures are called {name!r}" for name in _twice(file.stem for file in files)]
-        for file in files:
+        problems += [f"{place}: two pictures are called {name!r}" for name in _twice(file.stem for file in there)]
+        for file in there:
             key = f"objects/{place.name}/{file.name}"
             mask = masks.get(_stem_key(key)) if masks is not None else None
             if masks is not None and mask is None:
@@ -110,17 +117,18 @@ def _masks(folder: str | os.PathLike[str] | None, problems: list[str]) -> dict[s
 
 
 def _flat(folder: Path, what: str, problems: list[str]) -> list[Picture]:
-    files = sorted(_walk(folder)) if folder.is_dir() else []
-    if not files:
+    there = sorted(_walk(folder)) if folder.is_dir() else []
+    if not there:
         problems.append(f"{folder}: there are no pictures in it ({what})" if folder.is_dir() else
                         f"{folder}: there is no such folder ({what})")  # fmt: skip
-    return [Picture(f"{what}/{file.relative_to(folder).as_posix()}", file) for file in files]
+    return [Picture(f"{what}/{file.relative_to(folder).as_posix()}", file) for file in there]
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def _walk(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    way = (*above, folder.resolve())
     for path in folder.iterdir():
-        if path.is_dir() and not path.name.startswith("."):
-            yield from _walk(path)
+        if path.is_dir() and not path.name.startswith(".") and path.resolve() not in way:  # a link may lead back
+            yield from _walk(path, way)
     yield from _pictures_in(folder)
 
 
@@ -137,12 +145,9 @@ def _bytes_of(pixels: Pixels | CutOut) -> int:
     return sum(part.nbytes for part in pixels) if isinstance(pixels, CutOut) else pixels.nbytes
 
 
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def _is_control(letter: str) -> bool:
+    """Or another one that XML cannot hold."""
+    return unicodedata.category(letter) == "Cc" or ord(letter) & 0xFFFE == 0xFFFE
 
 
 def _twice(names: Iterable[str]) -> list[str]:
@@ -260,6 +265,8 @@ def _load(memory: Any, size: tuple[int, int] | None, one: Picture, offset: int |
         return _Seen("", fault=f"{one.mask}: {fault}")
     except (Unusable, OSError) as problem:
         return _Seen("", problem=str(getattr(problem, "strerror", None) or problem))
+    except MemoryError:
+        return _Seen("", problem="there is not enough memory for it")
     if offset is None or _bytes_of(pixels) > room:  # the file is another one than a moment ago
         return _Seen(digest)
     parts = pixels if isinstance(pixels, CutOut) else (pixels,)

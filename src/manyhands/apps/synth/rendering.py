@@ -128,12 +128,14 @@ def _augmented(given: CutOut, config: Config, rng: Any) -> CutOut:
     func: Any = config.augment
     try:
         made = func(given.colour[:, :, ::-1].copy(), given.mask.copy(), rng)
+        if isinstance(made, tuple):
+            made = tuple(map(np.asarray, made))
     except (Exception, SystemExit) as error:
         told = f"{name_of(func)} raised {type(error).__name__}: {error}{where_raised(error, func)}"
         raise AugmentFailed(told) from error
     if not isinstance(made, tuple) or len(made) != 2:
         raise AugmentFailed(f"{name_of(func)} returned a {type(made).__name__}; it must return (image, mask)")
-    image, mask = map(np.asarray, made)
+    image, mask = made
     if image.dtype != np.uint8 or mask.dtype != np.uint8 or image.shape != (*mask.shape, 3) or not mask.size:
         raise AugmentFailed(
             f"{name_of(func)} returned {image.dtype} {image.shape} and {mask.dtype} {mask.shape}; it must return "

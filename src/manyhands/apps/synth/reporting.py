@@ -111,13 +111,13 @@ def _given_up(records: Iterable[Record]) -> dict[str, Any]:
 def _runs(folder: Path) -> dict[str, Any]:
     try:
         runs = [json.loads(line) for line in (folder / dataset.RUNS).read_text().splitlines()]
-    except (OSError, ValueError):
-        runs = []
-    return {
-        f"run {number}": f"{run['made']:,} samples in {run['seconds']:.1f} s with {run['workers']} workers: "
-        f"{run['made'] / max(run['seconds'], 1e-9):.1f} a second"
-        for number, run in enumerate(runs, 1)
-    }
+        return {f"run {number}": _run(**run) for number, run in enumerate(runs, 1)}
+    except (OSError, ValueError, TypeError):  # it is not there, or was changed: nothing else depends on it
+        return {}
+
+
+def _run(made: int, seconds: float, workers: int) -> str:
+    return f"{made:,} samples in {seconds:.1f} s with {workers} workers: {made / max(seconds, 1e-9):.1f} a second"
 
 
 def _settings(about: dict[str, Any]) -> dict[str, Any]:
@@ -146,7 +146,7 @@ def _sheet(folder: Path, about: dict[str, Any], written: Sequence[Record]) -> st
     shown = []
     for record in planning.evenly(written, count):
         data = np.fromfile(place.picture(record.split, record.id), np.uint8)
-        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
         if pixels is None:
             raise OptionError(f"{place.picture(record.split, record.id)} is damaged: verify tells what else is")
         shown.append(drawing.marked(np.asarray(pixels, np.uint8), record.labels, about["classes"], bold=drawing.BOLD))

@@ -89,12 +89,11 @@ def verify(
     place = Dataset(folder, about["config"]["image_format"])
     written = [record for record in records if record.written]
     used_formats = dataset.formats_of(about)
+    if strange := list(_strange(folder, records, about["classes"])):
+        return Verification(len(records), False, ("the records",), ("all else, for that reason",), tuple(strange))
     problems = list(_files(place, records, used_formats, about["classes"]))
-    checks, left_out, pictures = (
-        ["every file is there, and no other among them; every label file says what was made"],
-        [],
-        True,
-    )
+    checks = ["which files are there, and what every label file says"]
+    left_out, pictures = [], True
     try:
         maker, samples = reopening.reopen(folder, about, workers=workers, augment=augment)
     except (InputProblems, OptionError) as error:
@@ -130,6 +129,18 @@ def verify(
 # --- files ------------------------------------------------------------------------------------------------------
 
 
+def _strange(folder: Path, records: Sequence[Record], classes: Sequence[str]) -> Iterator[str]:
+    """What is no record of this dataset."""
+    lines = (folder / dataset.SAMPLES).read_bytes().splitlines()
+    if len(lines) != len(records):
+        yield f"{folder / dataset.SAMPLES} has {len(lines):,} lines and {len(records):,} records: it was changed"
+    known = {*classes, ""}
+    for record in records:
+        yield from (
+            f"{record.id}: there is no class {label.name!r}" for label in record.labels if label.name not in known
+        )
+
+
 def _files(place: Dataset, records: Sequence[Record], formats: Sequence[str], classes: Sequence[str]) -> Iterator[str]:
     """Those that are missing or too many; and of labels, those that say something else than the records."""
     written = [record for record in records if record.written]
@@ -138,13 +149,22 @@ def _files(place: Dataset, records: Sequence[Record], formats: Sequence[str], cl
         texts |= label_files.texts_of(place, record, formats, classes)
     expected = {path for record in records for path in place.files_of(record, formats)} | set(texts)
     folders = ["images", "labels", "previews", "voc", "coco"]
-    there = {path for name in folders for path in (place.folder / name).rglob("*") if path.is_file()}
+    there = {
+        path for name in folders for path in (place.folder / name).rglob("*") if path.is_symlink() or not path.is_dir()
+    }
     there = {path for path in there if path.suffix != ".cache"}  # that trainers leave beside labels
     yield from (f"{path} is missing" for path in sorted(expected) if not path.exists())
     yield from (f"{path} is no file of the dataset" for path in sorted(there - expected))
     for path, text in texts.items():
-        if path.exists() and path.read_bytes() != text.encode():
+        if path.exists() and _bytes_of(path) != text.encode():
             yield f"{path} does not say what was made"
+
+
+def _bytes_of(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:  # it is a folder, or may not be read
+        return None
 
 
 # --- pixels -----------------------------------------------------------------------------------------------------
@@ -188,15 +208,25 @@ class _Again:
         changed = (made.picture != made.background).any(axis=2)
         if (changed & outside).any():
             yield "pixels outside all objects differ from the background"
-        path = self.maker.place.picture(record.split, record.id)
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            yield f"its picture cannot be read: {error.strerror}"
-            return
-        if data != self.maker.encode(made.picture):
+        wanted = self.maker.encode(made.picture)
+        place = self.maker.place
+        paths = {
+            "its picture": place.picture(record.split, record.id),
+            "its picture in voc": place.voc_picture(record.id),
+        }
+        for told, path in paths.items():
+            data = _bytes_of(path)
+            if data is None and path.exists():
+                yield f"{told} cannot be read"
+            elif data is not None and data != wanted:
+                pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+                yield f"{told} is damaged" if pixels is None else f"{told} is not what its seed gives"
+        preview = place.preview(record.split, record.id)
+        if record.preview and preview.exists():  # how it looks depends on the fonts that are there
+            data = _bytes_of(preview) or b""
             pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-            yield "its picture is damaged" if pixels is None else "its picture is not what its seed gives"
+            if pixels is None or pixels.shape != made.picture.shape:
+                yield "its preview is damaged"
 
 
 # --- readers ----------------------------------------------------------------------------------------------------
