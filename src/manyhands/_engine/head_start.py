@@ -97,7 +97,7 @@ class HeadStart:
     ) -> None:
         self.choice: Choice | None = None  # the last one there was
         self.seen = self.judged = limits  # until now; and when it was decided
-        self.tasks = 0  # that the caller has begun
+        self.tasks = 0  # that the caller has claimed; what it has not begun may be taken back
         self._feed, self._call, self._elsewhere = feed, call, elsewhere
         self._tally, self._arguments = tally, arguments  # of failed tasks
         self._context = _CallerContext(seed)
