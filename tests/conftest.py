@@ -30,8 +30,8 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What hardly depends on how workers start is tried with each other way of starting them in the long run only."""
     for item in items:
-        chosen = getattr(item, "callspec", None)
-        if chosen and item.get_closest_marker("others_are_stress") and {"spawn", "fork"} & set(chosen.id.split("-")):
+        marker, chosen = item.get_closest_marker("others_are_stress"), getattr(item, "callspec", None)
+        if marker and chosen and set(marker.args or ("spawn", "fork")) & set(chosen.id.split("-")):
             item.add_marker(pytest.mark.stress)
 
 

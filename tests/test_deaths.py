@@ -26,7 +26,7 @@ from watching import Meeting, alive, eventually
 import manyhands as mh
 from manyhands.errors import InitializerError, TaskTimeout, WorkerDied, WorkerStartError, WorkersUnavailable
 
-pytestmark = pytest.mark.timeout(30)
+pytestmark = [pytest.mark.timeout(30), pytest.mark.others_are_stress("spawn")]
 
 PROMPT = 10.0  # seconds; on a busy machine, too, far more than anything here needs and far less than for ever
 MEGABYTE = 1 << 20

@@ -22,7 +22,7 @@ from watching import PATIENCE, Meeting, alive, eventually
 import manyhands as mh
 from manyhands.errors import ExecutorClosed, InitializerError, NotSendable, OptionError, RemoteTraceback
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.timeout(60), pytest.mark.others_are_stress("spawn")]
 
 
 @pytest.fixture
@@ -628,13 +628,13 @@ def test_shutdown_without_waiting_returns_while_tasks_run(parallel_backend, meet
 @pytest.mark.parametrize("wait", [True, False])
 def test_shutdown_can_cancel_what_has_not_begun(parallel_backend, meeting, gate, wait):
     executor = mh.Executor(2, **parallel_backend)
-    futures = [executor.submit(say_and_wait, meeting.path, gate.path, x) for x in range(100)]
+    futures = [executor.submit(say_and_wait, meeting.path, gate.path, x) for x in range(1000)]
     meeting.lines(2)
     gate.open()
     executor.shutdown(wait=wait, cancel_futures=True)
     assert concurrent.futures.wait(futures, PATIENCE).not_done == set()
     cancelled = [future for future in futures if future.cancelled()]
-    assert 0 < len(cancelled) < 100
+    assert 0 < len(cancelled) < 1000
     for x, future in enumerate(futures):
         assert future.cancelled() or future.result() == x
     executor.shutdown()

@@ -574,7 +574,7 @@ def test_a_slow_first_input_or_a_break_of_the_reader_does_not_cost_the_others(tm
 
 @pytest.mark.parametrize("options", [{"on_error": "collect"}, {"retry": 2}, {"timeout": 10}], ids=str)
 def test_tasks_that_wait_get_more_workers_also_if_none_may_run_in_the_program(options):
-    found = mh.map(long_task, range(60), **options)
+    found = mh.map(long_task, range(400), **options)  # enough for a machine that has much else to do
     assert os.getpid() not in found
     assert mh.last_report().strategy.workers > 2 * mh.cpu_count()
 

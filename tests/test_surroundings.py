@@ -18,7 +18,7 @@ import pytest
 
 import manyhands as mh
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.timeout(60), pytest.mark.others_are_stress("spawn")]
 
 METHODS = ("zygote", "spawn", "fork")
 
