@@ -654,6 +654,7 @@ def test_the_program_goes_on_while_workers_import(warm, tmp_path, monkeypatch):
     assert set(pids) - {HOME}
 
 
+@pytest.mark.stress
 def test_workers_that_an_earlier_call_had_started_and_did_not_need_are_made_use_of(tmp_path):
     """They have imported nothing yet."""
     shared.renew()
