@@ -152,7 +152,8 @@ def markdown(judged: dict[str, Any]) -> str:
             shown = f"**{who}**" if who.startswith("manyhands") else f"*{who}*" if who in {"loop", "limit"} else who
             lines.append(f"| {shown} | {_number(median)}{spread} | {median / quickest:.2f} |")
         lines.append("")
-        lines += [f"- {NOTES[name]}"] if name in NOTES else []
+        # A case may be run later and put in by hand, with a note that says so.
+        lines += [f"- {note}" for note in (NOTES.get(name), case.get("note")) if note]
         lines += [
             f"- {goal['goal']}: **{'met' if goal['met'] else 'missed'}**, {goal['ratio']:.2f}" for goal in case["goals"]
         ]
