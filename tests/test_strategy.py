@@ -664,22 +664,6 @@ def test_workers_that_an_earlier_call_had_started_and_did_not_need_are_made_use_
     assert len(pids) - pids.count(HOME) > 100
 
 
-def test_an_import_that_ends_in_one_worker_only_holds_nobody_up(tmp_path, monkeypatch):
-    """One that waits for what another process has, as a lock or a device."""
-    module = importing(
-        tmp_path,
-        monkeypatch,
-        """
-        import fcntl
-        LOCK = open(HERE / "lock", "w")
-        fcntl.flock(LOCK, fcntl.LOCK_EX)
-        """,
-    )
-    shared.renew()
-    assert mh.map(module.wait, range(60), workers=2) == list(range(60))
-    shared.renew()
-
-
 @pytest.mark.stress
 def test_an_import_that_never_ends_in_workers_holds_nobody_up(tmp_path, monkeypatch):
     """Neither its own call, which ends in the program, nor those after it."""

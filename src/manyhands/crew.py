@@ -143,8 +143,6 @@ class Crew:
         except BaseException:
             release()
             raise
-        self._dispatcher = dispatcher
-        self._releases.append(release)
         self._job = Job(
             shipment=shipment,
             style=self._style,
@@ -155,6 +153,8 @@ class Crew:
             retry_on=options.retry_on(),
             tally=self._tally,
         )
+        self._releases.append(release)
+        self._dispatcher = dispatcher  # last: the call may end meanwhile in another thread, which looks for it
 
     def take(self, start: int, seconds: float) -> None:
         """Run all tasks from this one on; those before took so long."""

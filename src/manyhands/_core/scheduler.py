@@ -24,7 +24,7 @@ it is given back nothing else is sent to that worker, so that nothing can run th
 from __future__ import annotations
 
 import heapq
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
@@ -179,6 +179,7 @@ class Scheduler:
         self.limits = limits
         self.broken = False
         self._jobs: dict[int, _Job] = {}
+        self._keys: Counter[bytes] = Counter()  # functions of these jobs; counted, since there may be many thousands
         self._ready: dict[int, _Job] = {}  # those with tasks to send, oldest first
         self._workers: dict[int, _Worker] = {}
         self._delayed: list[tuple[float, int, int]] = []  # (when, job, task): a heap of retries
@@ -303,6 +304,7 @@ class Scheduler:
         shares = single and not event.start
         chunker = self._single if shares else Chunker(policy.chunksize, exact=not policy.rerun_after_death)
         job = self._jobs[event.job] = _Job(policy, chunker, event.key, event.start, event.start, event.start)
+        self._keys[event.key] += 1
         chunker.learn(event.start, event.seconds)
         self._crowd = max(self._crowd, min(self.limits.max_workers, event.crowd))
         self._ran, self._spent = self._ran + event.start, self._spent + event.seconds
@@ -713,14 +715,20 @@ class Scheduler:
         yield from self._maybe_finish(number, job)
 
     def _maybe_finish(self, number: int, job: _Job) -> Iterator[Command]:
-        if job.closed and job.ended == job.known and self._jobs.pop(number, None) is not None:
-            self._ready.pop(number, None)
+        if job.closed and job.ended == job.known and self._take_out(number) is not None:
             yield FinishJob(number)
 
-    def _drop_job(self, number: int) -> None:
-        job = self._jobs.pop(number, None)
+    def _take_out(self, number: int) -> _Job | None:
         self._ready.pop(number, None)
+        job = self._jobs.pop(number, None)
         if job is not None:
+            self._keys[job.key] -= 1
+            if not self._keys[job.key]:
+                del self._keys[job.key]
+        return job
+
+    def _drop_job(self, number: int) -> None:
+        if (job := self._take_out(number)) is not None:
             self._open -= job.known - job.ended
 
     def _break_all(self) -> Iterator[Command]:
@@ -874,16 +882,15 @@ class Scheduler:
         """As many as such a number of tasks can use. ``ahead``: they may come, and those that import will do."""
         if self.broken or self._start_again_at is not None:
             return
-        keys = {job.key for job in self._jobs.values()}
         useful = leaving = 0  # a worker that has had all its tasks counts until it has run them
         for worker in self._workers.values():
-            for_others = worker.loading is not None and worker.loading not in keys and not ahead
+            for_others = worker.loading is not None and worker.loading not in self._keys and not ahead
             if worker.state is _State.LEAVING or for_others:
                 leaving += 1
             elif worker.chunks or worker.reserved or self._room(worker) != 0:
                 useful += 1
         wanted = min(self._crowd, tasks) - useful
-        if useful and not ahead and self._lost.issuperset(keys):
+        if useful and not ahead and self._lost.issuperset(self._keys):
             return  # others were lost at their imports, as new ones might be
         if self.limits.loaders is not None:
             wanted = min(wanted, self._growth(useful, self.limits.loaders))
@@ -907,7 +914,7 @@ class Scheduler:
 
         All at once they would be in one another's way, each with a task that waits behind its imports.
         """
-        keys = {job.key for job in self._jobs.values()}
+        keys = self._keys
         loading = sum(_has_yet_to_load(worker, keys) for worker in self._workers.values())
         needs = max((self._loading.get(key, 0.0) for key in keys), default=0.0)
         is_extra = self.limits.few_workers is not None and useful >= self._few
@@ -949,7 +956,7 @@ class Scheduler:
         yield KillWorker(number)
 
 
-def _has_yet_to_load(worker: _Worker, keys: set[bytes]) -> bool:
+def _has_yet_to_load(worker: _Worker, keys: Counter[bytes]) -> bool:
     """It has not imported what any of these functions needs, and will have to."""
     if worker.state is not _State.READY or not keys:
         return worker.state is _State.STARTING

@@ -92,9 +92,10 @@ def compare_functions(
         ratio = low, intervals.ratio(steady[at], steady[0]), high
         even = break_even(first[at], median(steady[at]), first[0], median(steady[0]))
         rows.append(FunctionMeasured(name, first[at], tuple(steady[at]), ratio, differences[at], even))
-    told = tuple(words.busy(language, others, cpu_count()))
-    found = tuple(rows), len(inputs), rounds, cpu_count(), name_of_machine(), language, title, unit, told
-    return FunctionComparison(*found)
+    return FunctionComparison(
+        tuple(rows), len(inputs), rounds, cpu_count(), name_of_machine(), language, title, unit,
+        warnings=tuple(words.busy(language, others, cpu_count())),
+    )  # fmt: skip
 
 
 def break_even(first: float, later: float, other_first: float, other_later: float) -> int | None:

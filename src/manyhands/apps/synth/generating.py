@@ -137,7 +137,7 @@ def _check_place(config: Config, into: Path) -> None:
     if into.exists() and not into.is_dir():
         raise OptionError(f"{into} is a file: name a folder")
     if not files.is_text(str(into)):
-        raise OptionError(f"{str(into)!r} is no UTF-8, and label files name it: name another folder")
+        raise OptionError(f"{str(into)!r} is no UTF-8, and not all that read datasets can open it: name another folder")
     for name in ("objects", "backgrounds", "masks", "distractors"):
         folder = getattr(config, name)
         if folder is not None and into.resolve().is_relative_to(Path(folder).resolve()):
