@@ -292,6 +292,33 @@ def test_a_child_that_comes_back_from_a_fork_in_a_task_ends(seconds, tmp_path):
     assert programs.run_source(script, cwd=tmp_path).stdout == "both\n"
 
 
+def test_a_watcher_that_is_slow_after_it_has_handed_over_ends_nothing(tmp_path):
+    """Row 2: the caller has gone on to wait for the workers' results by then; that is not the end of its call."""
+    script = """
+        import threading
+        import time
+        import manyhands as mh
+        from manyhands._engine.head_start import HeadStart
+        from manyhands._engine.stream import Stream
+
+        waits = threading.Event()
+        hand_over, pieces = HeadStart._hand_over, Stream.pieces
+
+        def hand_over_slowly(head, *args):
+            hand_over(head, *args)
+            if head._over.is_set() and threading.current_thread().name == "manyhands-watcher":
+                print("slow", waits.wait(10))
+
+        def pieces_awaited(stream, *args):
+            waits.set()
+            return pieces(stream, *args)
+
+        HeadStart._hand_over, Stream.pieces = hand_over_slowly, pieces_awaited
+        assert mh.map(lambda seconds: time.sleep(seconds), [0.1] * 40) == [None] * 40
+        """
+    assert programs.run_source(script, cwd=tmp_path).stdout == "slow True\n"
+
+
 def watchers():
     return [thread for thread in threading.enumerate() if thread.name == "manyhands-watcher"]
 

@@ -132,14 +132,18 @@ class HeadStart:
                 if piece is not None:
                     yield piece
         finally:
-            self.stop()
+            self._wind_up()
             context.drop(self._context, before)  # an interrupt may have kept the slice from that
             self._context.close()
             self._last = None
 
     def stop(self) -> None:
-        """Begin no more tasks, and hand none over. From any thread, a signal handler or finalizer: waits for nobody."""
+        """The call is over, for others, too. From any thread, a signal handler or finalizer: waits for nobody."""
         self._stopped = True
+        self._wind_up()
+
+    def _wind_up(self) -> None:
+        """Begin no more tasks, and hand none over."""
         self._over.set()
         haste.end(self)
         if (running := self._slice) is not None:
