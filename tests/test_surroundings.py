@@ -275,6 +275,34 @@ def test_forked_child_has_workers_of_its_own_and_spares_its_parents(tmp_path, an
     assert programs.run_source(source, cwd=tmp_path).stdout == "fine\n"
 
 
+FORKED_AMID_A_START = """
+import os, signal, subprocess, threading
+import manyhands as mh
+
+begun, start = threading.Event(), subprocess._fork_exec
+
+def start_slowly(*args):
+    begun.set()
+    threading.Event().wait(0.2)  # long enough for a fork to fall into it, if nothing holds that off
+    return start(*args)
+
+subprocess._fork_exec = start_slowly
+future = mh.submit(abs, -1)
+assert begun.wait(10)
+if not (child := os.fork()):
+    signal.pause()
+try:
+    print(future.result(timeout=20))
+finally:
+    os.kill(child, signal.SIGKILL)
+"""
+
+
+def test_a_child_forked_while_a_process_is_started_does_not_hold_that_up(tmp_path):
+    """Row 46: it may live for long, and has what is open at that moment."""
+    assert programs.run_source(FORKED_AMID_A_START, cwd=tmp_path).stdout == "1\n"
+
+
 # --- standard input, output and error ---------------------------------------------------------------------------
 
 

@@ -1,7 +1,8 @@
 """When this process is forked by anyone, the child must not hold the caller's end of anything.
 
 A copy of the lifeline in a forked child would keep workers alive after the caller; a copy of a worker's
-socket would hide its death.
+socket would hide its death; and one of the pipe by which a new process tells that it has begun would have us
+wait for the child's end.
 """
 
 from __future__ import annotations
@@ -9,8 +10,18 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import threading
+from collections.abc import Iterator
 
 _open: dict[int, socket.socket | int] = {}
+_forking = threading.RLock()  # held in every fork, and by those who make what no child may have
+
+
+@contextlib.contextmanager
+def held_off() -> Iterator[None]:
+    """No other thread forks meanwhile: for descriptors, from when they are made to `close_in_child`. Not for long."""
+    with _forking:
+        yield
 
 
 def close_in_child(what: socket.socket | int) -> None:
@@ -27,7 +38,17 @@ def _fd(what: socket.socket | int) -> int:
     return what if isinstance(what, int) else what.fileno()
 
 
-def _close_all() -> None:
+def _begin() -> None:
+    _forking.acquire()
+
+
+def _end_in_parent() -> None:
+    _forking.release()
+
+
+def _end_in_child() -> None:
+    global _forking  # noqa: PLW0603
+    _forking = threading.RLock()
     for fd, what in _open.items():
         with contextlib.suppress(OSError):
             os.close(fd)
@@ -38,4 +59,4 @@ def _close_all() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_close_all)
+    os.register_at_fork(before=_begin, after_in_parent=_end_in_parent, after_in_child=_end_in_child)

@@ -147,31 +147,34 @@ class Supervisor:
         try:
             around = surroundings.take()
             hello = self._greeting(around)
-            ours, theirs = socket.socketpair()
+            with forks.held_off():
+                record = self._launch(worker)
         except NotSendable as error:
             self._notices.append(NotStarted(worker, _initializer_error(error), fatal=True))
             return
         except OSError as error:
             self._notices.append(NotStarted(worker, _start_error(error)))
             return
-        forks.close_in_child(ours)
-        try:
-            launcher = self._open()
-            number = self._board().take()
-            channel = Channel(ours, blocking=False)
-            record = _Worker(channel, self._board().slot(number), number, time.monotonic())
-            launcher.start(worker, number, theirs, self._inheritance())
-        except OSError as error:
-            forks.keep_in_child(ours)
-            ours.close()
-            theirs.close()
-            self._notices.append(NotStarted(worker, _start_error(error)))
-            return
         record.known.update(dict.fromkeys(self._inherited, (None, 0)))
         record.around = around
         self._workers[worker] = record
-        self._selector.register(ours, selectors.EVENT_READ, partial(self._receive, worker))
+        self._selector.register(record.channel.socket, selectors.EVENT_READ, partial(self._receive, worker))
         self._write(worker, record, hello[0], hello[1])
+
+    def _launch(self, worker: int) -> _Worker:
+        launcher = self._open()
+        ours, theirs = socket.socketpair()
+        forks.close_in_child(ours)
+        try:
+            number = self._board().take()
+            channel = Channel(ours, blocking=False)
+            launcher.start(worker, number, theirs, self._inheritance())
+        except OSError:
+            forks.keep_in_child(ours)
+            ours.close()
+            theirs.close()
+            raise
+        return _Worker(channel, self._board().slot(number), number, time.monotonic())
 
     def _inheritance(self) -> dict[bytes, Any]:
         """What a worker forked from this process finds there: functions, and the initializer with its arguments."""
