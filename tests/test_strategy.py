@@ -6,7 +6,9 @@ import functools
 import gc
 import importlib
 import itertools
+import math
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -22,7 +24,7 @@ from watching import eventually
 
 import manyhands as mh
 from manyhands._core.strategy import Choice, Measured, decide
-from manyhands._engine import shared
+from manyhands._engine import payload, shared
 from manyhands._engine.head_start import HeadStart
 
 pytestmark = pytest.mark.timeout(60)
@@ -60,6 +62,10 @@ CASES = {
     "the same with warm workers": (seen(4, 1 * MS, 400, megabytes=8.0, warm=True), "serial", "bytes"),
     "a large array that the function captures": (seen(100, 0.1 * MS, 400, luggage=100.0, warm=True), "serial", "bytes"),
     "the same, worked on for long": (seen(100, 5 * MS, 400, luggage=100.0, warm=True), "processes", "computes"),
+    "a table that takes long to pack": (seen(100, 5 * MS, 400, luggage=30.0, packing=0.5), "serial", "bytes"),
+    "the same, of use for longer": (seen(100, 50 * MS, 400, luggage=30.0, packing=0.5), "processes", "computes"),
+    "one that takes too long": (seen(100, 5 * MS, 400, luggage=math.inf, packing=0.1), "serial", "bytes"),
+    "tasks that take too long to pack": (seen(4, 5 * MS, 400, megabytes=math.inf), "serial", "bytes"),
     "arrays that are worked on for long": (seen(4, 50 * MS, 400, megabytes=8.0), "processes", "computes"),
     "waiting": (seen(2, 50 * MS, 400, waiting=0.99), "processes", "waits"),
     "waiting, in threads": (seen(2, 50 * MS, 400, waiting=0.99, threads=True), "threads", "waits"),
@@ -180,6 +186,25 @@ def test_a_function_declared_thread_safe_waits_in_threads():
     assert max(most) > mh.cpu_count()
 
 
+def test_a_table_that_takes_longer_to_pack_than_the_work_lasts_stays():
+    table = {number: str(number) for number in range(2_000_000)}
+
+    def look_up(number):
+        return sum(len(table[index]) for index in range(100_000)) + number
+
+    expected = look_up(0)
+    assert mh.map(look_up, range(60)) == [expected + number for number in range(60)]
+    assert mh.last_report().backend == "serial"
+    assert "to pack what the function captures for worker processes would have taken longer" in mh.explain()
+    table.clear()
+
+
+def test_what_takes_long_to_pack_is_weighed_for_no_longer_than_that_is_worth():
+    table = {number: str(number) for number in range(100_000)}
+    assert payload.weight(table, within=1e-6) == math.inf
+    assert payload.weight(table) == pytest.approx(len(pickle.dumps(table, 5)), rel=0.01)
+
+
 def test_what_cannot_be_sent_may_stay():
     lock = threading.Lock()
 
@@ -198,7 +223,7 @@ def test_what_cannot_be_sent_may_stay():
 def uneven(number):
     """Nothing at first, then more and more: the change of place comes in the middle."""
     if number > 3000:
-        time.sleep(0.002)
+        time.sleep(0.004)
     return number
 
 
@@ -314,7 +339,7 @@ def test_a_watcher_that_is_slow_after_it_has_handed_over_ends_nothing(tmp_path):
             return pieces(stream, *args)
 
         HeadStart._hand_over, Stream.pieces = hand_over_slowly, pieces_awaited
-        assert mh.map(lambda seconds: time.sleep(seconds), [0.1] * 40) == [None] * 40
+        assert mh.map(lambda seconds: time.sleep(seconds), [1.0, *[0.1] * 20]) == [None] * 21
         """
     assert programs.run_source(script, cwd=tmp_path).stdout == "slow True\n"
 
@@ -689,6 +714,22 @@ def test_workers_that_an_earlier_call_had_started_and_did_not_need_are_made_use_
         mh.map(time.sleep, [0.03, 0.03, 0.0, 0.0], workers=2)  # done before the workers are there
     pids = mh.map(long_task, range(200), workers=2)
     assert len(pids) - pids.count(HOME) > 100
+
+
+def test_an_import_that_ends_in_one_worker_only_holds_nobody_up(tmp_path, monkeypatch):
+    """One that waits for what another process has, as a lock or a device."""
+    module = importing(
+        tmp_path,
+        monkeypatch,
+        """
+        import fcntl
+        LOCK = open(HERE / "lock", "w")
+        fcntl.flock(LOCK, fcntl.LOCK_EX)
+        """,
+    )
+    shared.renew()
+    assert mh.map(module.wait, range(60), workers=2) == list(range(60))
+    shared.renew()
 
 
 @pytest.mark.stress

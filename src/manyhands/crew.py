@@ -115,15 +115,14 @@ class Crew:
         """They have to import what the function needs, or other tasks to run: nothing would begin sooner with them."""
         return self._dispatcher is not None and self._dispatcher.would_wait(self._job)
 
-    def megabytes(self, item: Any, result: Any) -> float:
+    def megabytes(self, item: Any, result: Any, within: float) -> float:
         """What an input and a result weigh when they travel; a result that is not there yet, as much as the input."""
-        there = _weight(item)
-        return (there + (there if result is MISSING else _weight(result))) / 1e6
+        there = _weight(item, within / 2)
+        return (there + (there if result is MISSING else _weight(result, within / 2))) / 1e6
 
-    @property
-    def luggage(self) -> float:
-        """Megabytes that the function brings along: arrays that it captures."""
-        return _weight(self._func) / 1e6
+    def luggage(self, within: float) -> float:
+        """Megabytes that the function brings along: what it captures."""
+        return _weight(self._func, within) / 1e6
 
     def prepare(self, choice: Choice, tasks: int) -> None:
         """Have the workers started that were chosen, as many as so many tasks can use."""
@@ -161,7 +160,6 @@ class Crew:
         assert self._dispatcher is not None  # noqa: S101 - prepared
         self._job.start, self._job.seconds = start, seconds
         self._stream.open(self._dispatcher, self._job)
-        self._dispatcher.forget(self._job)
         self.at_work = True
         if self._background and self._dispatcher.backend.threaded:
             self._stream.read_in_background()
@@ -205,10 +203,10 @@ def _parts(func: Any) -> Iterator[Any]:
                 yield cell.cell_contents
 
 
-def _weight(value: Any) -> int:
-    """Bytes that would travel."""
+def _weight(value: Any, within: float) -> float:
+    """Bytes that would travel; infinitely many if that is not known within so many seconds."""
     try:
-        return payload.weight(value)
+        return payload.weight(value, within)
     except BaseException as error:  # user code, and sys.exit() in it; whoever sends it will say what is wrong
         if signals.raised(error):
             raise

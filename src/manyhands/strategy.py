@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from manyhands import report
@@ -63,21 +64,25 @@ def of_caller(choice: Choice | None, seen: Measured, ran: Ran) -> Strategy:
         what = "the only task" if tasks == 1 else f"all {tasks} tasks"
         reason = f"{what[0].upper()}{what[1:]} ran in this program: there was nobody to share them with."
     else:
-        workers = min(tasks, seen.workers or seen.cores)
-        away = forecast(seen._replace(left=tasks, tasks=tasks, wall=ran.busy, cpu=ran.cpu), "processes", workers)
-        moved = f", most of it to move {_megabytes(seen)}" if choice and choice.why == "bytes" else ""
-        less = ""
-        if away < ran.busy:
-            less = (
-                ", not clearly less"
-                if away > gain(seen, "processes") * ran.busy
-                else ", less than the first tasks let expect"
-            )
-        reason = (
-            f"All {tasks} tasks ran in this program, as in a loop: {each} a task, {_seconds(ran.busy)} together; "
-            f"{workers} worker processes would have needed about {_seconds(away)}{moved}{less}."
-        )
+        instead = _processes_instead(choice, seen, ran)
+        here = f"All {tasks} tasks ran in this program, as in a loop"
+        reason = f"{here}: {each} a task, {_seconds(ran.busy)} together; {instead}."
     return _made(("serial", 1), ran.tasks, seen.megabytes, ran, reason)
+
+
+def _processes_instead(choice: Choice | None, seen: Measured, ran: Ran) -> str:
+    """What they would have cost."""
+    workers = min(ran.tasks, seen.workers or seen.cores)
+    away = forecast(seen._replace(left=ran.tasks, tasks=ran.tasks, wall=ran.busy, cpu=ran.cpu), "processes", workers)
+    if math.isinf(away):
+        what = "what the function captures" if math.isinf(seen.luggage) else "a task's input and result"
+        return f"to pack {what} for worker processes would have taken longer than they were likely to save"
+    moved = f", most of it to move {_what_weighs(seen)}" if choice and choice.why == "bytes" else ""
+    less = ""
+    if away < ran.busy:
+        clearly = away <= gain(seen, "processes") * ran.busy
+        less = ", less than the first tasks let expect" if clearly else ", not clearly less"
+    return f"{workers} worker processes would have needed about {_seconds(away)}{moved}{less}"
 
 
 def of_both(place: tuple[str, int], seen: Measured, here: int, ran: Ran) -> Strategy:
@@ -101,7 +106,7 @@ def _made(place: tuple[str, int], here: int, megabytes: float | None, ran: Ran, 
         tasks_here=here,
         seconds_per_task=ran.busy / max(ran.tasks, 1),
         processor=ran.processor,
-        megabytes_per_task=megabytes,
+        megabytes_per_task=None if megabytes is None or math.isinf(megabytes) else megabytes,
         reason=reason,
         advice=_advice(backend, workers, ran) if ran.wall > LONG_SECONDS else "",
     )
@@ -127,7 +132,7 @@ def _advice(backend: str, workers: int, ran: Ran) -> str:
     return ""
 
 
-def _megabytes(seen: Measured) -> str:
+def _what_weighs(seen: Measured) -> str:
     heavy = seen.luggage > (seen.megabytes or 0.0) * seen.left
     return f"the {seen.luggage:.3g} MB of the function" if heavy else f"{seen.megabytes or 0.0:.3g} MB a task"
 

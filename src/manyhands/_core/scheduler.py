@@ -116,6 +116,7 @@ class _Job:
     policy: Policy
     chunker: Chunker
     key: bytes  # of its function
+    patient: bool = False  # who began it has no need of a worker that might never come to the end of its imports
     known: int = 0
     issued: int = 0
     ended: int = 0
@@ -303,7 +304,8 @@ class Scheduler:
         policy = event.policy
         shares = single and not event.start
         chunker = self._single if shares else Chunker(policy.chunksize, exact=not policy.rerun_after_death)
-        job = self._jobs[event.job] = _Job(policy, chunker, event.key, event.start, event.start, event.start)
+        begun = event.start > 0
+        job = self._jobs[event.job] = _Job(policy, chunker, event.key, begun, event.start, event.start, event.start)
         self._keys[event.key] += 1
         chunker.learn(event.start, event.seconds)
         self._crowd = max(self._crowd, min(self.limits.max_workers, event.crowd))
@@ -845,7 +847,7 @@ class Scheduler:
         while self._ready:
             number, job = next(iter(self._ready.items()))
             size = job.chunker.size(job.waiting(), self._crowd, more_to_come=not job.closed)
-            target = self._freest(job.chunker.depth(size))
+            target = self._freest(job.chunker.depth(size), self._needed(job))
             if target is None:
                 return
             name, worker = target
@@ -857,11 +859,16 @@ class Scheduler:
                 worker.timeout_at = _earlier(worker.timeout_at, now + job.policy.timeout)
             yield SendChunk(name, chunk)
 
-    def _freest(self, depth: int) -> tuple[int, _Worker] | None:
+    def _needed(self, job: _Job) -> bytes | None:
+        """The function that a worker must have loaded to be given tasks of this job; None if any worker will do."""
+        there = job.patient and any(job.key in worker.loaded for worker in self._workers.values())
+        return job.key if there else None
+
+    def _freest(self, depth: int, needed: bytes | None) -> tuple[int, _Worker] | None:
         best: tuple[int, _Worker] | None = None
         fewest = depth
         for number, worker in self._workers.items():
-            if len(worker.chunks) < fewest and self._can_take(worker):
+            if len(worker.chunks) < fewest and self._can_take(worker) and (needed is None or needed in worker.loaded):
                 best, fewest = (number, worker), len(worker.chunks)
                 if not fewest:
                     break

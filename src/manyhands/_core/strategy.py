@@ -20,6 +20,8 @@ WARM_SECONDS = 0.002  # until one that is there is, or a thread
 TASK_SECONDS = 1e-6  # to hand a tiny task over and take its result
 MEGABYTE_SECONDS = 0.0005  # to bring a megabyte to another process or back
 LUGGAGE_SECONDS = 0.0003  # to bring a megabyte that the function captures to all workers, or to see that they have it
+PACKINGS = 3.0  # times what it took to weigh that: it is packed, and unpacked by workers that are in each other's way
+WEIGHING_SHARE = 0.08  # of the time that the rest would take in the caller: so long it is weighed at most
 LOOK_SECONDS = 0.0005  # of work to see before anything is decided: the first call of a function is not like the others
 SURE_SECONDS = 0.05  # of work that are enough in any case
 BIG_MEGABYTES = 0.5  # of a task
@@ -44,6 +46,7 @@ class Measured(NamedTuple):
     warm: bool = False  # worker processes are there
     megabytes: float | None = None  # of a task's input and result, as they would travel; None: not looked at
     luggage: float = 0.0  # megabytes that the function brings along
+    packing: float = 0.0  # seconds that it took to weigh these; weights are infinite where it took too long
     threads: bool = False  # it may run in threads
     gap: float | None = None  # how long another thread waited for the interpreter meanwhile
 
@@ -73,9 +76,14 @@ def decide(seen: Measured) -> Choice:
     stay = (seen.left + seen.busy) * seen.wall / seen.tasks
     most = gain(seen, backend) * stay
     if forecast(seen, backend, workers) > most:
-        light = forecast(seen._replace(megabytes=0.0, luggage=0.0), backend, workers) <= most
+        light = forecast(seen._replace(megabytes=0.0, luggage=0.0, packing=0.0), backend, workers) <= most
         return Choice("serial", 1, "bytes" if light else "short")
     return Choice(backend, workers, "waits" if does_wait else "computes")
+
+
+def weighing_seconds(seen: Measured) -> float:
+    """So long may be spent on weighing what would travel."""
+    return WEIGHING_SHARE * seen.left * seen.wall / max(seen.tasks, 1)
 
 
 def waits(wall: float, cpu: float) -> bool:
@@ -114,7 +122,7 @@ def forecast(seen: Measured, backend: str, workers: int) -> float:
         send += left * MEGABYTE_SECONDS * (seen.megabytes or 0.0)
     start = WARM_SECONDS if seen.warm or backend == "threads" else COLD_SECONDS + workers * WORKER_SECONDS
     if backend == "processes":
-        start += LUGGAGE_SECONDS * seen.luggage
+        start += LUGGAGE_SECONDS * seen.luggage + PACKINGS * seen.packing
     if seen.busy:
         return max(per_task, start + max((work + 2 * send) / workers, send))
     rest = work * (1.0 - min(1.0, start / stay)) if stay else 0.0

@@ -94,7 +94,7 @@ class Dispatcher:
         self._started: set[int] = set()  # workers that were begun and have not ended
         self._start_error: WorkersUnavailable | None = None
         self._short_way = ShortWay(backend)
-        self._expected: list[Job] = []  # that workers may already get ready for
+        self._expected: list[Job] = []  # that workers get ready for, before any task of these is sent to them
         self._starts_early = MUST_START_EARLY and backend.threaded
         self._closing = False  # no more work is taken
         self._closed = False  # and the scheduler knows
@@ -149,7 +149,7 @@ class Dispatcher:
         self._load_early()
 
     def forget(self, job: Job) -> None:
-        """It has come, or will not."""
+        """It is over, or will not come."""
         with contextlib.suppress(ValueError):
             self._expected.remove(job)
 

@@ -15,6 +15,7 @@ up the second.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import queue
 import sys
@@ -23,7 +24,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
-from manyhands._core.strategy import Choice, Measured, decide
+from manyhands._core.strategy import Choice, Measured, decide, weighing_seconds
 from manyhands._engine import context, faults, haste, run_queue, signals
 from manyhands._engine.latch import Latch
 from manyhands._engine.results import Batch, Piece
@@ -43,6 +44,7 @@ READ_SECONDS = 0.002  # for these
 PATIENCE = 0.005  # the watcher steps in when the caller was in one slice for so long
 GIVE_WAY = 0.0001  # the caller pauses between two slices, while workers are being started by other threads
 START_PATIENCE = 5.0  # then the rest is handed over though no worker is ready: whoever has it will say why
+AGAIN = 4  # times the time for weighing that did not do before: then it is tried again
 TICKS = 3  # at least
 TICK = 0.0005  # it sleeps so long to see how long the interpreter is kept from it
 CALLER = -1  # the caller's number among the workers of a report
@@ -63,12 +65,11 @@ class Elsewhere(Protocol):
     def would_wait(self) -> bool:
         """What is handed over now would begin no sooner there: it may take them as long as it likes to get ready."""
 
-    def megabytes(self, item: Any, result: Any) -> float:
-        """What these two weigh on their way; without a result (MISSING), a guess."""
+    def megabytes(self, item: Any, result: Any, within: float) -> float:
+        """What these two weigh on their way; without a result (MISSING), a guess. Infinite if that takes longer."""
 
-    @property
-    def luggage(self) -> float:
-        """Megabytes that the function brings along to workers that are other processes."""
+    def luggage(self, within: float) -> float:
+        """Megabytes that the function brings along to other processes; infinitely many if it takes longer to tell."""
 
     def prepare(self, choice: Choice, tasks: int) -> None:
         """Have the workers started, as many as so many tasks can use. Raises NotSendable."""
@@ -107,9 +108,9 @@ class HeadStart:
         self._unwatched = False  # it sleeps, since nothing was being run
         self._size = 1
         self._slices = 0
-        self._megabytes: float | None = None
-        self._guessed: float | None = None  # before any task has ended
-        self._luggage: float | None = None
+        self._task_scale = _Scale(self._weigh_task)
+        self._next_scale = _Scale(self._weigh_next)  # before any task has ended
+        self._luggage_scale = _Scale(elsewhere.luggage)
         self._gap: float | None = None
         self._last: tuple[Any, Any] | None = None  # an input and its result
         self._slice: _Slice | None = None  # that is being run
@@ -259,7 +260,8 @@ class HeadStart:
             if self._prepared is None and self._deciding.acquire(blocking=False):
                 try:
                     if self._prepared is None:  # still
-                        self._decide(seen._replace(warm=self._elsewhere.warm, megabytes=self._megabytes, gap=self._gap))
+                        seen = seen._replace(warm=self._elsewhere.warm, gap=self._gap)
+                        self._decide(seen._replace(megabytes=self._task_scale.known))
                 finally:
                     self._deciding.release()
             if self._prepared is not None:
@@ -280,11 +282,11 @@ class HeadStart:
                 haste.end(self)
 
     def _decide(self, seen: Measured) -> None:
-        self.choice, self.judged = decide(seen), seen
-        if self.choice.backend == "processes":
-            self._luggage = self._elsewhere.luggage if self._luggage is None else self._luggage
-            self.judged = seen._replace(megabytes=self._weigh(), luggage=self._luggage)
-            self.choice = decide(self.judged)
+        choice = decide(seen)
+        if choice.backend == "processes":
+            self._weigh(weighing_seconds(seen))
+        self.judged = self._with_weights(seen)
+        self.choice = decide(self.judged) if choice.backend == "processes" else choice
         if self.choice.goes and not self._over.is_set():
             self._elsewhere.prepare(self.choice, seen.left)
             haste.begin(self)
@@ -296,14 +298,23 @@ class HeadStart:
         self.tasks -= len(rest)
         self._feed.put_back(self.tasks, rest)
 
-    def _weigh(self) -> float:
-        """What a task's input and result weigh: of one that has ended; until then, guessed from the next input."""
-        if self._megabytes is None and self._last is not None:
-            self._megabytes = self._elsewhere.megabytes(*self._last)
-        if self._megabytes is None and self._guessed is None:
-            following = self._feed.source.items(self.tasks, self.tasks + 1)  # not one that a task is at work on
-            self._guessed = self._elsewhere.megabytes(following[0], MISSING) if following else 0.0
-        return (self._guessed or 0.0) if self._megabytes is None else self._megabytes
+    def _weigh(self, within: float) -> None:
+        """What would travel: with the function, and with a task that has ended; until one has, with the next."""
+        (self._next_scale if self._last is None and self._task_scale.weight is None else self._task_scale).weigh(within)
+        self._luggage_scale.weigh(within)
+
+    def _with_weights(self, seen: Measured) -> Measured:
+        task, luggage = self._task_scale.weight, self._luggage_scale.weight
+        megabytes = self._next_scale.weight if task is None else task
+        return seen._replace(megabytes=megabytes, luggage=luggage or 0.0, packing=self._luggage_scale.seconds)
+
+    def _weigh_task(self, within: float) -> float:
+        last = self._last
+        return 0.0 if last is None else self._elsewhere.megabytes(*last, within)
+
+    def _weigh_next(self, within: float) -> float:
+        following = self._feed.source.items(self.tasks, self.tasks + 1)  # not one that a task is at work on
+        return self._elsewhere.megabytes(following[0], MISSING, within) if following else 0.0
 
     def _left(self, done: int) -> int:
         feed = self._feed
@@ -359,6 +370,27 @@ class HeadStart:
             time.sleep(TICK)
             gaps.append(time.monotonic() - began)
         self._gap = sorted(gaps)[len(gaps) // 2]
+
+
+class _Scale:
+    """Weighs something once, or, if that took too long, again when there is much more time for it."""
+
+    def __init__(self, weigh: Callable[[float], float]) -> None:
+        self.weight: float | None = None  # megabytes; infinite if it took too long
+        self.seconds = 0.0  # that it took, of the thread's own
+        self._weigh = weigh
+        self._within = 0.0
+
+    @property
+    def known(self) -> float | None:
+        """The weight, if it was found within the time."""
+        return None if self.weight == math.inf else self.weight
+
+    def weigh(self, within: float) -> None:
+        if self.weight is None or (self.weight == math.inf and within > AGAIN * self._within):
+            began = time.thread_time()
+            self.weight, self._within = self._weigh(within), within
+            self.seconds = time.thread_time() - began
 
 
 class _Slice:

@@ -18,8 +18,10 @@ import contextlib
 import copyreg
 import functools
 import io
+import math
 import pickle
 import threading
+import time
 from collections import ChainMap
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -82,14 +84,7 @@ def pack(
 
 def _pack(value: object, *, by_name: bool, reply: bool, inline: bool) -> Packed:
     buffers: list[Any] = []
-
-    def keep_in_band(buffer: pickle.PickleBuffer) -> bool:
-        with buffer.raw() as view:
-            small = inline or view.nbytes < BIG_BUFFER
-        if not small:
-            buffers.append(buffer)
-        return small
-
+    keep_in_band = _big_ones_to(buffers, inline=inline)
     try:
         data = _dumps(value, keep_in_band)
     except Exception as error:  # anything may come out of __reduce__; cloudpickle has the last word
@@ -97,7 +92,7 @@ def _pack(value: object, *, by_name: bool, reply: bool, inline: bool) -> Packed:
             raise
         buffers.clear()
     else:
-        if (by_name or _MAIN not in data) and not (_by_value and _mentions_by_value(data)):
+        if not _needs_value(data, by_name=by_name):
             return Packed(data, _raw(buffers)) if buffers else Packed(data)
         buffers.clear()
     target = io.BytesIO()
@@ -106,15 +101,33 @@ def _pack(value: object, *, by_name: bool, reply: bool, inline: bool) -> Packed:
     return Packed(target.getvalue(), _raw(buffers), frozenset(made.classes))
 
 
+def _big_ones_to(buffers: list[Any], *, inline: bool = False) -> Callable[[pickle.PickleBuffer], bool]:
+    """A buffer_callback."""
+
+    def keep_in_band(buffer: pickle.PickleBuffer) -> bool:
+        with buffer.raw() as view:
+            small = inline or view.nbytes < BIG_BUFFER
+        if not small:
+            buffers.append(buffer)
+        return small
+
+    return keep_in_band
+
+
 def _dumps(value: object, keep_in_band: Callable[[pickle.PickleBuffer], bool]) -> bytes:
     if not _special:
         return pickle.dumps(value, 5, buffer_callback=keep_in_band)
     target = io.BytesIO()
-    made = pickle.Pickler(target, 5, buffer_callback=keep_in_band)
-    table: Any = ChainMap(_special, copyreg.dispatch_table)
-    made.dispatch_table = table
-    made.dump(value)
+    _plain_pickler(target, keep_in_band).dump(value)
     return target.getvalue()
+
+
+def _plain_pickler(target: Any, keep_in_band: Callable[[pickle.PickleBuffer], bool]) -> pickle.Pickler:
+    made = pickle.Pickler(target, 5, buffer_callback=keep_in_band)
+    if _special:
+        table: Any = ChainMap(_special, copyreg.dispatch_table)
+        made.dispatch_table = table
+    return made
 
 
 def reduce_specially(cls: type, reduce: Callable[[Any], Any]) -> None:
@@ -127,10 +140,54 @@ def is_packing() -> bool:
     return getattr(_here, "packing", False)
 
 
-def weight(value: object) -> int:
-    """Bytes of its pickle and of its big buffers, which are not copied for that; not of memory that is shared."""
-    packed = pack(value)
-    return travelling((packed.data, *packed.buffers))
+def weight(value: object, within: float = math.inf) -> float:
+    """Bytes of its pickle and of its big buffers, which are not copied for that; not of memory that is shared.
+
+    Infinitely many if that is not known within so many seconds of work.
+    """
+    before, _here.packing = is_packing(), True
+    try:
+        return _weight(value, within)
+    finally:
+        _here.packing = before
+
+
+def _weight(value: object, within: float) -> float:
+    for make in _plain_pickler, pickler:
+        buffers: list[Any] = []
+        scale = _Scale()
+        try:
+            made = make(scale, _big_ones_to(buffers))
+            scale.until = time.thread_time() + within  # from now: cloudpickle had to be imported
+            made.dump(value)
+        except _TooLongError:
+            return math.inf
+        except Exception as error:  # anything may come out of __reduce__; cloudpickle has the last word
+            if make is pickler or signals.raised(error):
+                raise
+        else:
+            if not scale.by_value:
+                break
+    return scale.bytes + travelling(_raw(buffers))
+
+
+class _TooLongError(Exception):
+    """The time is up."""
+
+
+class _Scale:
+    """What a pickle is written to that only its weight is wanted of."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self.by_value = False  # it has names that another process cannot find
+        self.until = math.inf  # by this thread's own time: others may have the interpreter meanwhile
+
+    def write(self, data: Any) -> None:
+        self.bytes += len(data)
+        self.by_value = self.by_value or _needs_value(data)
+        if time.thread_time() > self.until:
+            raise _TooLongError
 
 
 def travelling(buffers: Iterable[Any]) -> int:
@@ -168,8 +225,9 @@ def can_pack(value: object) -> bool:
     return True
 
 
-def _mentions_by_value(data: bytes) -> bool:
-    return any(name.encode() in data for _, name in tuple(_by_value))
+def _needs_value(data: Any, *, by_name: bool = False) -> bool:
+    """This pickle refers to something that the receiver cannot find by its name."""
+    return (not by_name and _MAIN in data) or any(name.encode() in data for _, name in tuple(_by_value))
 
 
 def _raw(buffers: list[Any]) -> tuple[Any, ...]:
@@ -247,7 +305,7 @@ _pickler_class: Any = None
 _pickler_lock = threading.Lock()
 
 
-def pickler(target: io.BytesIO, buffer_callback: Any, *, reply: bool) -> Any:
+def pickler(target: Any, buffer_callback: Any, *, reply: bool = False) -> Any:
     """A cloudpickle Pickler that keeps the identity of classes; cloudpickle is imported on first use."""
     global _pickler_class  # noqa: PLW0603 - a lazy class cannot be made at import
     with _pickler_lock:
