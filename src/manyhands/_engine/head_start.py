@@ -108,9 +108,9 @@ class HeadStart:
         self._unwatched = False  # it sleeps, since nothing was being run
         self._size = 1
         self._slices = 0
-        self._task_scale = _Scale(self._weigh_task)
-        self._next_scale = _Scale(self._weigh_next)  # before any task has ended
-        self._luggage_scale = _Scale(elsewhere.luggage)
+        self._task_scale = _Scale()
+        self._next_scale = _Scale()  # before any task has ended
+        self._luggage_scale = _Scale()
         self._gap: float | None = None
         self._last: tuple[Any, Any] | None = None  # an input and its result
         self._slice: _Slice | None = None  # that is being run
@@ -300,8 +300,11 @@ class HeadStart:
 
     def _weigh(self, within: float) -> None:
         """What would travel: with the function, and with a task that has ended; until one has, with the next."""
-        (self._next_scale if self._last is None and self._task_scale.weight is None else self._task_scale).weigh(within)
-        self._luggage_scale.weigh(within)
+        if self._last is None and self._task_scale.weight is None:
+            self._next_scale.weigh(self._weigh_next, within)
+        else:
+            self._task_scale.weigh(self._weigh_task, within)
+        self._luggage_scale.weigh(self._elsewhere.luggage, within)
 
     def _with_weights(self, seen: Measured) -> Measured:
         task, luggage = self._task_scale.weight, self._luggage_scale.weight
@@ -375,10 +378,9 @@ class HeadStart:
 class _Scale:
     """Weighs something once, or, if that took too long, again when there is much more time for it."""
 
-    def __init__(self, weigh: Callable[[float], float]) -> None:
+    def __init__(self) -> None:
         self.weight: float | None = None  # megabytes; infinite if it took too long
         self.seconds = 0.0  # that it took, of the thread's own
-        self._weigh = weigh
         self._within = 0.0
 
     @property
@@ -386,10 +388,10 @@ class _Scale:
         """The weight, if it was found within the time."""
         return None if self.weight == math.inf else self.weight
 
-    def weigh(self, within: float) -> None:
+    def weigh(self, weigh: Callable[[float], float], within: float) -> None:
         if self.weight is None or (self.weight == math.inf and within > AGAIN * self._within):
             began = time.thread_time()
-            self.weight, self._within = self._weigh(within), within
+            self.weight, self._within = weigh(within), within
             self.seconds = time.thread_time() - began
 
 
