@@ -527,10 +527,20 @@ def test_the_command_applies_a_function_of_a_file(photos, tmp_path):
         assert np.array_equal(np.asarray(made), 255 - np.asarray(source))
 
 
+def test_a_function_that_gives_nothing_back_is_told_as_that(photos, tmp_path):
+    (tmp_path / "mine.py").write_text("def show(array):\n    array.sum()\n")
+    code, _, told = command(photos / "a.png", "-o", "out", "--apply", "mine.py:show", cwd=tmp_path)
+    assert code == 1
+    assert "mine.show returned None; it must return an array of uint8 or an Image" in told
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
         (["nowhere", "-o", "out"], "no file or folder"),
+        (["photos/*.png", "-o", "out"], "--glob '*.png'"),
+        (["photos/a.png", "-o", "out/small.jpg"], "name the folder"),
+        (["photos", "-o", "out", "--filter", "blur,edges"], "one at a time"),
         (["photos", "-o", "out", "--resize", "big"], "WIDTHxHEIGHT"),
         (["photos", "-o", "out", "--filter", "sepia"], "no filter 'sepia'"),
         (["photos", "-o", "photos/out"], "lies in the source folder"),

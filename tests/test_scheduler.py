@@ -1270,6 +1270,33 @@ def test_an_import_that_takes_too_long_is_one_that_was_lost() -> None:
     assert scheduler.is_loading_or_lost(KEY)
 
 
+def sent_to(commands: list[m.Command]) -> set[int]:
+    return {command.worker for command in commands if isinstance(command, m.SendChunk)}
+
+
+def test_what_its_caller_has_begun_goes_to_those_who_have_imported_for_it_while_there_are_any() -> None:
+    """A worker that never comes to the end of its imports would keep what the caller could have run."""
+    scheduler = Scheduler(Limits(max_workers=2, loaders=2))
+    assert begun(scheduler, m.WorkersWanted(2)) == [0, 1]
+    scheduler.handle(m.WorkerStarted(0), 0.0)
+    assert scheduler.claim_loaders(KEY, 0.0) == [0]
+    scheduler.handle(m.FunctionLoaded(0, KEY, 0.1), 0.0)
+    job = m.JobAdded(0, m.Policy(chunksize=1), stop=40, closed=True, start=10, seconds=1.0, key=KEY)
+    assert sent_to(scheduler.handle(job, 0.0)) == {0}
+    assert sent_to(scheduler.handle(m.WorkerStarted(1), 0.0)) == set()
+    assert scheduler.claim_loaders(KEY, 0.0) == [1]
+    assert sent_to(scheduler.handle(m.FunctionLoaded(1, KEY, 0.1), 0.0)) == {1}
+
+
+def test_with_nobody_left_who_has_it_goes_to_anybody() -> None:
+    scheduler = importing_workers()
+    scheduler.handle(m.FunctionLoaded(0, KEY, 0.1), 0.0)
+    job = m.JobAdded(0, m.Policy(chunksize=1), stop=40, closed=True, start=10, seconds=1.0, key=KEY)
+    assert sent_to(scheduler.handle(job, 0.0)) == {0}
+    assert begun(scheduler, m.WorkerDied(0)) == [2]
+    assert sent_to(scheduler.handle(m.WorkerStarted(2), 0.0)) == {2}
+
+
 def test_a_worker_with_other_tasks_is_not_one_that_could_begin() -> None:
     scheduler = importing_workers()
     for worker in (0, 1):

@@ -629,6 +629,16 @@ def test_splits_share_no_object_and_no_background(place):
     assert any("dog" in note for note in plan.notes)  # it has one picture
 
 
+def test_the_same_picture_in_two_splits_is_told(place):
+    """Under another name: what is tested on would have been trained on."""
+    for name in "uvwxyz":
+        shutil.copy(place / "back/b0.png", place / f"back/{name}.png")
+    summary = make(place, split=(0.5, 0.5))
+    (told,) = [note for note in summary.notes if "the same picture" in note]
+    assert "in train and val: leave out all but one" in told
+    assert not [note for note in make(place, "other").notes if "same picture" in note]
+
+
 def test_objects_of_a_picture_come_from_its_own_split(place):
     summary = make(place, times=5, objects_per_image=(3, 3), split=(0.5, 0.5))
     by_split = {}

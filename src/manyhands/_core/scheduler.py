@@ -116,7 +116,7 @@ class _Job:
     policy: Policy
     chunker: Chunker
     key: bytes  # of its function
-    patient: bool = False  # who began it has no need of a worker that might never come to the end of its imports
+    patient: bool = False  # its caller could do without workers that never come to the end of their imports
     known: int = 0
     issued: int = 0
     ended: int = 0
@@ -861,8 +861,10 @@ class Scheduler:
 
     def _needed(self, job: _Job) -> bytes | None:
         """The function that a worker must have loaded to be given tasks of this job; None if any worker will do."""
-        there = job.patient and any(job.key in worker.loaded for worker in self._workers.values())
-        return job.key if there else None
+        if not job.patient:
+            return None
+        ready = (worker for worker in self._workers.values() if worker.state is _State.READY)
+        return job.key if any(job.key in worker.loaded for worker in ready) else None
 
     def _freest(self, depth: int, needed: bytes | None) -> tuple[int, _Worker] | None:
         best: tuple[int, _Worker] | None = None

@@ -134,7 +134,7 @@ def _worked_on(image: Image, target: Target, background: Background) -> Image:
     for operation in target.variant.operations:
         try:
             image = operation(image, background)
-        except MemoryError:
+        except (MemoryError, Unusable):
             raise
         except Exception as error:  # user code, and what a filter does not take
             told = f"{operation} raised {type(error).__name__}: {error}"

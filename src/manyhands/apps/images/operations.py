@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from manyhands.apps.functions import digest_of, name_of
+from manyhands.apps.images.problems import Unusable
 from manyhands.apps.images.sizes import MODES, Mode, fit, parse_size
 from manyhands.errors import OptionError
 
@@ -179,8 +180,9 @@ class Apply:
         if isinstance(result, PillowImage.Image):
             return result
         if not isinstance(result, np.ndarray) or result.dtype != np.uint8:
-            kind = f"an array of {result.dtype}" if isinstance(result, np.ndarray) else f"a {type(result).__name__}"
-            raise TypeError(f"{self} returned {kind}; it must return an array of uint8 or an Image")
+            other = "None" if result is None else f"a {type(result).__name__}"
+            kind = f"an array of {result.dtype}" if isinstance(result, np.ndarray) else other
+            raise Unusable("operation", f"{self} returned {kind}; it must return an array of uint8 or an Image")
         return PillowImage.fromarray(result)
 
     def _takes_image(self) -> bool:
@@ -198,7 +200,7 @@ def parse_filter(text: str) -> Filter:
     """
     found = re.fullmatch(r"\s*([a-z_-]+)\s*(?:\(\s*([^()]*?)\s*\))?\s*", text)
     if found is None:
-        raise OptionError(f"a filter is a name with an optional number, as in blur(5); got {text!r}")
+        raise OptionError(f"a filter is a name with an optional number, as in blur(5), and one at a time; got {text!r}")
     name, amount = found.group(1).replace("-", "_"), found.group(2)
     if not amount:
         return Filter(name)

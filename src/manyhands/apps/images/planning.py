@@ -70,7 +70,8 @@ def find(places: Iterable[Path], *, recursive: bool, glob: str | None, out: Path
         elif place.exists():
             yield place, place.parent
         else:
-            raise OptionError(f"there is no file or folder {place}")
+            hint = f"; for files of such names give the folder, and the pattern as glob (--glob {place.name!r})"
+            raise OptionError(f"there is no file or folder {place}{hint if set('*?[') & set(place.name) else ''}")
 
 
 def _in_folder(place: Path, *, recursive: bool, glob: str | None, out: Path) -> Iterator[tuple[Path, Path] | Lost]:
@@ -193,8 +194,8 @@ def check_collisions(sources: list[Source]) -> None:
         more = f"\n... and {len(clashes) - SHOWN} more" if len(clashes) > SHOWN else ""
         told = "\n".join(clashes[:SHOWN])
         raise OptionError(
-            f"nothing was done, since outputs collide; a name as '{{rel}}/{{stem}}-{{suffix}}.{{ext}}', or another "
-            f"format, may help:\n{told}{more}"
+            f"nothing was done, since outputs collide; a name as '{{rel}}/{{stem}}-{{suffix}}.{{ext}}', another "
+            f"format, or a run for each source folder with an output folder of its own may help:\n{told}{more}"
         )
 
 

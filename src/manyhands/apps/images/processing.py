@@ -108,6 +108,8 @@ def process(
     planning.check_name(template, wanted, frames=frames)
     if into.exists() and not into.is_dir():
         raise OptionError(f"{into} is a file: the output is a folder")
+    if not into.exists() and into.suffix[1:].lower() in planning.SUFFIXES:
+        raise OptionError(f"{into} is called as a picture is, and would be a folder: name the folder of the outputs")
     planning.check_place(places, into, inside=out_inside)
     found = planning.find(places, recursive=recursive, glob=glob, out=into)
     plan = planning.make(found, planning.Naming(into, template, ext), wanted)

@@ -173,7 +173,7 @@ def _generate(config: Config, into: Path, workers: int | None, backend: Any, pro
     records = [known[sample.id] for sample in wanted.samples]
     _finish(maker, records, {"seconds": time.monotonic() - began, "made": len(made), "workers": count})
     written = [record for record in records if record.written]
-    notes = (*wanted.notes, *_upgraded(about, len(made)))
+    notes = (*wanted.notes, *planning.twins(wanted, ready.digests), *_upgraded(about, len(made)))
     return Summary(
         out=into,
         planned=len(records),

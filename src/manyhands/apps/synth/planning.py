@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from manyhands.apps.synth.config import SPLITS, Config
@@ -13,6 +13,7 @@ from manyhands.apps.synth.inputs import Found, Picture
 from manyhands.errors import OptionError
 
 MOST = 10_000_000  # samples, where nobody has said how many
+TWINS = 3  # that are named
 LONGEST = 48  # bytes of each name in an identity: a file's name has at most 255
 
 
@@ -72,6 +73,21 @@ def make(found: Found, config: Config) -> Plan:
         for split in SPLITS
     }
     return Plan(tuple(samples), pools, found.classes, tuple(notes))
+
+
+def twins(plan: Plan, digests: Mapping[str, str]) -> tuple[str, ...]:
+    """Notes on inputs that are the same picture, under other names, in several splits."""
+    places: dict[str, dict[str, str]] = {}
+    for split, pool in plan.pools.items():
+        for key in (*pool.objects, *pool.backgrounds):
+            places.setdefault(digests[key], {}).setdefault(split, key)
+    told = [
+        f"{' and '.join(keys.values())} are the same picture, in {' and '.join(keys)}: leave out all but one"
+        for keys in places.values()
+        if len(keys) > 1
+    ]
+    more = [f"{len(told) - TWINS} more pictures are in several splits"] if len(told) > TWINS else []
+    return (*told[:TWINS], *more)
 
 
 def _sample_at(number: int, blocks: Sequence[tuple[str, list[Picture], list[Picture]]], times: int) -> Sample:
