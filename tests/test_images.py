@@ -665,6 +665,46 @@ def test_memory_for_decoded_pictures_is_shared_out(monkeypatch):
     assert all(most <= 100 for most in mh.map(hold, [60, 40, 70, 30] * 5, backend="threads", workers=8))
 
 
+def test_pictures_too_large_for_all_workers_at_once_take_turns():
+    from manyhands.apps.images.making import Turns
+
+    turns, inside = Turns(100, workers=4), mh.empty_shared(1, dtype=int)
+
+    def hold(cost):
+        with turns.take(cost):
+            with mh.lock("count"):
+                inside[0] += 1
+                most = int(inside[0])
+            time.sleep(0.002)
+            with mh.lock("count"):
+                inside[0] -= 1
+        return most
+
+    assert max(mh.map(hold, [60] * 40, backend="processes", workers=4)) == 1
+    assert max(mh.map(hold, [40] * 40, backend="processes", workers=4)) <= 2
+
+
+def test_a_picture_that_ends_its_worker_costs_nothing_but_itself(tmp_path):
+    """Also if nobody has asked for that: begun in the program, handed over, and then it happens."""
+    photos, home = tmp_path / "photos", os.getpid()
+    photos.mkdir()
+    for number in range(40):
+        noise(seed=number).save(photos / f"{number:02}.png")
+    Image.new("RGB", (31, 20)).save(photos / "39.png")
+
+    def fatal(array):
+        time.sleep(0.03)
+        if array.shape[1] == 31 and os.getpid() != home:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return array
+
+    summary = images.process(photos, tmp_path / "out", [images.Apply(fatal)], backend="auto", workers=2)
+    assert summary.count("written") == 39
+    (lost,) = summary.failed
+    assert lost.source.endswith("39.png")
+    assert "WorkerDied" in lost.reason
+
+
 # --- is it worth it here? -----------------------------------------------------------------------------------
 
 

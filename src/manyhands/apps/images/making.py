@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import manyhands as mh
 from manyhands.apps.files import DiskFullError, is_disk_full
 from manyhands.apps.functions import where_raised
 from manyhands.apps.images import decoding, encoding
@@ -73,6 +75,24 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
+class Turns:
+    """The same among processes: of pictures so large that not all may have one at a time, some wait for others."""
+
+    size: int
+    workers: int
+
+    @contextmanager
+    def take(self, cost: int) -> Iterator[None]:
+        """So many bytes, or, if that is a worker's share or less, as they are."""
+        places = max(1, self.size // max(1, cost))
+        if places >= self.workers:
+            yield
+            return
+        with mh.lock(f"manyhands images {os.getpid() % places}"):  # evenly: workers' numbers follow one another
+            yield
+
+
+@dataclass(frozen=True, slots=True)
 class Maker:
     """How sources become outputs; called with each."""
 
@@ -81,10 +101,10 @@ class Maker:
     background: Background
     how: str
     writer: Writer
-    budget: Budget | None = None  # None where each worker has a picture of its own and no more
+    budget: Budget | Turns
 
     def __call__(self, source: Source) -> Done:
-        """Make its outputs, or say why not. Raises DiskFullError."""
+        """Make its outputs, or say why not: one that cannot be made ends nothing. Raises DiskFullError."""
         done = Done(str(source.path), "failed")
         try:
             self._make(source, done)
@@ -97,6 +117,8 @@ class Maker:
             if is_disk_full(error):
                 raise DiskFullError(error.errno, error.strerror, str(self.writer.out)) from error
             done.kind, done.reason = "unwritable", f"{error.strerror or error}: {error.filename or self.writer.out}"
+        except Exception as error:  # noqa: BLE001 - of a decoder or encoder: nobody knows what these may raise
+            done.kind, done.reason = "failed", f"{type(error).__name__}: {error}"
         return done
 
     def _make(self, source: Source, done: Done) -> None:
@@ -104,7 +126,7 @@ class Maker:
         with decoding.open_picture(source.path, self.reading) as image:
             done.width, done.height = image.size
             need = _need(image.size, source.targets)
-            with _taken(self.budget, BYTES_PER_PIXEL * image.width * image.height):
+            with self.budget.take(BYTES_PER_PIXEL * image.width * image.height):
                 outputs: list[Path] = []
                 for picture in decoding.pictures(image, source.path, self.reading, need):
                     done.notes += [note for note in picture.notes if note not in done.notes]
@@ -151,12 +173,3 @@ def _need(size: tuple[int, int], targets: tuple[Target, ...]) -> tuple[int, int]
             return None
         needs.append(first.needs(size))
     return max(width for width, _ in needs), max(height for _, height in needs)
-
-
-@contextmanager
-def _taken(budget: Budget | None, cost: int) -> Iterator[None]:
-    if budget is None:
-        yield
-        return
-    with budget.take(cost):
-        yield
