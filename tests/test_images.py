@@ -666,36 +666,46 @@ def test_memory_for_decoded_pictures_is_shared_out(monkeypatch):
 
 
 def test_pictures_too_large_for_all_workers_at_once_take_turns():
+    """Together they have no more than there is, those that are not larger than a worker's share left out."""
     from manyhands.apps.images.making import Turns
 
     turns, inside = Turns(100, workers=4), mh.empty_shared(1, dtype=int)
 
     def hold(cost):
         with turns.take(cost):
-            with mh.lock("count"):
-                inside[0] += 1
+            with mh.lock("sum"):
+                inside[0] += cost
                 most = int(inside[0])
             time.sleep(0.002)
-            with mh.lock("count"):
-                inside[0] -= 1
+            with mh.lock("sum"):
+                inside[0] -= cost
         return most
 
-    assert max(mh.map(hold, [60] * 40, backend="processes", workers=4)) == 1
-    assert max(mh.map(hold, [40] * 40, backend="processes", workers=4)) <= 2
+    assert max(mh.map(hold, [60, 40, 50, 90, 30] * 16, backend="processes", workers=4)) <= 100
+    assert max(mh.map(hold, [500, 60] * 16, backend="processes", workers=4)) == 500
+
+
+def test_large_pictures_need_no_shared_memory(photos, tmp_path, monkeypatch):
+    monkeypatch.setenv("MANYHANDS_SHARED_MEMORY", "none")
+    monkeypatch.setattr("manyhands.apps.images.processing.IN_FLIGHT", 1000)
+    assert images.process(photos, tmp_path / "out", [images.Resize("10x10")], workers=2).ok
 
 
 def test_a_picture_that_ends_its_worker_costs_nothing_but_itself(tmp_path):
     """Also if nobody has asked for that: begun in the program, handed over, and then it happens."""
-    photos, home = tmp_path / "photos", os.getpid()
+    photos, home, elsewhere = tmp_path / "photos", os.getpid(), tmp_path / "elsewhere"
     photos.mkdir()
     for number in range(40):
         noise(seed=number).save(photos / f"{number:02}.png")
     Image.new("RGB", (31, 20)).save(photos / "39.png")
 
     def fatal(array):
-        time.sleep(0.03)
-        if array.shape[1] == 31 and os.getpid() != home:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if os.getpid() == home:
+            assert eventually(elsewhere.exists)
+        else:
+            elsewhere.touch()
+            if array.shape[1] == 31:
+                os.kill(os.getpid(), signal.SIGKILL)
         return array
 
     summary = images.process(photos, tmp_path / "out", [images.Apply(fatal)], backend="auto", workers=2)
@@ -703,6 +713,27 @@ def test_a_picture_that_ends_its_worker_costs_nothing_but_itself(tmp_path):
     (lost,) = summary.failed
     assert lost.source.endswith("39.png")
     assert "WorkerDied" in lost.reason
+
+
+def test_what_a_signal_s_handler_raises_ends_the_run(tmp_path):
+    """An alarm that is to end it all, in the midst of a picture that the program makes itself."""
+    (tmp_path / "photos").mkdir()
+    noise(300, 200).save(tmp_path / "photos" / "a.png")
+
+    def late(number, frame):
+        raise TimeoutError("enough")
+
+    def slow(array):
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        time.sleep(10)
+        return array
+
+    before = signal.signal(signal.SIGALRM, late)
+    try:
+        with pytest.raises(TimeoutError, match="enough"):
+            images.process(tmp_path / "photos", tmp_path / "out", [images.Apply(slow)], backend="auto")
+    finally:
+        signal.signal(signal.SIGALRM, before)
 
 
 # --- is it worth it here? -----------------------------------------------------------------------------------

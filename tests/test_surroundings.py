@@ -279,11 +279,13 @@ FORKED_AMID_A_START = """
 import os, signal, subprocess, threading
 import manyhands as mh
 
-begun, start = threading.Event(), subprocess._fork_exec
+begun, forks, start = threading.Event(), threading.Event(), subprocess._fork_exec
+os.register_at_fork(before=forks.set)
 
 def start_slowly(*args):
     begun.set()
-    threading.Event().wait(0.2)  # long enough for a fork to fall into it, if nothing holds that off
+    assert forks.wait(10)
+    threading.Event().wait(0.2)  # in which it is over, if nothing holds it off
     return start(*args)
 
 subprocess._fork_exec = start_slowly

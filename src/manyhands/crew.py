@@ -17,6 +17,7 @@ from manyhands._engine.cpus import cpu_count
 from manyhands._engine.dispatcher import Dispatcher, is_here
 from manyhands._engine.head_start import HeadStart
 from manyhands._engine.interface import Job
+from manyhands._engine.payload import Weight
 from manyhands._engine.protocol import Style, caller
 from manyhands._engine.stream import Stream
 from manyhands._engine.tally import Tally
@@ -115,14 +116,15 @@ class Crew:
         """They have to import what the function needs, or other tasks to run: nothing would begin sooner with them."""
         return self._dispatcher is not None and self._dispatcher.would_wait(self._job)
 
-    def megabytes(self, item: Any, result: Any, within: float) -> float:
+    def weight(self, item: Any, result: Any, within: float) -> Weight:
         """What an input and a result weigh when they travel; a result that is not there yet, as much as the input."""
-        there = _weight(item, within / 2)
-        return (there + (there if result is MISSING else _weight(result, within / 2))) / 1e6
+        there = _weigh(item, within / 2)
+        back = there if result is MISSING else _weigh(result, within / 2)
+        return Weight(there.bytes + back.bytes, there.seconds + back.seconds)
 
-    def luggage(self, within: float) -> float:
-        """Megabytes that the function brings along: what it captures."""
-        return _weight(self._func, within) / 1e6
+    def luggage(self, within: float) -> Weight:
+        """What the function brings along: what it captures."""
+        return _weigh(self._func, within)
 
     def prepare(self, choice: Choice, tasks: int) -> None:
         """Have the workers started that were chosen, as many as so many tasks can use."""
@@ -203,11 +205,11 @@ def _parts(func: Any) -> Iterator[Any]:
                 yield cell.cell_contents
 
 
-def _weight(value: Any, within: float) -> float:
-    """Bytes that would travel; infinitely many if that is not known within so many seconds."""
+def _weigh(value: Any, within: float) -> Weight:
+    """What would travel."""
     try:
-        return payload.weight(value, within)
+        return payload.weigh(value, within)
     except BaseException as error:  # user code, and sys.exit() in it; whoever sends it will say what is wrong
         if signals.raised(error):
             raise
-        return 0
+        return Weight(0.0, 0.0)

@@ -207,7 +207,7 @@ class Pool:
         self._check_running()
         dispatcher = self._executor._dispatcher
         serial = not dispatcher.backend.threaded
-        at_once = isinstance(iterable, list | tuple | range)
+        at_once = type(iterable) in {list, tuple, range}
         feed = SequenceFeed(iterable) if at_once else IteratorFeed(iterable)  # type: ignore[arg-type]
         stream = Stream(feed, ordered=ordered, window=serial and not at_once)
         stream.open(dispatcher, self._job(func, Style.ITEM, stream, feed.source, chunksize))

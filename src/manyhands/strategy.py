@@ -76,7 +76,7 @@ def _processes_instead(choice: Choice | None, seen: Measured, ran: Ran) -> str:
     away = forecast(seen._replace(left=ran.tasks, tasks=ran.tasks, wall=ran.busy, cpu=ran.cpu), "processes", workers)
     if math.isinf(away):
         what = "what the function captures" if math.isinf(seen.luggage) else "a task's input and result"
-        return f"to pack {what} for worker processes would have taken longer than they were likely to save"
+        return f"to pack {what} for worker processes was tried, and took too long to be worth it"
     moved = f", most of it to move {_what_weighs(seen)}" if choice and choice.why == "bytes" else ""
     less = ""
     if away < ran.busy:

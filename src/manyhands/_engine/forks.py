@@ -19,7 +19,7 @@ _forking = threading.RLock()  # held in every fork, and by those who make what n
 
 @contextlib.contextmanager
 def held_off() -> Iterator[None]:
-    """No other thread forks meanwhile: for descriptors, from when they are made to `close_in_child`. Not for long."""
+    """Other threads that fork wait meanwhile: for descriptors, from when they are made to `close_in_child`."""
     with _forking:
         yield
 
@@ -38,17 +38,8 @@ def _fd(what: socket.socket | int) -> int:
     return what if isinstance(what, int) else what.fileno()
 
 
-def _begin() -> None:
-    _forking.acquire()
-
-
-def _end_in_parent() -> None:
-    _forking.release()
-
-
-def _end_in_child() -> None:
-    global _forking  # noqa: PLW0603
-    _forking = threading.RLock()
+def _in_child() -> None:
+    _forking._at_fork_reinit()  # type: ignore[attr-defined]  # noqa: SLF001 - what the standard library's locks do
     for fd, what in _open.items():
         with contextlib.suppress(OSError):
             os.close(fd)
@@ -59,4 +50,5 @@ def _end_in_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_begin, after_in_parent=_end_in_parent, after_in_child=_end_in_child)
+    # The lock's own methods: in a Python function a signal's handler could raise, and it would never be given back.
+    os.register_at_fork(before=_forking.acquire, after_in_parent=_forking.release, after_in_child=_in_child)

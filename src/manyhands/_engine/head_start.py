@@ -27,6 +27,7 @@ from typing import Any, Protocol
 from manyhands._core.strategy import Choice, Measured, decide, weighing_seconds
 from manyhands._engine import context, faults, haste, run_queue, signals
 from manyhands._engine.latch import Latch
+from manyhands._engine.payload import Weight
 from manyhands._engine.results import Batch, Piece
 from manyhands._engine.stream import IteratorFeed, SequenceFeed
 from manyhands._engine.tally import Stats, Tally
@@ -65,11 +66,11 @@ class Elsewhere(Protocol):
     def would_wait(self) -> bool:
         """What is handed over now would begin no sooner there: it may take them as long as it likes to get ready."""
 
-    def megabytes(self, item: Any, result: Any, within: float) -> float:
-        """What these two weigh on their way; without a result (MISSING), a guess. Infinite if that takes longer."""
+    def weight(self, item: Any, result: Any, within: float) -> Weight:
+        """What these two weigh on their way, told within so many seconds; without a result (MISSING), a guess."""
 
-    def luggage(self, within: float) -> float:
-        """Megabytes that the function brings along to other processes; infinitely many if it takes longer to tell."""
+    def luggage(self, within: float) -> Weight:
+        """What the function brings along to other processes."""
 
     def prepare(self, choice: Choice, tasks: int) -> None:
         """Have the workers started, as many as so many tasks can use. Raises NotSendable."""
@@ -139,7 +140,7 @@ class HeadStart:
             self._last = None
 
     def stop(self) -> None:
-        """The call is over, for others, too. From any thread, a signal handler or finalizer: waits for nobody."""
+        """The call is over: what others have or are about to get is given up. From any thread or signal handler."""
         self._stopped = True
         self._wind_up()
 
@@ -300,24 +301,24 @@ class HeadStart:
 
     def _weigh(self, within: float) -> None:
         """What would travel: with the function, and with a task that has ended; until one has, with the next."""
-        if self._last is None and self._task_scale.weight is None:
-            self._next_scale.weigh(self._weigh_next, within)
+        if self._last is None and self._task_scale.megabytes is None:
+            self._next_scale.read(self._weigh_next, within / 2)
         else:
-            self._task_scale.weigh(self._weigh_task, within)
-        self._luggage_scale.weigh(self._elsewhere.luggage, within)
+            self._task_scale.read(self._weigh_task, within / 2)
+        self._luggage_scale.read(self._elsewhere.luggage, within / 2)
 
     def _with_weights(self, seen: Measured) -> Measured:
-        task, luggage = self._task_scale.weight, self._luggage_scale.weight
-        megabytes = self._next_scale.weight if task is None else task
+        task, luggage = self._task_scale.megabytes, self._luggage_scale.megabytes
+        megabytes = self._next_scale.megabytes if task is None else task
         return seen._replace(megabytes=megabytes, luggage=luggage or 0.0, packing=self._luggage_scale.seconds)
 
-    def _weigh_task(self, within: float) -> float:
+    def _weigh_task(self, within: float) -> Weight:
         last = self._last
-        return 0.0 if last is None else self._elsewhere.megabytes(*last, within)
+        return Weight(0.0, 0.0) if last is None else self._elsewhere.weight(*last, within)
 
-    def _weigh_next(self, within: float) -> float:
+    def _weigh_next(self, within: float) -> Weight:
         following = self._feed.source.items(self.tasks, self.tasks + 1)  # not one that a task is at work on
-        return self._elsewhere.megabytes(following[0], MISSING, within) if following else 0.0
+        return self._elsewhere.weight(following[0], MISSING, within) if following else Weight(0.0, 0.0)
 
     def _left(self, done: int) -> int:
         feed = self._feed
@@ -379,20 +380,19 @@ class _Scale:
     """Weighs something once, or, if that took too long, again when there is much more time for it."""
 
     def __init__(self) -> None:
-        self.weight: float | None = None  # megabytes; infinite if it took too long
-        self.seconds = 0.0  # that it took, of the thread's own
+        self.megabytes: float | None = None  # infinitely many if it took too long
+        self.seconds = 0.0  # of work that it took
         self._within = 0.0
 
     @property
     def known(self) -> float | None:
-        """The weight, if it was found within the time."""
-        return None if self.weight == math.inf else self.weight
+        """The megabytes, if they were found within the time."""
+        return None if self.megabytes == math.inf else self.megabytes
 
-    def weigh(self, weigh: Callable[[float], float], within: float) -> None:
-        if self.weight is None or (self.weight == math.inf and within > AGAIN * self._within):
-            began = time.thread_time()
-            self.weight, self._within = weigh(within), within
-            self.seconds = time.thread_time() - began
+    def read(self, weigh: Callable[[float], Weight], within: float) -> None:
+        if self.megabytes is None or (self.megabytes == math.inf and within > AGAIN * self._within):
+            weight, self._within = weigh(within), within
+            self.megabytes, self.seconds = weight.bytes / 1e6, weight.seconds
 
 
 class _Slice:

@@ -6,7 +6,7 @@ and every worker that was Ready ends with one Gone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -22,7 +22,7 @@ from manyhands.errors import ManyhandsError
 class Source(Protocol):
     """The inputs of a job."""
 
-    def items(self, start: int, stop: int) -> list[Any]:
+    def items(self, start: int, stop: int) -> Sequence[Any]:
         """Those of tasks ``[start, stop)``."""
 
     def discard(self, start: int, stop: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from manyhands._engine import faults, payload, signals
@@ -20,7 +21,7 @@ class Parcel(NamedTuple):
     retry_on: bytes
 
 
-def pack(job: Job, items: list[Any], *, isolated: bool, main_by_name: bool) -> Parcel:
+def pack(job: Job, items: Sequence[Any], *, isolated: bool, main_by_name: bool) -> Parcel:
     """Inputs of this job: together if that works, else (or if ``isolated``) each by itself.
 
     ``main_by_name``: the workers were forked from this process and have its ``__main__``.

@@ -140,52 +140,63 @@ def is_packing() -> bool:
     return getattr(_here, "packing", False)
 
 
-def weight(value: object, within: float = math.inf) -> float:
-    """Bytes of its pickle and of its big buffers, which are not copied for that; not of memory that is shared.
+class Weight(NamedTuple):
+    """Bytes, infinitely many if that was not known in time; and the seconds of work that it took to tell."""
 
-    Infinitely many if that is not known within so many seconds of work.
-    """
+    bytes: float
+    seconds: float
+
+
+def weigh(value: object, within: float = math.inf) -> Weight:
+    """What its pickle and its big buffers weigh, which are not copied for that; not memory that is shared."""
     before, _here.packing = is_packing(), True
     try:
-        return _weight(value, within)
+        return _weigh(value, within)
     finally:
         _here.packing = before
 
 
-def _weight(value: object, within: float) -> float:
+def _weigh(value: object, within: float) -> Weight:
+    spent = 0.0
     for make in _plain_pickler, pickler:
         buffers: list[Any] = []
-        scale = _Scale()
+        sink = _Sink(any_name=make is pickler)
+        made = make(sink, _big_ones_to(buffers))
+        began = time.thread_time()  # from now: cloudpickle had to be imported
+        sink.until = began + within - spent
         try:
-            made = make(scale, _big_ones_to(buffers))
-            scale.until = time.thread_time() + within  # from now: cloudpickle had to be imported
             made.dump(value)
         except _TooLongError:
-            return math.inf
+            return Weight(math.inf, spent + time.thread_time() - began)
         except Exception as error:  # anything may come out of __reduce__; cloudpickle has the last word
             if make is pickler or signals.raised(error):
                 raise
         else:
-            if not scale.by_value:
-                break
-    return scale.bytes + travelling(_raw(buffers))
+            return Weight(sink.bytes + travelling(_raw(buffers)), spent + time.thread_time() - began)
+        spent += time.thread_time() - began
+    raise AssertionError  # the second has returned or raised
 
 
 class _TooLongError(Exception):
     """The time is up."""
 
 
-class _Scale:
-    """What a pickle is written to that only its weight is wanted of."""
+class _ByValueError(Exception):
+    """There is a name that another process cannot find."""
 
-    def __init__(self) -> None:
+
+class _Sink:
+    """What a pickle is written to of which only the weight is wanted."""
+
+    def __init__(self, *, any_name: bool) -> None:
         self.bytes = 0
-        self.by_value = False  # it has names that another process cannot find
         self.until = math.inf  # by this thread's own time: others may have the interpreter meanwhile
+        self._any_name = any_name
 
     def write(self, data: Any) -> None:
         self.bytes += len(data)
-        self.by_value = self.by_value or _needs_value(data)
+        if not self._any_name and _needs_value(data):
+            raise _ByValueError
         if time.thread_time() > self.until:
             raise _TooLongError
 

@@ -7,14 +7,14 @@ from typing import Any
 
 
 class SequenceSource:
-    """Inputs that can be sliced at any time."""
+    """Inputs that can be sliced at any time: a list, tuple or range."""
 
     def __init__(self, items: Sequence[Any]) -> None:
         self._items = items
 
-    def items(self, start: int, stop: int) -> list[Any]:
-        """Those of tasks ``[start, stop)``."""
-        return list(self._items[start:stop])
+    def items(self, start: int, stop: int) -> Sequence[Any]:
+        """Those of tasks ``[start, stop)``. Of a range they are one, too: a few bytes to send, however many."""
+        return self._items[start:stop]
 
     def discard(self, start: int, stop: int) -> None:
         """They stay: they are not ours."""

@@ -165,11 +165,12 @@ class Supervisor:
         launcher = self._open()
         ours, theirs = socket.socketpair()
         forks.close_in_child(ours)
+        number = self._board().take()
         try:
-            number = self._board().take()
             channel = Channel(ours, blocking=False)
             launcher.start(worker, number, theirs, self._inheritance())
-        except OSError:
+        except BaseException:
+            self._board().give_back(number)
             forks.keep_in_child(ours)
             ours.close()
             theirs.close()

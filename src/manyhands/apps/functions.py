@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
+import signal
 import traceback
 import types
 from pathlib import Path
@@ -25,6 +26,13 @@ def where_raised(error: BaseException, func: Any) -> str:
     code = getattr(getattr(func, "__wrapped__", func), "__code__", None)
     own = [frame for frame in traceback.extract_tb(error.__traceback__) if code and frame.filename == code.co_filename]
     return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
+
+
+def is_of_a_signal(error: BaseException) -> bool:
+    """A signal's handler has raised it: it is the program's, and no fault of what was being done."""
+    handlers = [getattr(handler, "__func__", handler) for handler in map(signal.getsignal, signal.valid_signals())]
+    codes = {getattr(handler, "__code__", None) for handler in handlers} - {None}
+    return any(frame.f_code in codes for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def digest_of(func: Any) -> str:

@@ -203,7 +203,7 @@ def _digest(inputs: list[Any]) -> bytes | None:
 def _sent(func: Any, inputs: list[Any], results: list[Any]) -> int | None:
     """Bytes that a call with processes sends, both ways."""
     try:
-        return int(payload.weight(func) + payload.weight(inputs) + payload.weight(results))
+        return int(sum(payload.weigh(value).bytes for value in (func, inputs, results)))
     except Exception:  # noqa: BLE001 - user code in __reduce__; where it has to be sent, that has failed before
         return None
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from manyhands.apps.functions import is_of_a_signal
 from manyhands.apps.images.problems import Unusable, unreadable
 
 if TYPE_CHECKING:
@@ -171,7 +172,9 @@ def _loaded(image: Image, path: Path, reading: Reading, notes: list[str]) -> Ima
         return image
     except MemoryError:
         raise Unusable("too large", "there is not enough memory to decode it") from None
-    except Exception as error:  # noqa: BLE001 - decoders of broken files raise nearly anything
+    except Exception as error:  # decoders of broken files raise nearly anything
+        if is_of_a_signal(error):
+            raise
         if reading.truncated == "salvage" and (saved := _salvaged(path, image.tell())) is not None:
             notes.append("damaged: what could be read was kept")
             return saved

@@ -6,14 +6,14 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import manyhands as mh
 from manyhands.apps.files import DiskFullError, is_disk_full
-from manyhands.apps.functions import where_raised
+from manyhands.apps.functions import is_of_a_signal, where_raised
 from manyhands.apps.images import decoding, encoding
 from manyhands.apps.images.decoding import Picture, Reading
 from manyhands.apps.images.operations import Resize
@@ -76,19 +76,23 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Turns:
-    """The same among processes: of pictures so large that not all may have one at a time, some wait for others."""
+    """The same among processes: what is larger than a worker's share takes some of as many places as there are workers.
+
+    So all such pictures together have no more than ``size``, and those that are not larger no more than that again.
+    """
 
     size: int
     workers: int
 
     @contextmanager
     def take(self, cost: int) -> Iterator[None]:
-        """So many bytes, or, if that is a worker's share or less, as they are."""
-        places = max(1, self.size // max(1, cost))
-        if places >= self.workers:
-            yield
-            return
-        with mh.lock(f"manyhands images {os.getpid() % places}"):  # evenly: workers' numbers follow one another
+        """So many bytes; one that is larger than all of it has all the places."""
+        places = min(self.workers, -(-cost * self.workers // self.size))
+        first = os.getpid() % (self.workers // max(1, places)) * places  # workers' numbers mostly follow one another
+        with ExitStack() as held:
+            for place in range(first, first + places) if places > 1 else ():  # in order: nobody waits in a circle
+                with suppress(OSError):  # there is no shared memory, and so no locks
+                    held.enter_context(mh.lock(f"manyhands images {place}"))
             yield
 
 
@@ -114,10 +118,14 @@ class Maker:
         except MemoryError:
             done.kind, done.reason = "too large", "there is not enough memory for it"
         except OSError as error:
+            if is_of_a_signal(error):
+                raise
             if is_disk_full(error):
                 raise DiskFullError(error.errno, error.strerror, str(self.writer.out)) from error
             done.kind, done.reason = "unwritable", f"{error.strerror or error}: {error.filename or self.writer.out}"
-        except Exception as error:  # noqa: BLE001 - of a decoder or encoder: nobody knows what these may raise
+        except Exception as error:  # of a decoder or encoder: nobody knows what these may raise
+            if is_of_a_signal(error):
+                raise
             done.kind, done.reason = "failed", f"{type(error).__name__}: {error}"
         return done
 
@@ -159,6 +167,8 @@ def _worked_on(image: Image, target: Target, background: Background) -> Image:
         except (MemoryError, Unusable):
             raise
         except Exception as error:  # user code, and what a filter does not take
+            if is_of_a_signal(error):
+                raise
             told = f"{operation} raised {type(error).__name__}: {error}"
             raise Unusable("operation", told + where_raised(error, getattr(operation, "func", None))) from error
     return image

@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +26,7 @@ from manyhands.errors import OptionError
 Places = str | os.PathLike[str]
 MAX_PIXELS = 89_478_485  # Pillow's own limit: a third of a gigabyte of pixels of four bytes
 PATIENCE = 2.0  # seconds for threads to end their pictures after Ctrl-C
-IN_FLIGHT = 1 << 30  # bytes of decoded pictures at a time, over all workers
+IN_FLIGHT = 1 << 30  # bytes of decoded pictures at a time: of all threads; of processes, see Turns
 
 
 def process(
@@ -131,7 +131,7 @@ def process(
     if dry_run:
         done += [Done(str(s.path), "planned", [str(target.path) for target in s.targets]) for s in todo]
     elif todo:
-        budget = Budget(IN_FLIGHT) if place == "threads" else Turns(IN_FLIGHT, count)
+        budget = Budget(IN_FLIGHT) if place == "threads" else Turns(IN_FLIGHT, 1 if place == "serial" else count)
         maker = Maker(reading, quality, Background(background), how, state.Writer(into), budget)
         with _folder(into), _pixel_limit():
             done += _run(maker, todo, place, count, progress)
@@ -142,15 +142,15 @@ def process(
 
 def _run(maker: Maker, todo: list[Source], backend: Any, workers: int, progress: Any) -> list[Done]:
     done: list[Done] = []
-    options: dict[str, Any] = {"backend": backend, "workers": workers, "progress": progress}
-    if backend != "auto":  # which asks for it only when it is needed
-        options["on_error"] = "collect"
+    options = {"workers": workers, "progress": progress}
     try:
-        with mh.imap(maker, todo, desc="pictures", **options) as results:
-            for source, result in zip(todo, results, strict=False):
-                done.append(_told(source, result))
-    except mh.WorkerDied:  # of a picture: which one, is found out by those who lose nothing but that
-        return done + _run(maker, todo[len(done) :], "processes", workers, progress)
+        if backend == "auto":
+            # One that ends its worker: which, is found out by those who lose nothing but that.
+            with suppress(mh.WorkerDied):
+                _make(maker, todo, done, backend="auto", **options)
+                return done
+            backend = "processes"
+        _make(maker, todo, done, backend=backend, on_error="collect", **options)
     except DiskFullError as error:
         told = f"the disk is full: {_so_far(done, todo)}. Make room and run it again"
         raise OSError(error.errno, told, str(maker.writer.out)) from error
@@ -161,6 +161,14 @@ def _run(maker: Maker, todo: list[Source], backend: Any, workers: int, progress:
             error.add_note(f"{_so_far(done, todo)}; run it again to go on")
         raise
     return done
+
+
+def _make(maker: Maker, todo: list[Source], done: list[Done], **options: Any) -> None:
+    """Make those that are not done yet."""
+    rest = todo[len(done) :]
+    with mh.imap(maker, rest, desc="pictures", **options) as results:
+        for source, result in zip(rest, results, strict=False):
+            done.append(_told(source, result))
 
 
 def _told(source: Source, result: Done | mh.Failure) -> Done:

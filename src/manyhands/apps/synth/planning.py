@@ -86,7 +86,7 @@ def twins(plan: Plan, digests: Mapping[str, str]) -> tuple[str, ...]:
         for keys in places.values()
         if len(keys) > 1
     ]
-    more = [f"{len(told) - TWINS} more pictures are in several splits"] if len(told) > TWINS else []
+    more = [f"so it is with {len(told) - TWINS} more"] if len(told) > TWINS else []
     return (*told[:TWINS], *more)
 
 
