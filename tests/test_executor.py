@@ -22,7 +22,7 @@ from watching import PATIENCE, Meeting, alive, eventually
 import manyhands as mh
 from manyhands.errors import ExecutorClosed, InitializerError, NotSendable, OptionError, RemoteTraceback
 
-pytestmark = [pytest.mark.timeout(60), pytest.mark.others_are_stress("spawn")]
+pytestmark = [pytest.mark.timeout(60), pytest.mark.others_are_stress]
 
 
 @pytest.fixture

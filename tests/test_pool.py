@@ -19,7 +19,7 @@ from manyhands.errors import InitializerError, NotSendable, RemoteTraceback
 from manyhands.pool import ThreadPool
 from manyhands.pool_results import AsyncResult
 
-pytestmark = [pytest.mark.timeout(60), pytest.mark.others_are_stress("spawn")]
+pytestmark = [pytest.mark.timeout(60), pytest.mark.others_are_stress]
 
 
 @pytest.fixture

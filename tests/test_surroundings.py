@@ -278,6 +278,7 @@ def test_forked_child_has_workers_of_its_own_and_spares_its_parents(tmp_path, an
 FORKED_AMID_A_START = """
 import os, signal, subprocess, threading
 import manyhands as mh
+import manyhands._engine.forks  # of hooks, the last that was registered runs first
 
 begun, forks, start = threading.Event(), threading.Event(), subprocess._fork_exec
 os.register_at_fork(before=forks.set)
