@@ -21,7 +21,7 @@ from watching import Meeting, Program, alive, eventually
 import manyhands as mh
 from manyhands.errors import ExecutorClosed, ManyhandsError, WorkerDied
 
-pytestmark = [pytest.mark.timeout(30), pytest.mark.others_are_stress("spawn")]
+pytestmark = [pytest.mark.timeout(30), pytest.mark.others_are_stress]
 
 PROMPT = 10.0  # seconds; on a busy machine, too, far more than anything here needs and far less than for ever
 SOON = 4.0  # seconds for what takes well under one on an idle machine

@@ -246,8 +246,6 @@ class Scheduler:
 
     def claim_loaders(self, key: bytes, now: float) -> list[int]:
         """Workers that have nothing to do, and are to import meanwhile what this function needs."""
-        if key in self._keys and all(job.key != key for job in list(self._ready.values())):
-            return []  # it has come, and all that there is to do is with others
         free = [n for n, worker in self._workers.items() if self._may_leave(worker) and worker.loading is None]
         busy = sum(worker.loading == key for worker in self._workers.values())
         most = len(free) if self.limits.loaders is None else max(0, self.limits.loaders - busy)
@@ -933,9 +931,8 @@ class Scheduler:
             return 0
         return loaders - loading
 
-    def _has_idle_worker(self, needed: bytes | None = None) -> bool:
-        idle = (worker for worker in self._workers.values() if self._can_take(worker) and not worker.chunks)
-        return any(needed is None or needed in worker.loaded for worker in idle)
+    def _has_idle_worker(self) -> bool:
+        return any(self._can_take(w) and not w.chunks for w in self._workers.values())
 
     def _plan_steals(self, now: float) -> None:
         """Note when to take tasks back from those who have some at hand, if another worker has nothing."""
@@ -943,9 +940,6 @@ class Scheduler:
             return
         for worker in self._workers.values():
             unstarted = sum(chunk.stop - chunk.done for chunk in worker.chunks) > 1
-            job = self._jobs.get(worker.chunks[-1].job) if unstarted else None
-            if job is not None and job.patient and not self._has_idle_worker(self._needed(job)):
-                continue  # nobody could have them
             if unstarted and worker.state is _State.READY and not worker.held and worker.steal_at is None:
                 worker.steal_at = now + STEAL_SECONDS
 
