@@ -899,6 +899,8 @@ class Scheduler:
             elif worker.chunks or worker.reserved or self._room(worker) != 0:
                 useful += 1
         wanted = min(self._crowd, tasks) - useful
+        if wanted <= 0:  # as mostly: from here on it takes as long as there are functions
+            return
         if useful and not ahead and self._lost.issuperset(self._keys):
             return  # others were lost at their imports, as new ones might be
         if self.limits.loaders is not None:

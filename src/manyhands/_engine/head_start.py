@@ -302,10 +302,10 @@ class HeadStart:
     def _weigh(self, within: float) -> None:
         """What would travel: with the function, and with a task that has ended; until one has, with the next."""
         if self._last is None and self._task_scale.megabytes is None:
-            self._next_scale.read(self._weigh_next, within / 2)
+            took = self._next_scale.read(self._weigh_next, within / 2)
         else:
-            self._task_scale.read(self._weigh_task, within / 2)
-        self._luggage_scale.read(self._elsewhere.luggage, within / 2)
+            took = self._task_scale.read(self._weigh_task, within / 2)
+        self._luggage_scale.read(self._elsewhere.luggage, within - took)
 
     def _with_weights(self, seen: Measured) -> Measured:
         task, luggage = self._task_scale.megabytes, self._luggage_scale.megabytes
@@ -389,10 +389,13 @@ class _Scale:
         """The megabytes, if they were found within the time."""
         return None if self.megabytes == math.inf else self.megabytes
 
-    def read(self, weigh: Callable[[float], Weight], within: float) -> None:
-        if self.megabytes is None or (self.megabytes == math.inf and within > AGAIN * self._within):
-            weight, self._within = weigh(within), within
-            self.megabytes, self.seconds = weight.bytes / 1e6, weight.seconds
+    def read(self, weigh: Callable[[float], Weight], within: float) -> float:
+        """The seconds that this took now."""
+        if self.megabytes is not None and (self.megabytes < math.inf or within <= AGAIN * self._within):
+            return 0.0
+        weight, self._within = weigh(within), within
+        self.megabytes, self.seconds = weight.bytes / 1e6, weight.seconds
+        return self.seconds
 
 
 class _Slice:

@@ -88,7 +88,7 @@ def _objects(folder: Path, masks: dict[str, Path] | None, problems: list[str]) -
         problems.append(f"{folder}: {loose} pictures are in no class's folder: put them into one, or elsewhere")
     for place in classes:
         there = _pictures_in(place)
-        if any(unicodedata.category(letter) in {"Cc", "Cn"} for letter in place.name):
+        if any(map(_is_forbidden, place.name)):
             problems.append(
                 f"{str(place)!r}: in the name of a class are characters that no label file can hold: rename it"
             )
@@ -145,9 +145,9 @@ def _bytes_of(pixels: Pixels | CutOut) -> int:
     return sum(part.nbytes for part in pixels) if isinstance(pixels, CutOut) else pixels.nbytes
 
 
-def _is_control(letter: str) -> bool:
-    """Or another one that XML cannot hold."""
-    return unicodedata.category(letter) == "Cc" or ord(letter) & 0xFFFE == 0xFFFE
+def _is_forbidden(letter: str) -> bool:
+    """A control character, or another one that XML cannot hold; not one that is newer than this Python's table."""
+    return unicodedata.category(letter) == "Cc" or letter in "\ufffe\uffff"
 
 
 def _twice(names: Iterable[str]) -> list[str]:
