@@ -617,6 +617,24 @@ def test_of_tiny_tasks_that_may_not_run_twice_a_death_loses_only_its_own(process
     assert [n for n, result in enumerate(results) if isinstance(result, mh.Failure)] == [15_000]
 
 
+@pytest.mark.parametrize("where", ["in the task", "in packing its result"])
+def test_among_tiny_tasks_the_one_that_ends_its_worker_is_named(process_backend, where):
+    deadly = {12_000, 15_007, 19_999}
+
+    class Ending:
+        def __reduce__(self):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def task(n):
+        if n not in deadly:
+            return n
+        return Ending() if where == "in packing its result" else os.kill(os.getpid(), signal.SIGKILL)
+
+    results = mh.map(task, range(20_000), workers=2, on_error="collect", **process_backend)
+    assert {n for n, result in enumerate(results) if isinstance(result, mh.Failure)} == deadly
+    assert all(results[n] == n for n in set(range(20_000)) - deadly)
+
+
 @pytest.mark.stress
 def test_a_zygote_that_was_stopped_is_replaced_when_a_worker_is_wanted():
     with mh.Executor(1, backend="processes", start_method="zygote") as executor:

@@ -4,7 +4,9 @@ One slot of eight 64-bit numbers a worker. The worker writes CURRENT and SINCE b
 reads them after a death, or when a task may be over its time, and writes LIMIT to keep the worker from
 beginning more. Single aligned stores, no lock: a dying worker can hold nothing.
 
-A *tag* names a task: chunk serial and offset in the chunk, in one number.
+A *tag* names a task: chunk serial and offset in the chunk, in one number. Tasks of a microsecond have CURRENT
+written once a slice and a place in the slice before each: a small number, which Python need not make. Slices
+use two such places in turn, so that the next slice's is 0 before CURRENT points to it; otherwise both are 0.
 """
 
 from __future__ import annotations
@@ -13,9 +15,11 @@ import mmap
 import os
 from typing import Any, NamedTuple
 
+from manyhands._core.chunking import SLICE
 from manyhands._engine import memory
 
 CURRENT, SINCE, LIMIT = 0, 1, 2  # places in a slot
+_STEPS = (3, 4)  # and those of a place in a slice
 IDLE = -1  # CURRENT: nothing of the user's is running
 NO_LIMIT = (1 << 63) - 1
 _OFFSET_BITS = 24
@@ -42,19 +46,39 @@ def base_tag(serial: int) -> int:
 
 def new_slot() -> list[int]:
     """A slot for a worker that lives in this process."""
-    return [IDLE, 0, NO_LIMIT]
+    return [IDLE, 0, NO_LIMIT, 0, 0]
+
+
+def step_of(offset: int) -> int:
+    """The place in a slot that counts within the slice which has this offset."""
+    return _STEPS[offset // SLICE % 2]
+
+
+def no_steps(slot: Any) -> None:
+    """There is no slice any more, and CURRENT says so."""
+    for place in _STEPS:
+        slot[place] = 0
+
+
+def tag(slot: Any) -> int:
+    """Of the running task, as seen by its own worker."""
+    current: int = slot[CURRENT]
+    return IDLE if current == IDLE else current + slot[step_of(current & UNPACKING)]
 
 
 def read(slot: Any) -> Stamp:
     """What the worker of this slot is doing. ``since`` may be that of the task behind it: late, never early."""
     while True:
-        tag, since = slot[CURRENT], slot[SINCE]
-        if slot[CURRENT] == tag:
+        current, since = slot[CURRENT], slot[SINCE]
+        offset = current & UNPACKING
+        step = slot[step_of(offset)]
+        if slot[CURRENT] == current:
             break
-    if tag == IDLE:
+    if current == IDLE:
         return Stamp(None, None, since / 1e9)
-    offset = tag & UNPACKING
-    return Stamp(tag >> _OFFSET_BITS, offset if offset < SENDING else None, since / 1e9, offset == SENDING)
+    if offset >= SENDING:
+        return Stamp(current >> _OFFSET_BITS, None, since / 1e9, offset == SENDING)
+    return Stamp(current >> _OFFSET_BITS, offset + step, since / 1e9)
 
 
 class Board:
@@ -76,6 +100,7 @@ class Board:
         number = self._free.pop()
         slot = self.slot(number)
         slot[CURRENT], slot[SINCE], slot[LIMIT] = IDLE, 0, NO_LIMIT
+        no_steps(slot)
         return number
 
     def give_back(self, number: int) -> None:

@@ -26,12 +26,12 @@ class WorkerContext:
 
     def task(self) -> int | None:
         """Number of the running task within its job; None when none runs."""
-        tag: int = self.slot[board.CURRENT]
+        tag = board.tag(self.slot)
         return None if tag == board.IDLE else self.first_task + tag - self.first_tag
 
     def rng(self) -> Any:
         """The running task's random generator: the same one however often it is asked for."""
-        tag = self.slot[board.CURRENT]
+        tag = board.tag(self.slot)
         if tag == board.IDLE or self._rng[0] != tag:
             self._rng = (tag, generator(self.seed, self.task()))
         return self._rng[1]

@@ -77,13 +77,14 @@ class Reporter:
             errors = [(o, tuple(f), r) for o, f, r in outcome.errors[self._errors_sent :] if o < upto]
             self._errors_sent += len(errors)
         self._sent = upto
-        sizes, buffers = _pack_results(values)
+        if outcome.errors:
+            values = [None if value is runner.HOLE else value for value in values]
+        sizes, buffers = _pack_results(values) if outcome.sealed else (None, (pickle.dumps(values, 5),))
         self._send((_RESULTS, self._serial, first, len(values), errors, sizes, stats), buffers)
 
 
 def _pack_results(values: list[Any]) -> tuple[list[Any] | None, tuple[Any, ...]]:
-    """Simple values share one pickle; as soon as one was sealed, each has its own. None stands for a hole."""
-    plain = [None if value is runner.HOLE else value for value in values] if runner.HOLE in values else values
-    if Packed not in set(map(type, plain)):
-        return None, (pickle.dumps(plain, 5),)
-    return flatten(v if type(v) is Packed else payload.pack(v, reply=True) for v in plain)
+    """Simple values share one pickle; as soon as one was sealed, each has its own."""
+    if Packed not in set(map(type, values)):
+        return None, (pickle.dumps(values, 5),)
+    return flatten(value if type(value) is Packed else payload.pack(value, reply=True) for value in values)

@@ -30,11 +30,12 @@ class Work(NamedTuple):
 class Outcome:
     """What running has produced so far; appended to by the runner, read by whoever sends results."""
 
-    __slots__ = ("busy", "cpu", "errors", "slowest", "slowest_offset", "values")
+    __slots__ = ("busy", "cpu", "errors", "sealed", "slowest", "slowest_offset", "values")
 
     def __init__(self) -> None:
         self.values: list[Any] = []
         self.errors: list[tuple[int, Any, bool]] = []  # (offset, described error, may be retried)
+        self.sealed = False  # among the values are some that were made ready to travel
         self.busy = 0.0
         self.cpu = 0.0  # of that, on a processor or in the queue for one: in the rest, the tasks waited
         self.slowest = 0.0
@@ -75,6 +76,7 @@ def run(
             runner.run_each(began)
     finally:
         context.slot[board.CURRENT] = board.IDLE
+        board.no_steps(context.slot)
     outcome.busy, cpu = (time.monotonic_ns() - began) / 1e9, clock() - used
     outcome.cpu = cpu + queue.since_mark(outcome.busy, cpu)
 
@@ -102,6 +104,7 @@ class _Runner(NamedTuple):
             try:
                 value = call(item)
                 if seal is not None and type(value) not in SIMPLE:
+                    self.outcome.sealed = True
                     value = seal(value)
             except self.passing:
                 raise
@@ -123,16 +126,18 @@ class _Runner(NamedTuple):
         current, limit = board.CURRENT, board.LIMIT
         base = board.base_tag(self.work.serial)
         for start in range(0, len(items), SLICE):
+            step = board.step_of(start)
+            slot[step] = 0
             slot[board.SINCE] = began
             slot[current] = base + start
             if base + start > slot[limit]:
                 return
             values: list[Any] = []
             append = values.append
-            tasks = enumerate(items[start : start + SLICE], base + start)
+            tasks = enumerate(items[start : start + SLICE])
             while True:
                 try:
-                    for slot[current], item in tasks:  # the stamp is set by the loop itself
+                    for slot[step], item in tasks:  # the stamp is set by the loop itself
                         append(call(item))
                     break
                 except self.passing:
@@ -141,7 +146,7 @@ class _Runner(NamedTuple):
                 except BaseException as error:  # noqa: BLE001
                     append(self._failed(start + len(values), error))
             if self.seal is not None and not _all_simple(values):
-                self._seal_all(values, base + start)
+                self._seal_all(values, start)
             outcome.values += values
             now = time.monotonic_ns()
             mean = (now - began) / len(values) / 1e9
@@ -149,20 +154,21 @@ class _Runner(NamedTuple):
                 outcome.slowest, outcome.slowest_offset = mean, start
             began = now
 
-    def _seal_all(self, values: list[Any], first_tag: int) -> None:
+    def _seal_all(self, values: list[Any], start: int) -> None:
         """Make a slice's results ready to travel, each under its own stamp."""
         assert self.seal is not None  # noqa: S101 - only called if there is one
-        base = board.base_tag(self.work.serial)
+        self.outcome.sealed = True
+        step = board.step_of(start)
         for index, value in enumerate(values):
             if value is HOLE:
                 continue
-            self.slot[board.CURRENT] = first_tag + index
+            self.slot[step] = index
             try:
                 if type(value) in SIMPLE:
                     continue
                 values[index] = self.seal(value)
             except BaseException as error:  # noqa: BLE001
-                values[index] = self._failed(first_tag - base + index, error)
+                values[index] = self._failed(start + index, error)
 
     def _failed(self, offset: int, error: BaseException) -> object:
         try:
@@ -175,6 +181,6 @@ class _Runner(NamedTuple):
 
 def _all_simple(values: list[Any]) -> bool:
     try:
-        return SIMPLE.issuperset(map(type, values))
+        return set(map(type, values)) <= SIMPLE
     except TypeError:  # a class that cannot be hashed
         return False
