@@ -133,6 +133,23 @@ def test_long_work_leaves():
     assert "2 worker processes" in mh.explain()
 
 
+class Computing:
+    """Its first task takes long. Getting it ready to be sent lets go of the interpreter often, as an import does."""
+
+    def __call__(self, number):
+        return sum(range(3_000_000 if number == 0 else 20_000)) and os.getpid()
+
+    def __getstate__(self):
+        for _ in range(200):
+            os.stat("/")
+        return {}
+
+
+def test_others_are_got_ready_beside_a_caller_that_computes():
+    mh.map(where, range(2), workers=2, backend="processes")
+    assert set(mh.map(Computing(), range(3000), workers=2)) - {HOME}
+
+
 @pytest.mark.parametrize("make", [list, iter], ids=["list", "iterator"])
 @pytest.mark.parametrize("others", [1, 2])
 def test_a_long_first_task_holds_up_no_other(make, others, tmp_path):
