@@ -285,17 +285,16 @@ class HeadStart:
     def _decide(self, seen: Measured) -> None:
         choice = decide(seen)
         if not choice.goes:
-            self.judged, self.choice = seen, choice
+            self.judged, self.choice = self._with_weights(seen), choice
             return
         haste.begin(self)  # from here on: the first call imports what it takes, while the caller computes
         try:
             if choice.backend == "processes":
                 self._weigh(weighing_seconds(seen))
-                seen = self._with_weights(seen)
-                choice = decide(seen)
-            self.judged, self.choice = seen, choice
-            if choice.goes and not self._over.is_set():
-                self._elsewhere.prepare(choice, seen.left)
+            self.judged = self._with_weights(seen)
+            self.choice = decide(self.judged) if choice.backend == "processes" else choice
+            if self.choice.goes and not self._over.is_set():
+                self._elsewhere.prepare(self.choice, seen.left)
                 self._prepared = time.monotonic()
         finally:
             if self._prepared is None:
