@@ -277,7 +277,7 @@ CASES = {
         [Goal("manyhands synth", 1 / (4 * CORES), ["loop"])],
     ),
     "synth-long": Case(
-        "1,200 training pictures by `manyhands synth`; the loop is the same in a single process",
+        "2,400 training pictures by `manyhands synth`; the loop is the same in a single process",
         tutorial.in_one_process, tutorial.long_run, ("manyhands synth, all cores", "two programs, half each"),
         [Goal("manyhands synth, all cores", 1 / 0.9, ["limit"]),
          Goal("manyhands synth, all cores", 1.0, ["two programs, half each"])], limit=shared,

@@ -29,7 +29,7 @@ def jobs() -> list[Job]:
 def long_run() -> list[int]:
     """How many times each object comes on each background."""
     make_inputs()
-    return [20]
+    return [40]
 
 
 def by_application(times: int, **options: Any) -> int:
