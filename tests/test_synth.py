@@ -651,8 +651,31 @@ def test_objects_of_a_picture_come_from_its_own_split(place):
 def test_so_many_of_very_many_are_planned_at_once(place):
     plan = synth.plan(config(place, times=10**9, count=50))
     assert len({sample.id for sample in plan.samples}) == 50
-    with pytest.raises(mh.OptionError, match="say how many of them by count"):
+    with pytest.raises(mh.OptionError, match=r"at most 10,000,000 pictures, and this would have [\d,]+: set count"):
         synth.plan(config(place, times=10**9))
+
+
+def test_too_little_memory_is_told(tmp_path):
+    """In a program of its own: a worker that may have no more memory is of no use to other tests."""
+    script = """
+        import pathlib, resource
+        from manyhands.apps import synth
+
+        def hungry(image, mask, _rng):
+            own = int(pathlib.Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+            resource.setrlimit(resource.RLIMIT_AS, (own + (1 << 20), resource.RLIM_INFINITY))
+            return image, mask
+
+        here = pathlib.Path.cwd()
+        config = synth.example(here, augment=hungry, size=(4000, 3000), scale=30, max_truncation=1)
+        try:
+            synth.generate(config, here / "ds", progress=False)
+        except OSError as error:
+            print(error.strerror)
+        """
+    told = programs.run_source(script, cwd=tmp_path).stdout
+    assert re.fullmatch(r"there is not enough memory to make \S+: take fewer workers, or smaller pictures\n", told)
+    assert not (tmp_path / "ds").exists()
 
 
 def test_a_dataset_among_its_own_inputs_is_refused(place):
@@ -871,9 +894,9 @@ def test_pictures_of_a_size(place):
         ({"split": (0.5, 0.2)}, "which add up to 1"),
         ({"max_overlap": 1.5}, "max_overlap takes a share"),
         ({"times": 0}, "times takes a whole number"),
-        ({"objects_per_image": (0, 2)}, "objects_per_image takes one or two whole numbers, from 1 to 1,000"),
+        ({"objects_per_image": (0, 2)}, "objects_per_image takes one or two whole numbers from 1 to 1,000"),
         ({"preview": "some"}, "preview takes how many"),
-        ({"flip": "yes"}, "flip takes True or False"),
+        ({"flip": "yes"}, "flip takes true or false"),
         ({"preset": "turorial"}, "there is no preset"),
         ({"size": (0, 5)}, "size takes"),
         ({"seed": True}, "seed takes"),

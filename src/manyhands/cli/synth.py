@@ -169,7 +169,10 @@ def _run(
 
         settings = synth.read_settings(config) if config is not None else {}
         settings |= {name: value for name, value in given.items() if value is not None}
-        wanted = synth.from_mapping(settings, augment=_function(augment))
+        try:
+            wanted = synth.from_mapping(settings, augment=_function(augment))
+        except mh.OptionError as error:
+            raise CommandError(_as_typed(str(error), given)) from error
         return _made(synth.generate(wanted, out, workers=workers, progress=_shown(progress)))
 
     return partial(_told, run, begun=out)
@@ -332,6 +335,16 @@ class UnfinishedError(CommandError):
 def _made(summary: synth.Summary) -> int:
     say(str(summary))
     return Exit.DONE
+
+
+def _as_typed(told: str, given: dict[str, Any]) -> str:
+    """A setting that came as an option is called by the option's name.
+
+    >>> _as_typed("max_overlap takes a share", {"max_overlap": 7}), _as_typed("seed takes ...", {"seed": None})
+    ('--max-overlap takes a share', 'seed takes ...')
+    """
+    name, space, rest = told.partition(" ")
+    return f"--{name.replace('_', '-')}{space}{rest}" if given.get(name) is not None else told
 
 
 # --- small notations --------------------------------------------------------------------------------------------

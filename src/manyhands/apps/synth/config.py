@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from manyhands.errors import OptionError
 
@@ -19,6 +19,8 @@ Range = tuple[float, float]
 FORMATS = ("voc", "yolo", "coco")
 BLENDS = ("hard", "gaussian", "poisson")
 SPLITS = ("train", "val", "test")
+MOST_PER_IMAGE = 1000  # objects
+LONGEST_SIDE = 65_500  # pixels: that of a JPEG
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,34 +192,21 @@ def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 # --- one setting ------------------------------------------------------------------------------------------------
 
-_RANGES = {  # the least and the most
-    "scale": (0.01, 100.0),
-    "rotate": (-360.0, 360.0),
-    "shear": (-60.0, 60.0),
-    "brightness": (0.0, 10.0),
-    "blur": (0.0, 100.0),
-    "aspect": (0.0, math.inf),
-}
-_COUNTS = {"objects_per_image": 1, "distractors_per_image": 0}
-_SHARES = {"perspective": 0.25, "max_overlap": 1.0, "min_visible": 1.0, "max_truncation": 1.0}
-_NUMBERS = {"times": (1, 10**9), "seed": (0, 2**63), "min_size": (1, 10**6), "attempts": (1, 10**6)}
-_NUMBERS |= {"jpeg_quality": (1, 100)}
-_WORDS = {"interpolation": ("smooth", "nearest"), "image_format": ("jpg", "png")}
-
 
 def _checked(name: str, value: Any) -> Any:
     """The value in its one form. Raises OptionError."""
+    form = _FORMS[name]
     try:
-        return _FORMS[name](value)
+        return form.of(value)
     except (TypeError, ValueError, OverflowError):
-        raise OptionError(f"{name} takes {_TAKES[name]}; got {value!r}") from None
+        raise OptionError(f"{name} takes {form.takes}; got {value!r}") from None
 
 
-def _folder(value: Any) -> str:
-    folder = os.fspath(value)
-    if not isinstance(folder, str) or not folder or "\0" in folder:
-        raise ValueError
-    return folder
+class _Form(NamedTuple):
+    """``of(value)`` is a setting's value in its one form, or raises; ``takes`` says in words what it can be."""
+
+    of: Callable[[Any], Any]
+    takes: str
 
 
 def _within(value: Any, low: float, high: float) -> float:
@@ -226,8 +215,8 @@ def _within(value: Any, low: float, high: float) -> float:
     return float(value) if isinstance(value, float) or isinstance(low, float) else value
 
 
-def _whole(value: float) -> int:
-    if value != int(value):
+def _whole(value: Any, low: int, high: int) -> int:
+    if _within(value, low, high) != int(value):
         raise ValueError
     return int(value)
 
@@ -240,26 +229,56 @@ def _pair(value: Any, low: float, high: float) -> tuple[float, float]:
     return float(first), float(last)
 
 
-def _whole_within(value: Any, low: int, high: int) -> int:
-    return _whole(_within(value, low, high))
-
-
-def _whole_pair(value: Any, low: int) -> tuple[int, int]:
-    first, last = _pair(value, low, 1000)
-    return _whole(first), _whole(last)
-
-
 def _known(value: Any, words: tuple[str, ...]) -> Any:
     if value not in words:
         raise ValueError
     return value
 
 
-def _several(value: Any, words: tuple[str, ...]) -> tuple[str, ...]:
-    chosen = (value,) if isinstance(value, str) else tuple(value)
-    if not chosen or len(set(chosen)) < len(chosen):
+def _number(low: int, high: int) -> _Form:
+    return _Form(partial(_whole, low=low, high=high), f"a whole number from {low} to {high:,}")
+
+
+def _share(most: float) -> _Form:
+    return _Form(partial(_within, low=0.0, high=most), f"a share from 0 to {most:g}")
+
+
+def _range(low: float, high: float) -> _Form:
+    told = f"from {low:g} to {high:g}" if high < math.inf else f"of at least {low:g}"
+    return _Form(partial(_pair, low=low, high=high), f"a number or two {told}, the smaller first")
+
+
+def _counts(low: int) -> _Form:
+    def both(value: Any) -> tuple[int, int]:
+        first, last = _pair(value, low, MOST_PER_IMAGE)
+        return _whole(first, low, MOST_PER_IMAGE), _whole(last, low, MOST_PER_IMAGE)
+
+    return _Form(both, f"one or two whole numbers from {low} to {MOST_PER_IMAGE:,}, the smaller first")
+
+
+def _one_of(*words: str) -> _Form:
+    return _Form(partial(_known, words=words), f"one of {', '.join(words)}")
+
+
+def _any_of(words: tuple[str, ...]) -> _Form:
+    def several(value: Any) -> tuple[str, ...]:
+        chosen = (value,) if isinstance(value, str) else tuple(value)
+        if not chosen or len(set(chosen)) < len(chosen):
+            raise ValueError
+        return tuple(word for word in words if word in {_known(one, words) for one in chosen})
+
+    return _Form(several, f"any of {', '.join(words)}")
+
+
+def _folder(value: Any) -> str:
+    folder = os.fspath(value)
+    if not isinstance(folder, str) or not folder or "\0" in folder:
         raise ValueError
-    return tuple(word for word in words if word in {_known(one, words) for one in chosen})
+    return folder
+
+
+def _maybe(form: _Form) -> _Form:
+    return _Form(lambda value: None if value is None else form.of(value), form.takes)
 
 
 def _shares(value: Any) -> tuple[float, float, float]:
@@ -270,15 +289,14 @@ def _shares(value: Any) -> tuple[float, float, float]:
     return padded[0], padded[1], padded[2]
 
 
-def _size(value: Any) -> tuple[int, int] | None:
-    if value is None:
-        return None
+def _size(value: Any) -> tuple[int, int]:
     width, height = value
-    return _whole(_within(width, 1, 65_500)), _whole(_within(height, 1, 65_500))
+    return _whole(width, 1, LONGEST_SIDE), _whole(height, 1, LONGEST_SIDE)
 
 
-def _maybe_count(value: Any, least: int) -> int | None:
-    return None if value is None else _whole(_within(value, least, 10**12))
+def _preview(value: Any) -> int | None:
+    count = {"all": None, "none": 0}.get(value, value) if isinstance(value, str) else value
+    return None if count is None else _whole(count, 0, 10**12)
 
 
 def _flag(value: Any) -> bool:
@@ -288,45 +306,44 @@ def _flag(value: Any) -> bool:
 
 
 def _function(value: Any) -> Any:
-    if value is not None and not callable(value):
+    if not callable(value):
         raise TypeError
     return value
 
 
-_FORMS: dict[str, Callable[[Any], Any]] = {
-    "objects": _folder,
-    "backgrounds": _folder,
-    "masks": lambda value: None if value is None else _folder(value),
-    "distractors": lambda value: None if value is None else _folder(value),
-    "formats": partial(_several, words=FORMATS),
-    "blend": partial(_several, words=BLENDS),
-    "split": _shares,
-    "size": _size,
-    "count": partial(_maybe_count, least=1),
-    "preview": lambda value: _maybe_count({"all": None, "none": 0}.get(value, value) if value else value, 0),
-    "flip": _flag,
-    "quadrants": _flag,
-    "augment": _function,
-}
-_FORMS |= {name: partial(_pair, low=low, high=high) for name, (low, high) in _RANGES.items()}
-_FORMS |= {name: partial(_whole_pair, low=low) for name, low in _COUNTS.items()}
-_FORMS |= {name: partial(_within, low=0.0, high=high) for name, high in _SHARES.items()}
-_FORMS |= {name: partial(_whole_within, low=low, high=high) for name, (low, high) in _NUMBERS.items()}
-_FORMS |= {name: partial(_known, words=words) for name, words in _WORDS.items()}
-_TAKES = {name: f"a number or two, from {low:g} to {high:g}" for name, (low, high) in _RANGES.items()}
-_TAKES |= {name: f"one or two whole numbers, from {low} to 1,000" for name, low in _COUNTS.items()}
-_TAKES |= {name: f"a share from 0 to {high:g}" for name, high in _SHARES.items()}
-_TAKES |= {name: f"a whole number from {low} to {high:,}" for name, (low, high) in _NUMBERS.items()}
-_TAKES |= {name: f"one of {', '.join(words)}" for name, words in _WORDS.items()}
-_TAKES |= dict.fromkeys(("objects", "backgrounds", "masks", "distractors"), "a folder")
-_TAKES |= {
-    "formats": f"any of {', '.join(FORMATS)}",
-    "blend": f"any of {', '.join(BLENDS)}",
-    "split": "the shares of train, val and test, which add up to 1, such as (0.8, 0.1, 0.1); train is not 0",
-    "size": "(width, height) in pixels, each up to 65,500",
-    "count": "a whole number of at least 1, or None",
-    "preview": "how many pictures, or None for all",
-    "flip": "True or False",
-    "quadrants": "True or False",
-    "augment": "a function (image, mask, rng) -> (image, mask)",
+_FOLDER = _Form(_folder, "a folder")
+_FLAG = _Form(_flag, "true or false")
+_FORMS = {
+    "objects": _FOLDER,
+    "backgrounds": _FOLDER,
+    "masks": _maybe(_FOLDER),
+    "distractors": _maybe(_FOLDER),
+    "times": _number(1, 10**9),
+    "count": _maybe(_number(1, 10**12)),
+    "seed": _number(0, 2**63),
+    "formats": _any_of(FORMATS),
+    "size": _maybe(_Form(_size, f"width and height in pixels, each from 1 to {LONGEST_SIDE:,}")),
+    "objects_per_image": _counts(1),
+    "distractors_per_image": _counts(0),
+    "scale": _range(0.01, 100.0),
+    "rotate": _range(-360.0, 360.0),
+    "shear": _range(-60.0, 60.0),
+    "perspective": _share(0.25),
+    "flip": _FLAG,
+    "brightness": _range(0.0, 10.0),
+    "blur": _range(0.0, 100.0),
+    "blend": _any_of(BLENDS),
+    "max_overlap": _share(1.0),
+    "min_visible": _share(1.0),
+    "max_truncation": _share(1.0),
+    "aspect": _range(0.0, math.inf),
+    "min_size": _number(1, 10**6),
+    "attempts": _number(1, 10**6),
+    "quadrants": _FLAG,
+    "interpolation": _one_of("smooth", "nearest"),
+    "split": _Form(_shares, "the shares of train, val and test, which add up to 1, as 0.8, 0.1, 0.1; train is not 0"),
+    "preview": _Form(_preview, "how many pictures, 'all' or 'none'"),
+    "image_format": _one_of("jpg", "png"),
+    "jpeg_quality": _number(1, 100),
+    "augment": _maybe(_Form(_function, "a function (image, mask, rng) -> (image, mask)")),
 }

@@ -9,7 +9,7 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from manyhands.errors import OptionError
 
 Place = str | os.PathLike[str]
 TRIED = 3  # samples that the need of disk space is estimated by
+OPENCV_NO_MEMORY = -4  # the code of its error
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,18 +248,20 @@ class Maker:
     previewed: frozenset[str]
 
     def __call__(self, sample: Sample) -> Record:
-        """Make its files; the record comes last. Raises DiskFullError."""
+        """Make its files; the record comes last. Raises DiskFullError, OSError."""
         try:
-            return self._make(sample)
+            with _memory_for(sample):
+                return self._make(sample)
         except OSError as error:
             if files.is_disk_full(error):
                 raise DiskFullError(error.errno, error.strerror, str(self.place.folder)) from error
             raise
 
     def render(self, sample: Sample, *, keep: bool = False) -> rendering.Rendered:
-        """Its picture and labels, in memory."""
+        """Its picture and labels, in memory. Raises OSError."""
         pool = self.plan_pools[sample.split]
-        return rendering.render(sample, self.config, self.decoded, pool, self.distractors, keep=keep)
+        with _memory_for(sample):
+            return rendering.render(sample, self.config, self.decoded, pool, self.distractors, keep=keep)
 
     def encode(self, picture: Any) -> bytes:
         """As the file that it will be."""
@@ -292,6 +295,18 @@ class Maker:
             formats.write_sample(self.place, record, self.config.formats, self.classes)
         dataset.note(self.place.folder, record)
         return record
+
+
+@contextlib.contextmanager
+def _memory_for(sample: Sample) -> Iterator[None]:
+    """If there is too little, that is what is told."""
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, MemoryError) and getattr(error, "code", None) != OPENCV_NO_MEMORY:
+            raise
+        told = f"there is not enough memory to make {sample.id}: take fewer workers, or smaller pictures"
+        raise OSError(errno.ENOMEM, told) from error
 
 
 def _is_there(path: Path) -> bool:

@@ -12,7 +12,7 @@ from manyhands.apps.synth.config import SPLITS, Config
 from manyhands.apps.synth.inputs import Found, Picture
 from manyhands.errors import OptionError
 
-MOST = 10_000_000  # samples, where nobody has said how many
+MOST = 10_000_000  # samples: their names alone take gigabytes
 TWINS = 3  # that are named
 LONGEST = 48  # bytes of each name in an identity: a file's name has at most 255
 
@@ -62,8 +62,8 @@ def make(found: Found, config: Config) -> Plan:
     backgrounds = _divided(list(found.backgrounds), config, "the backgrounds", notes)
     blocks = [(split, objects[split], backgrounds[split]) for split in SPLITS]
     total = sum(len(ones) * len(behinds) * config.times for _, ones, behinds in blocks)
-    if config.count is None and total > MOST:
-        raise OptionError(f"that would be {total:,} pictures: say how many of them by count")
+    if min(total, config.count or total) > MOST:
+        raise OptionError(f"a dataset has at most {MOST:,} pictures, and this would have {total:,}: set count")
     if config.count is not None and config.count > total:
         notes.append(f"there are only {total:,} combinations, not {config.count:,}: raise times")
     count = total if config.count is None else min(config.count, total)
