@@ -28,9 +28,8 @@ CAUSES = {
         "In five other runs of the same day it was 1.11 to 1.27."
     ),
     "tiny-warm": (
-        "In one program, in turns, medians of eleven runs: 0.170 and 0.231 s where Pool.map took 0.132 and 0.157; "
-        "before a range was sent as a range, 0.183 and 0.278. Chunks of twice and four times the size were tried, "
-        "and changed nothing."
+        "A tie that the machine decides: in one program, in turns, medians of eleven runs: 0.149 and 0.149 s where "
+        "Pool.map took 0.144 and 0.153. Chunks of twice and four times the size were tried, and changed nothing."
     ),
     "millisecond": (
         "The first of two new worker processes is at work after 0.05 s, of which a clean interpreter and its imports "

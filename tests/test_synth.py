@@ -307,6 +307,18 @@ def test_verify_finds_all_that_is_wrong(place):
     assert [part for part in wanted if part not in found] == []
 
 
+def test_verify_looks_at_previews_too(place):
+    out = make(place, preview="all").out
+    assert synth.verify(out, workers=2, progress=False).problems == ()
+    exchanged, damaged, *_ = previews = sorted((out / "previews" / "train").iterdir())
+    exchanged.write_bytes(previews[-1].read_bytes())
+    damaged.write_bytes(b"no picture")
+    assert synth.verify(out, workers=2, progress=False).problems == (
+        f"{exchanged.stem}: its preview shows something else",
+        f"{damaged.stem}: its preview is damaged",
+    )
+
+
 # --- the same bytes -----------------------------------------------------------------------------------------
 
 RICH = {

@@ -28,6 +28,7 @@ from manyhands.errors import OptionError
 
 Place = str | os.PathLike[str]
 TRIED = 3  # samples that the need of disk space is estimated by
+PREVIEW_QUALITY = 90  # as JPEG
 OPENCV_NO_MEMORY = -4  # the code of its error
 
 
@@ -267,6 +268,10 @@ class Maker:
         """As the file that it will be."""
         return pictures.encoded(picture, self.config.image_format, self.config.jpeg_quality)
 
+    def encode_preview(self, made: rendering.Rendered) -> bytes:
+        """The second picture, with the boxes drawn."""
+        return pictures.encoded(drawing.marked(made.picture, made.labels, self.classes), "jpg", PREVIEW_QUALITY)
+
     def size_of(self, sample: Sample) -> int:
         """Bytes of its picture's file."""
         return len(self.encode(self.render(sample).picture))
@@ -290,8 +295,7 @@ class Maker:
         if record.written:
             write_bytes(self.place.picture(sample.split, sample.id), self.encode(made.picture))
             if record.preview:
-                drawn = drawing.marked(made.picture, made.labels, self.classes)
-                write_bytes(self.place.preview(sample.split, sample.id), pictures.encoded(drawn, "jpg", 90))
+                write_bytes(self.place.preview(sample.split, sample.id), self.encode_preview(made))
             formats.write_sample(self.place, record, self.config.formats, self.classes)
         dataset.note(self.place.folder, record)
         return record

@@ -23,6 +23,7 @@ from manyhands.errors import OptionError
 
 SHOWN = 20
 NEAR = 0.01  # pixels: readers keep boxes as numbers of 32 bits
+NEAR_PREVIEW = 3.0  # levels of 256, on average: letters look otherwise where there are other fonts
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +202,6 @@ class _Again:
                 yield f"the mask of a {label.name} is another"
 
     def _pixels(self, record: Record, made: Any) -> Iterator[str]:
-        import cv2
         import numpy as np
 
         outside = made.layout.owners == 0
@@ -219,14 +219,22 @@ class _Again:
             if data is None and path.exists():
                 yield f"{told} cannot be read"
             elif data is not None and data != wanted:
-                pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-                yield f"{told} is damaged" if pixels is None else f"{told} is not what its seed gives"
+                yield f"{told} {'is damaged' if _pixels_of(data) is None else 'is not what its seed gives'}"
         preview = place.preview(record.split, record.id)
-        if record.preview and preview.exists():  # how it looks depends on the fonts that are there
-            data = _bytes_of(preview) or b""
-            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-            if pixels is None or pixels.shape != made.picture.shape:
+        if record.preview and preview.exists():
+            there, again = _pixels_of(_bytes_of(preview)), _pixels_of(self.maker.encode_preview(made))
+            if there is None or there.shape != again.shape:
                 yield "its preview is damaged"
+            elif np.abs(there.astype(np.int16) - again).mean() > NEAR_PREVIEW:
+                yield "its preview shows something else"
+
+
+def _pixels_of(data: bytes | None) -> Any:
+    """Of a picture's file; None if that is none."""
+    import cv2
+    import numpy as np
+
+    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
 
 
 # --- readers ----------------------------------------------------------------------------------------------------
