@@ -22,7 +22,7 @@ import numpy as np
 import programs
 import psutil
 import pytest
-from PIL import Image, ImageCms, ImageFilter
+from PIL import Image, ImageCms, ImageFile, ImageFilter
 from watching import eventually
 
 import manyhands as mh
@@ -629,22 +629,157 @@ def test_an_error_that_every_picture_has_is_not_told_for_each(photos, tmp_path):
     assert "and 17 more: " in told
 
 
-def test_a_full_disk_stops_the_run_and_leaves_no_half_file(photos, tmp_path, monkeypatch):
-    real = Image.Image.save
-    calls = []
+@pytest.mark.skipif(os.getuid() != 0 or shutil.which("mount") is None, reason="needs root, to mount a small disk")
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_a_full_disk_stops_the_run_and_a_second_one_makes_what_is_missing(photos, tmp_path, suffix):
+    for number in range(20):
+        noise(300, 300, seed=number).save(photos / f"{number}.png")
+    out = tmp_path / "out"
+    out.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "none", out], check=False).returncode:
+        pytest.skip("nothing can be mounted here")
+    try:
+        with pytest.raises(OSError, match=r"the disk is full: at least .* Make room and run it again"):
+            images.process(photos, out / "small", format=suffix, workers=2)
+        assert not list(out.rglob("*.part"))
+        subprocess.run(["mount", "-o", "remount,size=40m", out], check=True)
+        again = images.process(photos, out / "small", format=suffix, workers=2)
+        assert again.ok
+        for path in [output for one in again.done for output in one.outputs]:
+            with Image.open(path) as image:
+                image.load()  # to its end
+    finally:
+        subprocess.run(["umount", out], check=True)
 
-    def save(self, file, *args, **kwargs):
-        calls.append(file)
-        if len(calls) > 1:
-            Path(file).write_bytes(b"half")
-            raise OSError(28, "No space left on device", str(file))
-        real(self, file, *args, **kwargs)
 
-    monkeypatch.setattr(Image.Image, "save", save)
-    with pytest.raises(OSError, match="the disk is full: at least 1 of 2 pictures were made"):
-        images.process(photos, tmp_path / "out", workers=1)
-    assert len([path for path in (tmp_path / "out").iterdir() if not path.name.startswith(".")]) == 1
-    assert not list((tmp_path / "out").glob("*.part"))
+def test_what_a_tiff_says_of_its_own_pixels_is_not_kept(tmp_path):
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = "Maker", 6
+    noise(40, 20).save(tmp_path / "a.tif", exif=exif)
+    images.process(tmp_path / "a.tif", tmp_path / "out", [images.Resize("10x")], keep=["exif"])
+    with Image.open(tmp_path / "out" / "a.tif") as made:
+        made.load()
+        assert made.size == (10, 20)
+        assert (made.getexif()[0x010F], made.getexif()[0x0112]) == ("Maker", 1)
+
+
+def test_what_was_not_asked_for_is_not_kept(tmp_path):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    noise().save(tmp_path / "a.jpg", comment=b"secret", icc_profile=profile)
+    for suffix in ("jpg", "png", "gif"):
+        images.process(tmp_path / "a.jpg", tmp_path / "out", format=suffix)
+        with Image.open(tmp_path / "out" / f"a.{suffix}") as made:
+            assert not made.info.keys() & {"comment", "icc_profile"}
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "I;16"])
+def test_a_transparent_colour_shows_the_background(tmp_path, mode):
+    image = Image.new(mode, (8, 8), (255, 0, 255) if mode == "RGB" else 7)
+    image.save(tmp_path / "a.png", transparency=(255, 0, 255) if mode == "RGB" else 7)
+    images.process(tmp_path / "a.png", tmp_path / "out", format="bmp", background="lime")
+    with Image.open(tmp_path / "out" / "a.bmp") as made:
+        assert made.convert("RGB").getpixel((3, 3)) == (0, 255, 0)
+
+
+def test_a_function_may_return_any_mode_and_keeps_what_is_transparent(photos, tmp_path):
+    def faded(image: Image.Image):
+        return Image.new("LA", image.size, (200, 0))
+
+    images.process(photos / "a.png", tmp_path / "out", [images.Apply(faded)], format="png")
+    with Image.open(tmp_path / "out" / "a.png") as made:
+        assert made.convert("RGBA").getpixel((0, 0))[3] == 0
+
+
+def test_a_slip_in_a_size_is_refused(photos, tmp_path):
+    with pytest.raises(mh.OptionError, match=r"9,999,800,001 pixels, and max_pixels \(--max-pixels\) is 89,478,485"):
+        images.process(photos, tmp_path / "out", [images.Resize("99999x99999")])
+    summary = images.process(photos / "a.png", tmp_path / "out", [images.Resize("99999x")])
+    assert "--max-pixels allows more" in summary.failed[0].reason
+
+
+def test_every_frame_is_held_against_the_limit(tmp_path):
+    noise(10, 10).save(tmp_path / "a.tif", save_all=True, append_images=[noise(300, 300)])
+    summary = images.process(tmp_path / "a.tif", tmp_path / "out", frames="all", max_pixels=1000)
+    assert summary.failed[0].kind == "too large"
+
+
+def test_a_program_that_takes_broken_files_for_whole_has_them_told_all_the_same(tmp_path, monkeypatch):
+    noise(200, 200).save(tmp_path / "a.jpg")
+    whole = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "a.jpg").write_bytes(whole[: len(whole) // 2])
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    assert images.process(tmp_path / "a.jpg", tmp_path / "out").failed[0].kind == "damaged"
+    assert ImageFile.LOAD_TRUNCATED_IMAGES
+
+
+def test_an_output_is_made_again_if_it_has_another_length(photos, tmp_path):
+    out = tmp_path / "out"
+    images.process(photos / "a.png", out)
+    whole = (out / "a.png").read_bytes()
+    (out / "a.png").write_bytes(b"")
+    assert images.process(photos / "a.png", out, on_conflict="overwrite").count("written") == 1
+    assert (out / "a.png").read_bytes() == whole
+
+
+def test_an_output_of_another_source_is_left_alone(tmp_path):
+    for number, name in enumerate(("one", "two")):
+        (tmp_path / name).mkdir()
+        noise(seed=number).save(tmp_path / name / "a.bmp")
+        os.utime(tmp_path / name / "a.bmp", (1e9, 1e9))
+    assert images.process(tmp_path / "one", tmp_path / "out").count("written") == 1
+    assert images.process(tmp_path / "two", tmp_path / "out").count("skipped") == 1
+
+
+def test_output_folders_that_are_links_are_seen_through(tmp_path):
+    for name in ("x", "y"):
+        (tmp_path / "src" / name).mkdir(parents=True)
+        noise().save(tmp_path / "src" / name / "a.png")
+    (tmp_path / "out" / "y").mkdir(parents=True)
+    (tmp_path / "out" / "x").symlink_to("y")
+    with pytest.raises(mh.OptionError, match="would both become"):
+        images.process(tmp_path / "src", tmp_path / "out", recursive=True)
+    (tmp_path / "out" / "x").unlink()
+    (tmp_path / "out" / "x").symlink_to(tmp_path / "src" / "x")
+    with pytest.raises(mh.OptionError, match="lies in the source folder"):
+        images.process(tmp_path / "src", tmp_path / "out", recursive=True, format="jpg")
+
+
+def test_a_name_that_is_too_long_is_that_pictures_failure_alone(photos, tmp_path):
+    noise().save(photos / f"{'n' * 250}.png")
+    summary = images.process(photos, tmp_path / "out", [images.Resize("8x8")], glob="*n.png")
+    assert [one.kind for one in summary.failed] == ["unwritable"]
+    assert images.process(photos / "a.png", tmp_path / "out").ok
+
+
+@pytest.mark.parametrize("name", ["{stem!x}.png", "{stem:d}.png", "{stem:{foo}}.png", "{frame}/{stem}.png"])
+def test_a_template_that_cannot_be_filled_in_is_refused(photos, tmp_path, name):
+    with pytest.raises(mh.OptionError, match=r"the name|belongs into the name"):
+        images.process(photos, tmp_path / "out", name=name, frames="all")
+
+
+def test_a_manifest_replaces_no_picture_and_may_be_a_pipe(photos, tmp_path):
+    def manyhands(*args):
+        command = [sys.executable, "-m", "manyhands", *map(str, args)]
+        return subprocess.run(command, env=programs.environment(), capture_output=True, text=True, check=False)
+
+    before = (photos / "a.png").read_bytes()
+    refused = manyhands("images", photos, "-o", tmp_path / "out", "--manifest", photos / "a.png")
+    assert refused.returncode == 2
+    assert "is called as a picture is" in refused.stderr
+    assert (photos / "a.png").read_bytes() == before
+    told = manyhands("images", photos / "a.png", "-o", tmp_path / "out", "--manifest", "/dev/stdout")
+    assert json.loads(told.stdout)["status"] == "written"
+
+
+def test_an_error_that_cannot_be_told_ends_nothing(photos, tmp_path):
+    class Mute(Exception):
+        def __str__(self):
+            raise ValueError
+
+    def broken(_array):
+        raise Mute
+
+    assert "Mute" in images.process(photos / "a.png", tmp_path / "out", [images.Apply(broken)]).failed[0].reason
 
 
 def test_memory_for_decoded_pictures_is_shared_out(monkeypatch):

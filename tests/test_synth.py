@@ -780,8 +780,9 @@ def test_corrupt_pictures_are_set_aside_and_named(place):
     summary = make(place)
     assert summary.written == 20
     assert set(summary.aside) == {
-        "backgrounds/broken.jpg", "objects/cat/cut.png", "objects/cat/clear.png", "objects/cat/opaque.png",
-    }  # fmt: skip
+        str(place / name)
+        for name in ("back/broken.jpg", "photo/cat/cut.png", "photo/cat/clear.png", "photo/cat/opaque.png")
+    }
     assert "its mask is empty" in str(summary)
     assert "no transparency" in str(summary)
 
@@ -1017,7 +1018,10 @@ def test_the_commands_from_the_first_look_to_the_report(place):
     [
         (["run", "--objects", "photo", "--out", "ds"], "the setting 'backgrounds' is missing"),
         (["run", "--objects", "nope", "--backgrounds", "back", "--out", "ds"], "nope: there is no such folder"),
-        (["run", "--objects", "photo", "--backgrounds", "back", "--out", "ds", "--scale", "a:b"], "is no range"),
+        (
+            ["run", "--objects", "photo", "--backgrounds", "back", "--out", "ds", "--scale", "a:b"],
+            "--scale 'a:b': write two",
+        ),
         (["run", "--objects", "photo", "--backgrounds", "back", "--out", "ds", "--size", "90"], "write WIDTHxHEIGHT"),
         (["run", "--objects", "photo", "--backgrounds", "back", "--out", "ds", "--preset", "x"], "there is no preset"),
         (["resume", "photo"], "there is no dataset in photo"),

@@ -12,7 +12,7 @@ from typing import Any
 
 from manyhands import calls, strategy
 from manyhands._core.strategy import Choice, Measured
-from manyhands._engine import payload, shared, signals
+from manyhands._engine import payload, shared
 from manyhands._engine.cpus import cpu_count
 from manyhands._engine.dispatcher import Dispatcher, is_here
 from manyhands._engine.head_start import HeadStart
@@ -21,6 +21,7 @@ from manyhands._engine.payload import Weight
 from manyhands._engine.protocol import Style, caller
 from manyhands._engine.stream import Stream
 from manyhands._engine.tally import Tally
+from manyhands.interrupts import is_of_a_signal
 from manyhands.options import Options
 from manyhands.showing import MISSING
 from manyhands.tasks import per_worker
@@ -210,6 +211,6 @@ def _weigh(value: Any, within: float) -> Weight:
     try:
         return payload.weigh(value, within)
     except BaseException as error:  # user code, and sys.exit() in it; whoever sends it will say what is wrong
-        if signals.raised(error):
+        if is_of_a_signal(error):
             raise
         return Weight(0.0, 0.0)

@@ -56,8 +56,8 @@ class Chunker:
         wanted = (TARGET_SECONDS if self.fixed is None else JOINED_SECONDS) / per_task
         share = remaining / (workers if more_to_come else 2 * workers)
         share = max(share, min(FLOOR_SECONDS / per_task, remaining / workers))
-        # One of a fixed size is never run in slices, so that whatever has not begun can be taken back: the next task
-        # may be what this one waits for.
+        # Several of a fixed size are never run in slices, so that whatever has not begun can be taken back: the next
+        # task may be what this one waits for.
         largest = MAX_CHUNK if self.fixed is None else TINY - 1
         most = min(wanted, share, self._growth * self._proven, largest, CHUNK_BYTES / self._weight)
         return max(1, int(most / unit)) * unit

@@ -899,7 +899,7 @@ class Scheduler:
             elif worker.chunks or worker.reserved or self._room(worker) != 0:
                 useful += 1
         wanted = min(self._crowd, tasks) - useful
-        if wanted <= 0:  # as mostly: from here on it takes as long as there are functions
+        if wanted <= 0:  # as mostly; what comes now looks at the functions of all jobs
             return
         if useful and not ahead and self._lost.issuperset(self._keys):
             return  # others were lost at their imports, as new ones might be

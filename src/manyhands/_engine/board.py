@@ -6,7 +6,8 @@ beginning more. Single aligned stores, no lock: a dying worker can hold nothing.
 
 A *tag* names a task: chunk serial and offset in the chunk, in one number. Tasks of a microsecond have CURRENT
 written once a slice and a place in the slice before each: a small number, which Python need not make. Slices
-use two such places in turn, so that the next slice's is 0 before CURRENT points to it; otherwise both are 0.
+use two such places in turn, so that the next slice's is 0 before CURRENT points to it. Where there are no slices
+both are 0.
 """
 
 from __future__ import annotations

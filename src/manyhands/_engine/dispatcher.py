@@ -61,6 +61,7 @@ from manyhands.errors import (
 from manyhands.showing import MISSING
 
 LONGEST_WAIT = 3600.0  # seconds; the system's own limit is some days
+QUIET_ROUNDS = 1000  # without a thread, in which nothing happened: nothing will. Some of each that shares it are usual
 CROWD = 256  # when so many requests are waiting...
 CROWD_SECONDS = 0.001  # ...who adds another pauses for a moment
 ANSWER_SECONDS = 1.0  # for the loop to answer a question: it may be in the midst of a user's __reduce__
@@ -85,6 +86,7 @@ class Dispatcher:
         self.broken: WorkersUnavailable | None = None
         self._scheduler = Scheduler(limits)
         self._requests: deque[Callable[[], object]] = deque()
+        self._quiet = 0  # rounds, without a thread, in which nothing happened
         self._asleep = True  # a request must wake the loop; also: nothing is being decided
         self._jobs: dict[int, Job] = {}
         self._later: deque[tuple[m.Command, Notice | None]] = deque()
@@ -353,9 +355,11 @@ class Dispatcher:
     def pump(self) -> None:
         """One round, for a dispatcher without a thread: callers take turns."""
         with self._turn:
-            self._round()
+            self._quiet = 0 if self._round() else self._quiet + 1
             self._carry_out()  # whoever drives this looks for results next
             self._hand_over()
+            if self._quiet > QUIET_ROUNDS:  # whoever drives this waits for something
+                self._break_off("a call was interrupted by a signal's handler, in the midst of a step")
 
     def _run(self) -> None:
         if not self._baton.acquire(blocking=False):
@@ -368,8 +372,9 @@ class Dispatcher:
         except BaseException as error:  # noqa: BLE001 - a fault of ours must not leave anybody waiting
             self._fail(error)
 
-    def _round(self) -> None:
-        """Carry out, wait for something to happen, tell the scheduler."""
+    def _round(self) -> bool:
+        """Carry out, wait for something to happen, tell the scheduler; whether something has happened, or may yet."""
+        busy = bool(self._requests or self._later)
         self._asleep = False
         if self._requests:
             self._obey()
@@ -377,14 +382,16 @@ class Dispatcher:
         if self._closed and self._scheduler.idle and not self._scheduler.workers and not self._later:
             self._hand_over()
             self._end()
-            return
+            return True
         deadline = self._scheduler.next_deadline()
-        self._take_all(self._wait(deadline))
+        notices = self._wait(deadline)
+        self._take_all(notices)
         if deadline is not None and deadline <= time.monotonic():
             self._short_way.tell()
             self._handle(m.Tick(used=self._short_way.used))
             self._short_way.used = False
         self._asleep = not self.backend.threaded
+        return busy or bool(notices) or deadline is not None
 
     def _wait(self, deadline: float | None) -> list[Notice]:
         """What the backend has to say; at once if there is something else to do."""
@@ -400,7 +407,10 @@ class Dispatcher:
     def _fail(self, error: BaseException) -> None:
         """Say to everybody who waits that this is the end."""
         _log.error("manyhands has failed; this is a fault in manyhands, please report it", exc_info=error)
-        self.broken = WorkersUnavailable(f"manyhands itself has failed ({type(error).__name__}: {error})")
+        self._break_off(f"manyhands itself has failed ({type(error).__name__}: {error})", error)
+
+    def _break_off(self, told: str, error: BaseException | None = None) -> None:
+        self.broken = WorkersUnavailable(told)
         self.broken.__cause__ = error
         self._hand_over()
         for job in self._jobs.values():

@@ -10,11 +10,12 @@ from types import BuiltinFunctionType, FunctionType
 from typing import Any
 from weakref import WeakValueDictionary
 
-from manyhands._engine import payload, signals, unchanged
+from manyhands._engine import payload, unchanged
 from manyhands._engine.memory import segment_of
 from manyhands._engine.modules import is_initializing
 from manyhands._engine.payload import Packed
 from manyhands.errors import NotSendable
+from manyhands.interrupts import is_of_a_signal
 
 _NAMED = {FunctionType, BuiltinFunctionType}
 SMALL = 1 << 16  # bytes; larger ones are not kept here
@@ -128,7 +129,7 @@ def pack_function(func: Callable[..., Any]) -> Packed:
     try:
         return payload.pack(func)
     except Exception as error:
-        if signals.raised(error):
+        if is_of_a_signal(error):
             raise
         name = getattr(func, "__qualname__", None) or repr(func)
         culprit = _culprit(func)

@@ -6,6 +6,8 @@ go of it and has to get it back: beside a caller that computes, that took a seco
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from collections import deque
 
@@ -24,13 +26,32 @@ def begin(who: object) -> None:
         _usual = now
     _hasty.append(who)
     sys.setswitchinterval(SWITCH_SECONDS)
+    if who not in _hasty:  # it has ended meanwhile, in another thread
+        _settle()
 
 
 def end(who: object) -> None:
     """As it was, if nobody else wants it so; and if nobody has changed it meanwhile."""
     try:
-        _hasty.remove(who)
-    except ValueError:
-        return
+        try:
+            with contextlib.suppress(ValueError):
+                _hasty.remove(who)
+        finally:
+            _settle()
+    finally:  # again: a signal's handler may have raised in the midst of that
+        _settle()
+
+
+def _settle() -> None:
     if not _hasty and abs(sys.getswitchinterval() - SWITCH_SECONDS) < SWITCH_SECONDS / 10:
         sys.setswitchinterval(_usual)
+
+
+def _calm_down() -> None:
+    """In a fork, which has none of the threads that were hasty."""
+    _hasty.clear()
+    _settle()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_calm_down)

@@ -25,13 +25,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from manyhands._core.strategy import Choice, Measured, decide, weighing_seconds
-from manyhands._engine import context, faults, haste, run_queue, signals
+from manyhands._engine import context, faults, haste, run_queue
 from manyhands._engine.latch import Latch
 from manyhands._engine.payload import Weight
 from manyhands._engine.results import Batch, Piece
 from manyhands._engine.stream import IteratorFeed, SequenceFeed
 from manyhands._engine.tally import Stats, Tally
 from manyhands.errors import WorkersUnavailable
+from manyhands.interrupts import is_of_a_signal
 from manyhands.showing import MISSING
 
 SLICE_SECONDS = 0.001  # of tiny tasks that are run between two looks around
@@ -200,7 +201,7 @@ class HeadStart:
         try:
             (self._run_each if len(items) <= TIMED else self._run_all)(running)
         except BaseException as error:
-            if isinstance(error, KeyboardInterrupt) or signals.raised(error) or len(values) >= len(items):
+            if is_of_a_signal(error) or isinstance(error, KeyboardInterrupt) or len(values) >= len(items):
                 raise  # not the task's own: it stops the call
             errors.append((len(values), faults.wrap_stop_iteration(error)))
             self._arguments[start + len(values)] = items[len(values)]
@@ -289,12 +290,14 @@ class HeadStart:
             return
         haste.begin(self)  # from here on: the first call imports what it takes, while the caller computes
         try:
+            if self._over.is_set():  # whoever has ended the call did not find us in haste
+                return
             if choice.backend == "processes":
                 self._weigh(weighing_seconds(seen))
-            self.judged = self._with_weights(seen)
-            self.choice = decide(self.judged) if choice.backend == "processes" else choice
-            if self.choice.goes and not self._over.is_set():
-                self._elsewhere.prepare(self.choice, seen.left)
+                choice = decide(self._with_weights(seen))
+            self.judged, self.choice = self._with_weights(seen), choice
+            if choice.goes and not self._over.is_set():
+                self._elsewhere.prepare(choice, seen.left)
                 self._prepared = time.monotonic()
         finally:
             if self._prepared is None:
@@ -312,7 +315,7 @@ class HeadStart:
             took = self._next_scale.read(self._weigh_next, within / 2)
         else:
             took = self._task_scale.read(self._weigh_task, within / 2)
-        self._luggage_scale.read(self._elsewhere.luggage, within - took)
+        self._luggage_scale.read(self._elsewhere.luggage, max(within / 2, within - took))
 
     def _with_weights(self, seen: Measured) -> Measured:
         task, luggage = self._task_scale.megabytes, self._luggage_scale.megabytes
@@ -397,7 +400,7 @@ class _Scale:
         return None if self.megabytes == math.inf else self.megabytes
 
     def read(self, weigh: Callable[[float], Weight], within: float) -> float:
-        """The seconds that this took now."""
+        """Find out, unless it is known; the seconds that this took now."""
         if self.megabytes is not None and (self.megabytes < math.inf or within <= AGAIN * self._within):
             return 0.0
         weight, self._within = weigh(within), within

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from manyhands._engine import faults, payload, signals
+from manyhands._engine import faults, payload
 from manyhands._engine.faults import Fault
 from manyhands._engine.interface import Job
 from manyhands._engine.payload import Packed
 from manyhands._engine.protocol import Style, flatten
 from manyhands.errors import NotSendable
+from manyhands.interrupts import is_of_a_signal
 
 
 class Parcel(NamedTuple):
@@ -32,7 +33,7 @@ def pack(job: Job, items: Sequence[Any], *, isolated: bool, main_by_name: bool) 
             packed = payload.pack(items, main_by_name=main_by_name)
             return Parcel(None, (packed.data, *packed.buffers), retry_on)
         except BaseException as error:
-            if signals.raised(error):
+            if is_of_a_signal(error):
                 raise
     sizes, buffers = flatten(_pack_item(item, job.style, main_by_name=main_by_name) for item in items)
     return Parcel(sizes, buffers, retry_on)
@@ -43,7 +44,7 @@ def _pack_item(item: Any, style: Style, *, main_by_name: bool) -> Packed | Fault
     try:
         return payload.pack(item, main_by_name=main_by_name)
     except BaseException as error:
-        if signals.raised(error):
+        if is_of_a_signal(error):
             raise
         told = NotSendable(
             f"{_which_argument(item, style)} cannot be sent to worker processes: {type(error).__name__}: {error}. "
@@ -64,7 +65,7 @@ def _which_argument(item: Any, style: Style) -> str:
         try:
             payload.pack(value)
         except BaseException as error:
-            if signals.raised(error):
+            if is_of_a_signal(error):
                 raise
             return f"{name} (a {type(value).__name__})"
     return "the arguments together"

@@ -27,8 +27,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 from weakref import WeakSet
 
-from manyhands._engine import signals
 from manyhands._engine.memory import BIG_BUFFER, Segment, segment_of
+from manyhands.interrupts import is_of_a_signal
 
 _MAIN = b"__main__"
 # Types whose unpickling runs no code but the interpreter's own: these may share one pickle.
@@ -88,7 +88,7 @@ def _pack(value: object, *, by_name: bool, reply: bool, inline: bool) -> Packed:
     try:
         data = _dumps(value, keep_in_band)
     except Exception as error:  # anything may come out of __reduce__; cloudpickle has the last word
-        if signals.raised(error):
+        if is_of_a_signal(error):
             raise
         buffers.clear()
     else:
@@ -169,7 +169,7 @@ def _weigh(value: object, within: float) -> Weight:
         except _TooLongError:
             return Weight(math.inf, spent + time.thread_time() - began)
         except Exception as error:  # anything may come out of __reduce__; cloudpickle has the last word
-            if make is pickler or signals.raised(error):
+            if make is pickler or is_of_a_signal(error):
                 raise
         else:
             return Weight(sink.bytes + travelling(_raw(buffers)), spent + time.thread_time() - began)
@@ -230,7 +230,7 @@ def can_pack(value: object) -> bool:
     try:
         pack(value)
     except Exception as error:  # user code in __reduce__
-        if signals.raised(error):
+        if is_of_a_signal(error):
             raise
         return False
     return True

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from manyhands._engine import signals
 from manyhands._engine.faults import Fault, revive
 from manyhands._engine.payload import Packed, unpack
 from manyhands._engine.protocol import unflatten
 from manyhands.errors import NotSendable
+from manyhands.interrupts import is_of_a_signal
 
 
 class Failed(NamedTuple):
@@ -67,7 +67,7 @@ def _open_one(packed: Packed | Fault) -> Any:
     try:
         return unpack(packed) if isinstance(packed, Packed) else Failed(revive(packed))
     except BaseException as error:  # user code in __setstate__
-        if signals.raised(error):
+        if is_of_a_signal(error):
             raise
         told = NotSendable(
             f"the task's result could not be unpacked in the caller: {type(error).__name__}: {error}. The fault is "

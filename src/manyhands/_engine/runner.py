@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -54,29 +55,30 @@ def run(
     *,
     seal: Callable[[Any], Any] | None,
     describe: Callable[[BaseException], Any],
-    passing: tuple[type[BaseException], ...] = (),
+    passes: Callable[[BaseException], bool] = lambda _error: False,
 ) -> None:
     """Run the tasks in order, until the end or until told to stop.
 
     ``seal`` makes a result ready to travel, at once, so that a result that cannot is its own task's trouble.
-    Exceptions in ``passing`` are not the task's own (Ctrl-C in the caller's thread) and go through.
+    Exceptions that ``passes`` says yes to are not the task's own (Ctrl-C in the caller's thread) and go through.
     """
     base = board.base_tag(work.serial)
     context.seed, context.first_tag, context.first_task = work.seed, base, work.first_task
-    runner = _Runner(work, context.slot, outcome, seal, describe, passing)
+    runner = _Runner(work, context.slot, outcome, seal, describe, passes)
     # In a process of its own a task may use threads; a thread's own time is all that can be told from the others'.
     clock = time.thread_time if seal is None else time.process_time
     queue = run_queue.mine()
     queue.mark()
-    began, used = time.monotonic_ns(), clock()
+    began, used, owner = time.monotonic_ns(), clock(), os.getpid()
     try:
         if in_slices(len(work.items), timed=work.timed):
             runner.run_slices(began)
         else:
             runner.run_each(began)
     finally:
-        context.slot[board.CURRENT] = board.IDLE
-        board.no_steps(context.slot)
+        if os.getpid() == owner:  # a child that a task forked comes by, too, and the slot is its parent's
+            context.slot[board.CURRENT] = board.IDLE
+            board.no_steps(context.slot)
     outcome.busy, cpu = (time.monotonic_ns() - began) / 1e9, clock() - used
     outcome.cpu = cpu + queue.since_mark(outcome.busy, cpu)
 
@@ -89,7 +91,7 @@ class _Runner(NamedTuple):
     outcome: Outcome
     seal: Callable[[Any], Any] | None
     describe: Callable[[BaseException], Any]
-    passing: tuple[type[BaseException], ...]
+    passes: Callable[[BaseException], bool]
 
     def run_each(self, began: int) -> None:
         """Time every task, and look at LIMIT before it."""
@@ -106,9 +108,9 @@ class _Runner(NamedTuple):
                 if seal is not None and type(value) not in SIMPLE:
                     self.outcome.sealed = True
                     value = seal(value)
-            except self.passing:
-                raise
-            except BaseException as error:  # noqa: BLE001 - SystemExit and the like are the task's own, too
+            except BaseException as error:  # SystemExit and the like are the task's own, too
+                if self.passes(error):
+                    raise
                 value = self._failed(tag - base, error)
             values.append(value)
             now = clock()
@@ -134,17 +136,17 @@ class _Runner(NamedTuple):
                 return
             values: list[Any] = []
             append = values.append
-            tasks = enumerate(items[start : start + SLICE])
-            while True:
+            mine = items[start : start + SLICE]
+            while len(values) < len(mine):
                 try:
-                    for slot[step], item in tasks:  # the stamp is set by the loop itself
+                    for slot[step], item in enumerate(mine[len(values) :], len(values)):  # the loop itself stamps
                         append(call(item))
-                    break
-                except self.passing:
-                    outcome.values += values
-                    raise
-                except BaseException as error:  # noqa: BLE001
-                    append(self._failed(start + len(values), error))
+                except BaseException as error:
+                    if self.passes(error):
+                        outcome.values += values
+                        raise
+                    place = slot[step]  # its result may be there: an alarm that it has set may strike after it
+                    values[place:] = [self._failed(start + place, error)]
             if self.seal is not None and not _all_simple(values):
                 self._seal_all(values, start)
             outcome.values += values
@@ -182,5 +184,5 @@ class _Runner(NamedTuple):
 def _all_simple(values: list[Any]) -> bool:
     try:
         return set(map(type, values)) <= SIMPLE
-    except TypeError:  # a class that cannot be hashed
+    except Exception:  # noqa: BLE001 - a class that cannot be hashed, or does not want to be
         return False

@@ -43,16 +43,25 @@ def whole(path: Path) -> Iterator[Path]:
     try:
         yield unfinished
         unfinished.replace(path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             unfinished.unlink()
+        if isinstance(error, OSError) and error.filename == str(unfinished):
+            error.filename = str(path)  # the name that somebody knows
         raise
+
+
+def check_writable(folder: Path) -> None:
+    """Raise PermissionError if nothing can be written to it."""
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, "you may not write to this folder: choose another", str(folder))
 
 
 @contextlib.contextmanager
 def kept_tidy(folder: Path) -> Iterator[None]:
     """A folder that is there, and in which nothing unfinished is left, however the block ends."""
     folder.mkdir(parents=True, exist_ok=True)
+    check_writable(folder)
     remove_unfinished(folder)
     try:
         yield

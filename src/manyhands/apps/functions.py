@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
-import signal
 import traceback
 import types
 from pathlib import Path
@@ -21,18 +20,19 @@ def name_of(func: Any) -> str:
     return f"{getattr(named, '__module__', '')}.{name}".removeprefix("__main__.")
 
 
+def told(error: BaseException) -> str:
+    """Its type and message, also if it fails to tell that."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 - code of the user's
+        return f"{type(error).__name__}, whose message cannot be read"
+
+
 def where_raised(error: BaseException, func: Any) -> str:
     """The line in the function's own file, in brackets; nothing if it was not raised there."""
     code = getattr(getattr(func, "__wrapped__", func), "__code__", None)
     own = [frame for frame in traceback.extract_tb(error.__traceback__) if code and frame.filename == code.co_filename]
     return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
-
-
-def is_of_a_signal(error: BaseException) -> bool:
-    """A signal's handler has raised it: it is the program's, and no fault of what was being done."""
-    handlers = [getattr(handler, "__func__", handler) for handler in map(signal.getsignal, signal.valid_signals())]
-    codes = {getattr(handler, "__code__", None) for handler in handlers} - {None}
-    return any(frame.f_code in codes for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def digest_of(func: Any) -> str:

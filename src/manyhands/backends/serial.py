@@ -14,6 +14,7 @@ from manyhands._engine.context import WorkerContext
 from manyhands._engine.interface import Gone, Job, Loaded, Notice, NotStarted, Ready
 from manyhands.backends import local
 from manyhands.errors import InitializerError
+from manyhands.interrupts import is_of_a_signal
 
 
 class Serial:
@@ -85,8 +86,7 @@ class Serial:
             outcome.clear()
 
     def _call(self, work: runner.Work, outcome: runner.Outcome) -> None:
-        # Ctrl-C in the caller's own thread cannot be told from a task that raises it: it stops the call.
-        runner.run(work, self._context, outcome, seal=None, describe=local.describe, passing=(KeyboardInterrupt,))
+        runner.run(work, self._context, outcome, seal=None, describe=local.describe, passes=_is_the_programs)
 
     def revoke(self, worker: int) -> None:  # noqa: ARG002
         """Begin nothing further."""
@@ -125,3 +125,8 @@ class Serial:
     def close(self) -> None:
         """Let go."""
         self._context.close()
+
+
+def _is_the_programs(error: BaseException) -> bool:
+    """Ctrl-C in the caller's own thread cannot be told from a task that raises it: it stops the call."""
+    return isinstance(error, KeyboardInterrupt) or is_of_a_signal(error)

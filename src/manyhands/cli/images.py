@@ -172,8 +172,8 @@ def make(
     """Run it, print the summary, and return the exit code."""
     from manyhands.apps import images
 
-    if manifest is not None and (manifest.is_dir() or not manifest.absolute().parent.is_dir()):
-        raise CommandError(f"--manifest {manifest}: name a file in a folder that is there")
+    if manifest is not None:
+        _check_manifest(manifest)
     try:
         summary = images.process(sources, out, operations(), **options)
         if manifest is not None:
@@ -182,7 +182,7 @@ def make(
         if error.name not in {"numpy", "PIL"}:
             raise
         raise CommandError(NEEDS) from error
-    except mh.OptionError as error:
+    except mh.ManyhandsError as error:
         raise CommandError(str(error)) from error
     except OSError as error:
         raise CommandError(f"{error.strerror or error}: {error.filename or out}") from error
@@ -190,9 +190,23 @@ def make(
         for output in one.outputs if one.status == "planned" else ():
             print(f"{one.source} -> {output}")
     say(str(summary))
-    if not summary.done and not options["recursive"]:
-        say("no pictures were found; with -r those in the folders below are taken as well")
+    if not summary.done:
+        say(_none_found(options["glob"], recursive=options["recursive"]))
     return Exit.DONE if summary.ok else Exit.FAILED
+
+
+def _check_manifest(manifest: Path) -> None:
+    from manyhands.apps.images.planning import SUFFIXES
+
+    if manifest.is_dir() or not manifest.absolute().parent.is_dir():
+        raise CommandError(f"--manifest {manifest}: name a file in a folder that is there")
+    if manifest.suffix[1:].lower() in SUFFIXES:
+        raise CommandError(f"--manifest {manifest} is called as a picture is: name another file, such as m.jsonl")
+
+
+def _none_found(pattern: str | None, *, recursive: bool) -> str:
+    told = "no pictures were found" if pattern is None else f"no pictures were found whose name matches {pattern}"
+    return told if recursive else f"{told}; with -r those in the folders below are taken as well"
 
 
 def steps(

@@ -156,13 +156,15 @@ def _run(
         "preset": preset, "objects": objects, "masks": masks, "backgrounds": backgrounds, "distractors": distractors,
         "times": times, "count": count, "seed": seed, "split": _split(split), "formats": _names(formats),
         "size": _size(size), "preview": _preview(preview), "image_format": image_format, "jpeg_quality": jpeg_quality,
-        "objects_per_image": _pair(objects_per_image), "distractors_per_image": _pair(distractors_per_image),
         "max_overlap": max_overlap, "min_visible": min_visible, "max_truncation": max_truncation,
-        "aspect": _pair(aspect), "min_size": min_size, "attempts": attempts, "quadrants": quadrants,
-        "scale": _pair(scale), "rotate": _pair(rotate), "shear": _pair(shear), "perspective": perspective,
-        "flip": flip, "brightness": _pair(brightness), "blur": _pair(blur), "blend": _names(blend),
-        "interpolation": interpolation,
+        "min_size": min_size, "attempts": attempts, "quadrants": quadrants, "perspective": perspective, "flip": flip,
+        "blend": _names(blend), "interpolation": interpolation,
     }  # fmt: skip
+    ranges = {
+        "objects_per_image": objects_per_image, "distractors_per_image": distractors_per_image, "aspect": aspect,
+        "scale": scale, "rotate": rotate, "shear": shear, "brightness": brightness, "blur": blur,
+    }  # fmt: skip
+    given |= {name: _pair(name, text) for name, text in ranges.items()}
 
     def run() -> int:
         from manyhands.apps import synth
@@ -271,6 +273,8 @@ def _replay(
 
         same = synth.replay(dataset, sample, out, augment=_function(augment))
         say("the file in the dataset has the same bytes" if same else "the file in the dataset has OTHER bytes")
+        if out is not None:
+            say(f"written: {out}")
         return Exit.DONE if same else Exit.FAILED
 
     return partial(_told, run)
@@ -334,7 +338,7 @@ class UnfinishedError(CommandError):
 
 def _made(summary: synth.Summary) -> int:
     say(str(summary))
-    return Exit.DONE
+    return Exit.DONE if summary.written else Exit.FAILED
 
 
 def _as_typed(told: str, given: dict[str, Any]) -> str:
@@ -344,16 +348,20 @@ def _as_typed(told: str, given: dict[str, Any]) -> str:
     ('--max-overlap takes a share', 'seed takes ...')
     """
     name, space, rest = told.partition(" ")
-    return f"--{name.replace('_', '-')}{space}{rest}" if given.get(name) is not None else told
+    return f"{_option(name)}{space}{rest}" if given.get(name) is not None else told
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 # --- small notations --------------------------------------------------------------------------------------------
 
 
-def _pair(text: str | None) -> tuple[float, float] | None:
+def _pair(name: str, text: str | None) -> tuple[float, float] | None:
     """A range, as 0.5:2, or one number.
 
-    >>> _pair("0.5:2"), _pair("-30:30"), _pair("3")
+    >>> _pair("scale", "0.5:2"), _pair("shear", "-30:30"), _pair("blur", "3")
     ((0.5, 2.0), (-30.0, 30.0), (3.0, 3.0))
     """
     if text is None:
@@ -362,7 +370,7 @@ def _pair(text: str | None) -> tuple[float, float] | None:
     try:
         return float(low), float(high if colon else low)
     except ValueError:
-        raise CommandError(f"{text!r} is no range: write two numbers as 0.5:2, or one") from None
+        raise CommandError(f"{_option(name)} {text!r}: write two numbers as 0.5:2, or one") from None
 
 
 def _split(text: str | None) -> tuple[float, ...] | None:

@@ -15,13 +15,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from manyhands.apps.functions import is_of_a_signal
 from manyhands.apps.images.problems import Unusable, unreadable
+from manyhands.interrupts import is_of_a_signal
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 ORIENTATION = 0x0112
+# What tells of the photo, and not of how the pixels lie in the file: title, camera, turning, resolution, software and
+# time, artist, copyright, XMP, and the tables of the camera's settings and of the place.
+_TELLING = {
+    0x010E, 0x010F, 0x0110, ORIENTATION, 0x011A, 0x011B, 0x0128, 0x0131, 0x0132, 0x013B, 0x013C, 0x8298, 0x02BC, 0x8769,
+    0x8825,
+}  # fmt: skip
 _TURNS = {  # what makes a picture upright that its tag says is turned so
     2: "FLIP_LEFT_RIGHT",
     3: "ROTATE_180",
@@ -39,17 +45,24 @@ class _Switch:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._decoding = 0
+        self._before = False  # as the program has it
 
     @contextlib.contextmanager
     def off(self) -> Iterator[None]:
         """For as many as like."""
+        from PIL import ImageFile
+
         with self._changed:
+            if self._decoding == 0:
+                self._before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
             self._decoding += 1
         try:
             yield
         finally:
             with self._changed:
                 self._decoding -= 1
+                if self._decoding == 0:
+                    ImageFile.LOAD_TRUNCATED_IMAGES = self._before
                 self._changed.notify_all()
 
     @contextlib.contextmanager
@@ -120,26 +133,52 @@ def open_picture(path: Path, reading: Reading) -> Image:
         raise unreadable(error) from None
     except (ValueError, SyntaxError, EOFError, IndexError, TypeError) as error:  # broken headers raise all of these
         raise Unusable("damaged", f"its header is broken: {error}") from None
+    try:
+        _check_size(image, reading)
+    except Unusable:
+        image.close()
+        raise
+    return image
+
+
+def _check_size(image: Image, reading: Reading) -> None:
     if image.width * image.height > reading.max_pixels:
         size = f"{image.width} x {image.height}"
-        image.close()
         raise Unusable("too large", f"{size} is more than {reading.max_pixels:,} pixels (--max-pixels)")
-    return image
 
 
 def pictures(image: Image, path: Path, reading: Reading, need: tuple[int, int] | None) -> Iterator[Picture]:
     """The frames that were asked for. ``need``: pixels that are enough, where a part of the size can be decoded."""
-    count = getattr(image, "n_frames", 1)
+    count = _frames(image)
     if count > 1 and reading.frames == "error":
         raise Unusable("unsupported", f"it has {count} frames (--frames first takes one, all takes each)")
     frames = range(count) if reading.frames == "all" else range(1)
     for frame in frames:
         if frame:
-            image.seek(frame)
+            _seek(image, frame)
+            _check_size(image, reading)
         made = _picture(image, path, reading, need if count == 1 else None, frame)
         if count > 1 and reading.frames == "first":
             made.notes.append(f"the first of {count} frames")
         yield made
+
+
+def _frames(image: Image) -> int:
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except Exception as error:  # to count them, it reads a file that may be broken
+        if is_of_a_signal(error):
+            raise
+        raise Unusable("damaged", f"its frames cannot be counted: {error}") from None
+
+
+def _seek(image: Image, frame: int) -> None:
+    try:
+        image.seek(frame)
+    except Exception as error:  # as above
+        if is_of_a_signal(error):
+            raise
+        raise Unusable("damaged", f"frame {frame}: {error}") from None
 
 
 def _picture(image: Image, path: Path, reading: Reading, need: tuple[int, int] | None, frame: int) -> Picture:
@@ -150,19 +189,49 @@ def _picture(image: Image, path: Path, reading: Reading, need: tuple[int, int] |
         image.draft(None, (2 * need[0], 2 * need[1]))  # the decoder's own scaling; twice as much keeps the quality
     loaded = _loaded(image, path, reading, notes)
     icc, exif = bytes(image.info.get("icc_profile") or b""), b""
-    tags = loaded.getexif()  # of a PNG they may come last: a damaged one would be read again, and fail
+    tags = _tags(loaded, notes)
     turned = tags.get(ORIENTATION, 1)
     if reading.orient and turned in _TURNS:
         loaded = loaded.transpose(PillowImage.Transpose[_TURNS[turned]])
         notes.append("turned upright")
     if "exif" in reading.keep and len(tags):
-        if reading.orient:
-            tags[ORIENTATION] = 1
-        exif = tags.tobytes()
-    if icc and "icc" not in reading.keep:
+        exif = _kept_tags(tags, upright=reading.orient, notes=notes)
+    keeps_profile = "icc" in reading.keep and loaded.mode not in {"CMYK", "LAB", "LA"}  # that becomes another kind
+    if loaded.mode not in {"CMYK", "LAB"}:
+        loaded = workable(loaded, notes)
+    if keeps_profile:
+        return Picture(loaded, frame, exif, icc, notes)
+    if icc:
         loaded = _in_srgb(loaded, icc, notes)
-        icc = b""
-    return Picture(_workable(loaded, notes), frame, exif, icc, notes)
+    return Picture(workable(loaded, notes), frame, exif, b"", notes)
+
+
+def _tags(image: Image, notes: list[str]) -> Any:
+    """Its EXIF. Of a PNG it may come last, so it is read after the pixels."""
+    from PIL import Image as PillowImage
+
+    try:
+        return image.getexif()
+    except Exception as error:  # broken ones raise nearly anything
+        if is_of_a_signal(error):
+            raise
+        notes.append("its EXIF is broken and was ignored")
+        return PillowImage.Exif()
+
+
+def _kept_tags(tags: Any, *, upright: bool, notes: list[str]) -> bytes:
+    """What goes along: not what a TIFF says of its own pixels."""
+    for tag in set(tags) - _TELLING:
+        del tags[tag]
+    if upright:
+        tags[ORIENTATION] = 1
+    try:
+        return bytes(tags.tobytes())
+    except Exception as error:  # values of other types than the tags'
+        if is_of_a_signal(error):
+            raise
+        notes.append("its EXIF is broken and was not kept")
+        return b""
 
 
 def _loaded(image: Image, path: Path, reading: Reading, notes: list[str]) -> Image:
@@ -200,27 +269,39 @@ def _in_srgb(image: Image, icc: bytes, notes: list[str]) -> Image:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
         if "srgb" in ImageCms.getProfileDescription(profile).lower():
             return image
-        target: Any = "RGB" if image.mode in {"RGB", "CMYK", "LAB"} else image.mode
-        if target not in {"RGB", "RGBA"}:
-            return image
-        changed = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode=target)
-    except (ImageCms.PyCMSError, OSError, ValueError):
+        is_grey = profile.profile.xcolor_space.strip() == "GRAY"
+        changed = _converted(image, profile, is_grey=is_grey)
+    except (ImageCms.PyCMSError, OSError, ValueError):  # also one of colours on a picture of greys
         notes.append("its colour profile is broken and was ignored")
         return image
     notes.append("converted to sRGB")
-    return changed if changed is not None else image
+    return changed
 
 
-def _workable(image: Image, notes: list[str]) -> Image:
-    """In a mode that every operation knows."""
-    if image.mode in {"RGB", "RGBA", "L"}:
+def _converted(image: Image, profile: Any, *, is_grey: bool) -> Image:
+    """To sRGB, what is transparent staying so. A grey picture stays grey, and one with alpha may have been."""
+    from PIL import ImageCms
+
+    alpha = image.getchannel("A") if image.mode == "RGBA" else None
+    source = image.convert("L") if is_grey and alpha else image.convert("RGB") if alpha else image
+    changed = ImageCms.profileToProfile(source, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    made: Image = source if changed is None else changed
+    if alpha:
+        made.putalpha(alpha)
+    return made.convert("L") if image.mode == "L" else made
+
+
+def workable(image: Image, notes: list[str]) -> Image:
+    """In a mode that every operation knows. Raises Unusable."""
+    has_key = "transparency" in image.info
+    if image.mode == "RGBA" or (image.mode in {"RGB", "L"} and not has_key):
         return image
     if image.mode.startswith("I"):
         notes.append("16 bit became 8 bit")
         return _eight_bit(image)
     if image.mode == "F":
         raise Unusable("unsupported", "its pixels are floating-point numbers, without a range: convert it by yourself")
-    has_alpha = image.mode in {"LA", "PA", "La", "RGBa"} or "transparency" in image.info
+    has_alpha = image.mode in {"LA", "PA", "La", "RGBa"} or has_key
     target = "RGBA" if has_alpha else "L" if image.mode == "1" else "RGB"
     notes.append(f"{image.mode} became {target}")
     return image.convert(target)
@@ -234,4 +315,8 @@ def _eight_bit(image: Image) -> Image:
     values = np.asarray(image).astype(np.int64)
     if values.min(initial=0) < 0 or values.max(initial=0) > 0xFFFF:
         raise Unusable("unsupported", "its pixels have 32 bits and an unknown range: convert it by yourself")
-    return PillowImage.fromarray((values >> 8).astype(np.uint8))
+    made = PillowImage.fromarray((values >> 8).astype(np.uint8))
+    if isinstance(key := image.info.get("transparency"), int):
+        made = made.convert("RGBA")
+        made.putalpha(PillowImage.fromarray(np.where(values == key, 0, 255).astype(np.uint8)))
+    return made

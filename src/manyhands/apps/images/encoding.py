@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,10 @@ def flattened(image: Image, suffix: str, background: Any) -> Image:
 
 
 def save(picture: Picture, image: Image, path: Path, quality: int) -> int:
-    """Write it beside its place and move it there; the bytes written."""
+    """Write it beside its place and move it there; the bytes written.
+
+    Encoded in memory first: Pillow's JPEG encoder takes a write that a full disk has cut short for a whole one.
+    """
     suffix = path.suffix[1:].lower()
     name, _ = FORMATS[suffix]
     options: dict[str, Any] = {"quality": quality} if name in {"JPEG", "WEBP"} else {}
@@ -49,10 +53,11 @@ def save(picture: Picture, image: Image, path: Path, quality: int) -> int:
         options["exif"] = picture.exif
     if picture.icc and name in {"JPEG", "PNG", "WEBP", "TIFF"}:
         options["icc_profile"] = picture.icc
+    image.info = {}  # what Pillow would write of it unasked: profile, comment, transparency of another mode
+    encoded = io.BytesIO()
     try:
-        with files.whole(path) as unfinished:
-            image.save(unfinished, format=name, **options)
-            size = unfinished.stat().st_size
+        image.save(encoded, format=name, **options)
     except (ValueError, KeyError, TypeError) as error:  # the encoder's: a picture too large for the format
         raise Unusable("unwritable", f"it cannot be written as {name}: {error}") from None
-    return size
+    with files.whole(path) as unfinished:
+        return unfinished.write_bytes(encoded.getbuffer())

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import manyhands as mh
 from manyhands.apps.files import DiskFullError, is_disk_full
-from manyhands.apps.functions import is_of_a_signal, where_raised
+from manyhands.apps.functions import told, where_raised
 from manyhands.apps.images import decoding, encoding
 from manyhands.apps.images.decoding import Picture, Reading
 from manyhands.apps.images.operations import Resize
@@ -21,6 +21,7 @@ from manyhands.apps.images.planning import Source, Target
 from manyhands.apps.images.problems import Unusable
 from manyhands.apps.images.state import Writer
 from manyhands.apps.images.summary import Done
+from manyhands.interrupts import is_of_a_signal
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -126,7 +127,7 @@ class Maker:
         except Exception as error:  # of a decoder or encoder: nobody knows what these may raise
             if is_of_a_signal(error):
                 raise
-            done.kind, done.reason = "failed", f"{type(error).__name__}: {error}"
+            done.kind, done.reason = "failed", told(error)
         return done
 
     def _make(self, source: Source, done: Done) -> None:
@@ -135,33 +136,43 @@ class Maker:
             done.width, done.height = image.size
             need = _need(image.size, source.targets)
             with self.budget.take(BYTES_PER_PIXEL * image.width * image.height):
-                outputs: list[Path] = []
+                outputs: dict[Path, int] = {}
                 for picture in decoding.pictures(image, source.path, self.reading, need):
                     done.notes += [note for note in picture.notes if note not in done.notes]
                     done.decode += time.perf_counter() - began
                     for target in source.targets:
-                        outputs.append(self._write(source, target, picture, done, outputs))
+                        path, size = self._write(source, target, picture, done, outputs)
+                        outputs[path] = size
                     began = time.perf_counter()
         self.writer.note(source, self.how, outputs, whole=True)
         done.outputs = list(map(str, outputs))
 
-    def _write(self, source: Source, target: Target, picture: Picture, done: Done, before: list[Path]) -> Path:
-        path = target.path.with_name(target.path.name.replace("{frame}", f"{picture.frame:03}"))
+    def _write(
+        self, source: Source, target: Target, picture: Picture, done: Done, before: dict[Path, int]
+    ) -> tuple[Path, int]:
+        path = target.path
+        if self.reading.frames == "all":
+            path = path.with_name(path.name.replace("{frame}", f"{picture.frame:03}"))
         began = time.perf_counter()
-        image = _worked_on(picture.image, target, self.background)
+        image = _worked_on(picture.image, target, self.background, self.reading.max_pixels)
         flat = encoding.flattened(image, path.suffix[1:].lower(), self.background)
         if "A" in image.mode and "A" not in flat.mode and FLATTENED not in done.notes:
             done.notes.append(FLATTENED)
         made = time.perf_counter()
-        self.writer.note(source, self.how, [*before, path], whole=False)  # should we be ended now, it is known as ours
-        done.bytes += encoding.save(picture, flat, path, self.quality)
+        self.writer.note(
+            source, self.how, {**before, path: 0}, whole=False
+        )  # should we be ended now, it is known as ours
+        size = encoding.save(picture, flat, path, self.quality)
+        done.bytes += size
         done.operations += made - began
         done.encode += time.perf_counter() - made
-        return path
+        return path, size
 
 
-def _worked_on(image: Image, target: Target, background: Background) -> Image:
+def _worked_on(image: Image, target: Target, background: Background, max_pixels: int) -> Image:
     for operation in target.variant.operations:
+        if isinstance(operation, Resize):
+            _check_pixels(operation, image.size, max_pixels)
         try:
             image = operation(image, background)
         except (MemoryError, Unusable):
@@ -169,9 +180,16 @@ def _worked_on(image: Image, target: Target, background: Background) -> Image:
         except Exception as error:  # user code, and what a filter does not take
             if is_of_a_signal(error):
                 raise
-            told = f"{operation} raised {type(error).__name__}: {error}"
-            raise Unusable("operation", told + where_raised(error, getattr(operation, "func", None))) from error
+            what = f"{operation} raised {told(error)}"
+            raise Unusable("operation", what + where_raised(error, getattr(operation, "func", None))) from error
     return image
+
+
+def _check_pixels(resize: Resize, size: tuple[int, int], max_pixels: int) -> None:
+    """Raise Unusable for what a slip in a size would make."""
+    width, height = resize.makes(size)
+    if width * height > max_pixels:
+        raise Unusable("too large", f"{resize} would make it {width}x{height} pixels; --max-pixels allows more")
 
 
 def _need(size: tuple[int, int], targets: tuple[Target, ...]) -> tuple[int, int] | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from manyhands.apps.functions import digest_of, name_of
+from manyhands.apps.images.decoding import workable
 from manyhands.apps.images.problems import Unusable
 from manyhands.apps.images.sizes import MODES, Mode, fit, parse_size
 from manyhands.errors import OptionError
@@ -75,6 +76,11 @@ class Resize:
         """The same text for the same step."""
         return f"resize({self.size}, {self.mode}{'' if self.upscale else ', no upscale'})"
 
+    @property
+    def is_exact(self) -> bool:
+        """Every picture becomes of that very size."""
+        return self.mode == "pad" or (self.mode != "contain" and self.upscale)
+
     def __str__(self) -> str:
         return self.key
 
@@ -89,6 +95,10 @@ class Resize:
         canvas = PillowImage.new(drawn.mode, way.canvas, background(drawn.mode))
         canvas.paste(drawn, way.offset)
         return canvas
+
+    def makes(self, source: tuple[int, int]) -> tuple[int, int]:
+        """The size of what becomes of a picture of this size."""
+        return fit(source, parse_size(self.size), self.mode, upscale=self.upscale).canvas
 
     def needs(self, source: tuple[int, int]) -> tuple[int, int]:
         """Pixels of the whole source that are enough to draw it: a JPEG can be decoded at a part of its size."""
@@ -178,12 +188,12 @@ class Apply:
 
         result = self.func(image if self._takes_image() else np.asarray(image).copy())
         if isinstance(result, PillowImage.Image):
-            return result
+            return workable(result, [])
         if not isinstance(result, np.ndarray) or result.dtype != np.uint8:
             other = "None" if result is None else f"a {type(result).__name__}"
             kind = f"an array of {result.dtype}" if isinstance(result, np.ndarray) else other
             raise Unusable("operation", f"{self} returned {kind}; it must return an array of uint8 or an Image")
-        return PillowImage.fromarray(result)
+        return workable(PillowImage.fromarray(result), [])
 
     def _takes_image(self) -> bool:
         annotations = dict(getattr(self.func, "__annotations__", {}))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
-import glob
+import functools
 import os
+import re
 from collections.abc import Container, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from string import Formatter
@@ -18,6 +19,7 @@ from manyhands.errors import OptionError
 SUFFIXES = (*FORMATS, "jpe", "jfif", "pgm", "pnm", "pbm", "ico", "tga", "dib", "avif", "j2k", "mpo")
 FIELDS = ("rel", "stem", "suffix", "ext", "variant", "size", "filter", "frame")
 CONFLICTS = ("skip", "newer", "overwrite", "rename", "error")
+LONGEST = 240  # bytes of a name: most systems take 255, and numbers may be added
 SHOWN = 5  # collisions that an error names
 
 
@@ -103,9 +105,15 @@ def check_name(template: str, variants: list[Variant], *, frames: str) -> None:
         used = {field for _, field, _, _ in Formatter().parse(template) if field is not None}
     except ValueError as error:
         raise OptionError(f"the name {template!r} is no template: {error}") from None
+    if "{frame" in template.rpartition("/")[0]:
+        raise OptionError(f"{{frame}} belongs into the name of the file, not of a folder; got {template!r}")
     if unknown := used - set(FIELDS):
         known = ", ".join(f"{{{field}}}" for field in FIELDS)
         raise OptionError(f"the name {template!r} has an unknown field {{{min(unknown)}}}; there are {known}")
+    try:
+        template.format(**dict.fromkeys(FIELDS, "a"))
+    except (ValueError, KeyError, IndexError, AttributeError) as error:
+        raise OptionError(f"the name {template!r} is no template: {error}") from None
     if len(variants) > 1 and not used & {"variant", "size", "filter"}:
         raise OptionError(
             f"{len(variants)} outputs of a file would have the same name: put {{variant}} into {template!r}"
@@ -127,6 +135,7 @@ class Naming(NamedTuple):
     out: Path
     template: str
     ext: str | None
+    frames: str = "first"
 
     def target(self, path: Path, root: Path, variant: Variant) -> Target:
         """This output of the file; ``{frame}`` stays, since nobody knows yet how many there are."""
@@ -158,6 +167,9 @@ def make(found: Iterable[tuple[Path, Path] | Lost], naming: Naming, variants: li
         if path in seen:
             continue
         seen.add(path)
+        if naming.frames == "all" and "{frame}" in path.name:
+            plan.lost.append(Lost(path, "unsupported", "its name has {frame} in it, which stands for a number here"))
+            continue
         try:
             status = path.stat()
         except OSError as error:
@@ -165,6 +177,9 @@ def make(found: Iterable[tuple[Path, Path] | Lost], naming: Naming, variants: li
             plan.lost.append(Lost(path, problem.kind, problem.reason))
             continue
         targets = tuple(naming.target(path, root, variant) for variant in variants)
+        if any(len(os.fsencode(target.path.name)) > LONGEST for target in targets):
+            plan.lost.append(Lost(path, "unwritable", f"an output's name would be longer than {LONGEST} bytes"))
+            continue
         key = str(targets[0].path)  # also if they are renamed
         plan.sources.append(Source(path, status.st_size, status.st_mtime_ns, targets, key))
     return plan
@@ -179,11 +194,12 @@ def check_collisions(sources: list[Source]) -> None:
     """Raise OptionError if two outputs would be one file, or a source would be overwritten."""
     owners: dict[str, tuple[Path, str]] = {}
     inputs = {os.path.realpath(source.path) for source in sources}
+    folder = functools.cache(os.path.realpath)  # in the output, too, a folder may be a link to another
     clashes: list[str] = []
     for source in sources:
         for target in source.targets:
             mine = source.path, target.variant.name
-            other = owners.setdefault(os.path.normcase(target.path), mine)
+            other = owners.setdefault(os.path.normcase(Path(folder(target.path.parent), target.path.name)), mine)
             if other[0] != source.path:
                 clashes.append(f"{other[0]} and {source.path} would both become {target.path}")
             elif other != mine:
@@ -197,6 +213,13 @@ def check_collisions(sources: list[Source]) -> None:
             f"nothing was done, since outputs collide; a name as '{{rel}}/{{stem}}-{{suffix}}.{{ext}}', another "
             f"format, or a run for each source folder with an output folder of its own may help:\n{told}{more}"
         )
+
+
+def check_linked(sources: Iterable[Source], places: Iterable[Path], out: Path, *, inside: bool) -> None:
+    """Raise OptionError if a folder in the output is a link that leads into a source folder."""
+    for folder in {target.path.parent for source in sources for target in source.targets}:
+        if (there := folder.resolve()) != out.resolve() / folder.relative_to(out):
+            check_place(places, there, inside=inside)
 
 
 def check_place(places: Iterable[Path], out: Path, *, inside: bool) -> None:
@@ -213,9 +236,12 @@ def check_place(places: Iterable[Path], out: Path, *, inside: bool) -> None:
 def existing(path: Path) -> list[Path]:
     """The file, or the files of all frames, that are there."""
     if "{frame}" not in path.name:
-        return [path] if path.exists() else []
-    pattern = glob.escape(path.name).replace(glob.escape("{frame}"), "[0-9]" * 3)
-    return sorted(path.parent.glob(pattern))
+        return [path] if os.path.lexists(path) else []  # also a link to nowhere: it is somebody's
+    number = re.compile(re.escape(path.name).replace(re.escape("{frame}"), "[0-9]{3,}"))
+    try:
+        return sorted(other for other in path.parent.iterdir() if number.fullmatch(other.name))
+    except OSError:
+        return []
 
 
 def renamed(path: Path, taken: Container[Path], ours: Container[Path]) -> Path:

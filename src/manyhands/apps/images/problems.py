@@ -15,7 +15,7 @@ KINDS = {
     "empty": "the file is empty",
     "not a picture": "no decoder knows it",
     "damaged": "it is cut short, or broken inside",
-    "too large": "it has more pixels than --max-pixels",
+    "too large": "it has, or would have, more pixels than --max-pixels",
     "unreadable": "the system does not let us read it",
     "unsupported": "its kind of pixels, or its frames, cannot become what was asked for",
     "operation": "an operation raised an error",

@@ -15,11 +15,13 @@ from typing import Any, Literal
 import manyhands as mh
 from manyhands.apps import files
 from manyhands.apps.files import DiskFullError
+from manyhands.apps.functions import told
 from manyhands.apps.images import encoding, planning, state
 from manyhands.apps.images.decoding import Reading
 from manyhands.apps.images.making import Background, Budget, Maker, Turns
 from manyhands.apps.images.operations import Apply, Filter, Operation, Resize
 from manyhands.apps.images.planning import Source, Variant
+from manyhands.apps.images.sizes import parse_size
 from manyhands.apps.images.summary import Done, Summary
 from manyhands.errors import OptionError
 
@@ -81,7 +83,7 @@ def process(
         keep: any of ``exif`` and ``icc``; a colour profile that is not kept is converted to sRGB.
         orient: turn pictures upright as their EXIF tag says.
         background: behind what is transparent where the format has no transparency, and around what is padded.
-        max_pixels: of a picture; larger ones fail.
+        max_pixels: of a picture, as it is read and after each Resize; larger ones fail.
         on_truncated: ``salvage`` keeps what can be read of a broken file.
         frames: of an animation: the ``first``, ``all`` as an output each, or ``error``: such files fail.
         workers: how many; None: one a core.
@@ -105,6 +107,7 @@ def process(
     ext = _checked_format(format, quality)
     reading = Reading(orient, _positive(max_pixels), on_truncated, frames, _checked_keep(keep))
     _check_words(on_conflict, on_truncated, frames, background)
+    _check_sizes(wanted, max_pixels)
     planning.check_name(template, wanted, frames=frames)
     if into.exists() and not into.is_dir():
         raise OptionError(f"{into} is a file: the output is a folder")
@@ -112,13 +115,15 @@ def process(
         raise OptionError(f"{into} is called as a picture is, and would be a folder: name the folder of the outputs")
     planning.check_place(places, into, inside=out_inside)
     found = planning.find(places, recursive=recursive, glob=glob, out=into)
-    plan = planning.make(found, planning.Naming(into, template, ext), wanted)
+    plan = planning.make(found, planning.Naming(into, template, ext, frames), wanted)
     planning.check_collisions(plan.sources)
+    planning.check_linked(plan.sources, places, into, inside=out_inside)
     how = _how(reading, wanted, quality, background)
     known = state.load(into)
     fresh = {source.key for source in plan.sources if state.is_fresh(source, known.get(source.key), how, into)}
-    ours = {key: {into / output for output in made.outputs} for key, made in known.items()}
-    todo, skipped = _settled([source for source in plan.sources if source.key not in fresh], ours, on_conflict)
+    stale = [source for source in plan.sources if source.key not in fresh]
+    ours = {source.key: state.outputs_of(source, known.get(source.key), into) for source in stale}
+    todo, skipped = _settled(stale, ours, on_conflict)
     done = [Done(str(lost.path), "failed", kind=lost.kind, reason=lost.reason) for lost in plan.lost]
     done += [
         Done(str(source.path), "up to date", [str(into / output) for output in known[source.key].outputs])
@@ -152,8 +157,8 @@ def _run(maker: Maker, todo: list[Source], backend: Any, workers: int, progress:
             backend = "processes"
         _make(maker, todo, done, backend=backend, on_error="collect", **options)
     except DiskFullError as error:
-        told = f"the disk is full: {_so_far(done, todo)}. Make room and run it again"
-        raise OSError(error.errno, told, str(maker.writer.out)) from error
+        reason = f"the disk is full: {_so_far(done, todo)}. Make room and run it again"
+        raise OSError(error.errno, reason, str(maker.writer.out)) from error
     except BaseException as error:
         if isinstance(maker.budget, Budget):
             maker.budget.close(PATIENCE)  # threads cannot be stopped in the midst of a picture
@@ -176,7 +181,7 @@ def _told(source: Source, result: Done | mh.Failure) -> Done:
         return result
     if isinstance(result.error, DiskFullError):
         raise result.error
-    return Done(str(source.path), "failed", kind="failed", reason=f"{type(result.error).__name__}: {result.error}")
+    return Done(str(source.path), "failed", kind="failed", reason=told(result.error))
 
 
 def _so_far(done: list[Done], todo: list[Source]) -> str:
@@ -189,8 +194,17 @@ def _folder(out: Path) -> Iterator[None]:
     with files.kept_tidy(out):
         try:
             yield
-        finally:
+        except BaseException:
+            with suppress(OSError):  # what has ended the run is told already
+                state.tidy(out)
+            raise
+        try:
             state.tidy(out)
+        except OSError as error:
+            if files.is_disk_full(error):
+                reason = "the disk is full: all was done, and the list of it is not whole. Make room and run it again"
+                raise OSError(error.errno, reason, str(out)) from error
+            raise
 
 
 _limits = threading.Lock()
@@ -243,7 +257,8 @@ def _settled(sources: list[Source], ours: dict[str, set[Path]], on_conflict: str
         else:
             skipped.append(source)
     if foreign and on_conflict == "error":
-        raise OptionError(f"nothing was done: {len(foreign)} outputs are there already, {foreign[0]} among them")
+        more = f" and {len(foreign) - 1} more outputs" if len(foreign) > 1 else ""
+        raise OptionError(f"nothing was done: {foreign[0]}{more} are there already, and no run has made them")
     return todo, skipped
 
 
@@ -293,6 +308,17 @@ def _checked_keep(keep: Iterable[str]) -> frozenset[str]:
     if unknown := kept - {"exif", "icc"}:
         raise OptionError(f"there is nothing called {min(unknown)!r} to keep; there are exif and icc")
     return kept
+
+
+def _check_sizes(variants: list[Variant], max_pixels: int) -> None:
+    """Raise OptionError for a size that would be too large for every picture."""
+    for operation in (step for variant in variants for step in variant.operations if isinstance(step, Resize)):
+        width, height = parse_size(operation.size)
+        if operation.is_exact and (width or 0) * (height or 0) > max_pixels:
+            raise OptionError(
+                f"{operation} would make pictures of {(width or 0) * (height or 0):,} pixels, and max_pixels "
+                f"(--max-pixels) is {max_pixels:,}: a slip of the pen? Raise that if it is not"
+            )
 
 
 def _positive(pixels: int) -> int:

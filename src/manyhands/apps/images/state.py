@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +27,8 @@ class Made(NamedTuple):
     how: str
     outputs: tuple[str, ...]
     whole: bool = True
+    bytes: tuple[int, ...] = ()  # of the outputs
+    source: str = ""  # relative to the folder
 
 
 def load(out: Path) -> dict[str, Made]:
@@ -37,20 +41,34 @@ def load(out: Path) -> dict[str, Made]:
     for line in lines:
         with contextlib.suppress(ValueError, KeyError, TypeError):  # a run was killed in the midst of it
             told = json.loads(line)
-            known[str(out / told["key"])] = Made(
-                told["size"], told["mtime_ns"], told["how"], tuple(told["outputs"]), told["whole"]
-            )
+            known[str(out / _checked(told["key"]))] = Made(
+                told["size"], told["mtime_ns"], told["how"], tuple(map(_checked, told["outputs"])), told["whole"],
+                tuple(told["bytes"]), told["source"],
+            )  # fmt: skip
     return known
 
 
 def is_fresh(source: Source, made: Made | None, how: str, out: Path) -> bool:
-    """It was made from this very file in this very way, and is still there."""
+    """It was made from this very file in this very way, and is still there, as long as it was."""
     return (
         made is not None
         and made.whole
         and (made.size, made.mtime_ns, made.how) == (source.size, source.mtime_ns, how)
-        and all((out / output).exists() for output in made.outputs)
+        and made.source == _from(source, out)
+        and tuple(_size_of(out / output) for output in made.outputs) == made.bytes
     )
+
+
+def outputs_of(source: Source, made: Made | None, out: Path) -> set[Path]:
+    """Those that may be replaced: made from this source, and still as they were written, as far as one can see."""
+    if made is None or made.source != _from(source, out):
+        return set()
+    sizes = made.bytes if made.whole else [None] * len(made.outputs)
+    return {
+        out / output
+        for output, size in zip(made.outputs, sizes, strict=True)
+        if size is None or _size_of(out / output) in {size, -1}
+    }
 
 
 class Writer:
@@ -59,10 +77,12 @@ class Writer:
     def __init__(self, out: Path) -> None:
         self.out = out
 
-    def note(self, source: Source, how: str, outputs: list[Path], *, whole: bool) -> None:
-        """These outputs are about to be, or are, in their places."""
+    def note(self, source: Source, how: str, outputs: Mapping[Path, int], *, whole: bool) -> None:
+        """These outputs, of so many bytes, are about to be, or are, in their places."""
         relative = tuple(path.relative_to(self.out).as_posix() for path in outputs)
-        line = _line(_relative(source.key, self.out), Made(source.size, source.mtime_ns, how, relative, whole))
+        sizes = tuple(outputs.values()) if whole else ()
+        made = Made(source.size, source.mtime_ns, how, relative, whole, sizes, _from(source, self.out))
+        line = _line(_relative(source.key, self.out), made)
         with files.locked(self.out):
             files.append_line(self.out / FILE, b"\n" + line)  # a line that was cut short before stays alone
 
@@ -78,8 +98,27 @@ def tidy(out: Path) -> None:
             unfinished.write_bytes(b"".join(_line(_relative(key, out), made) for key, made in sorted(known.items())))
 
 
+def _from(source: Source, out: Path) -> str:
+    return os.path.relpath(os.path.abspath(source.path), out)  # noqa: PTH100 - links stay as they are
+
+
+def _checked(name: str) -> str:
+    """A name within the folder, as we write them. Raises ValueError."""
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise ValueError(name)
+    return name
+
+
+def _size_of(path: Path) -> int:
+    """In bytes; -1 if it is not there."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
+
+
 def _has_some(made: Made, out: Path) -> bool:
-    return any((out / output).exists() for output in made.outputs)
+    return any(_size_of(out / output) >= 0 for output in made.outputs)
 
 
 def _relative(key: str, out: Path) -> str:

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from manyhands.apps import files
+
 SHOWN = 5  # failures of an operation with the same error
 
 
@@ -72,8 +74,9 @@ class Summary:
             )
         if self.count("skipped"):
             first = next(one for one in self.done if one.status == "skipped")
+            more = ", ..." if self.count("skipped") > 1 else ""
             lines.append(
-                f"skipped, since outputs are there that no run has made (see --on-conflict): {first.source}, ..."
+                f"skipped, since outputs are there that no run has made (see --on-conflict): {first.source}{more}"
             )
         if failed := self.failed:
             kinds = Counter(one.kind for one in failed)
@@ -87,9 +90,12 @@ class Summary:
 
     def write_manifest(self, path: Path) -> None:
         """One JSON object a source, in the order of the sources."""
-        unfinished = path.with_name(f".{path.name}.part")
-        unfinished.write_text("".join(json.dumps(_plain(one)) + "\n" for one in self.done))
-        unfinished.replace(path)
+        text = "".join(json.dumps(_plain(one)) + "\n" for one in self.done)
+        if path.exists() and not path.is_file():  # a pipe, a device
+            path.write_text(text)
+            return
+        with files.whole(path.resolve()) as unfinished:
+            unfinished.write_text(text)
 
 
 def _named(failed: list[Done]) -> list[str]:

@@ -27,6 +27,7 @@ from manyhands.apps.synth.planning import Plan, Sample
 from manyhands.errors import OptionError
 
 Place = str | os.PathLike[str]
+NOTHING_FITS = "no object found a place in any sample. Look at scale, aspect, min_size and max_truncation"
 TRIED = 3  # samples that the need of disk space is estimated by
 PREVIEW_QUALITY = 90  # as JPEG
 OPENCV_NO_MEMORY = -4  # the code of its error
@@ -36,7 +37,7 @@ OPENCV_NO_MEMORY = -4  # the code of its error
 class Summary:
     """What there is now: ``planned`` samples = ``written`` + ``rejected``.
 
-    ``objects`` are labelled; ``given_up`` counts those that found no place, by reason; ``aside`` names inputs that
+    ``objects`` are labelled; ``given_up`` counts those that found no place, by reason; ``aside`` names files that
     cannot be used, with the reason; ``made_now`` samples were made by this call, in ``seconds``.
     """
 
@@ -60,7 +61,7 @@ class Summary:
     def __str__(self) -> str:
         rate = f" ({self.made_now / self.seconds:.1f} pictures/s)" if self.made_now and self.seconds else ""
         counts = f"{self.planned:,} planned = {self.written:,} written + {self.rejected:,} rejected"
-        now = f"{self.made_now:,} of them now, in {self.seconds:.1f} s{rate}"
+        now = f"this run: {self.made_now:,} in {self.seconds:.1f} s{rate}"
         lines = [f"{self.out}: {counts}; {now}", f"{self.objects:,} objects are labelled"]
         if self.given_up:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.given_up.items()))
@@ -68,7 +69,9 @@ class Summary:
         splits = ", ".join(f"{name} {count:,}" for name, count in self.splits.items())
         if len(self.splits) > 1:
             lines.append(f"pictures: {splits}; objects and backgrounds of two splits never meet")
-        lines += [f"set aside: {key}: {reason}" for key, reason in self.aside.items()]
+        lines += [f"set aside: {path}: {reason}" for path, reason in self.aside.items()]
+        if not self.written:
+            lines.append(f"no picture was made: {NOTHING_FITS}")
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
 
@@ -120,10 +123,12 @@ def generate(
         OptionError: ``out`` holds a dataset of another config or of other inputs, or something else.
         OSError: there is not enough room, or ``out`` cannot be written to. What is there is whole; go on later.
     """
+    inputs.check(config)
     into = Path(os.path.abspath(out))  # noqa: PTH100 - links stay as they are
     _check_place(config, into)
     is_new = not into.exists()
     into.mkdir(parents=True, exist_ok=True)
+    files.check_writable(into)
     with dataset.held(into):
         try:
             return _generate(config, into, workers, backend, progress)
@@ -152,7 +157,9 @@ def _generate(config: Config, into: Path, workers: int | None, backend: Any, pro
     if before is None and dataset.holds_other_files(into):
         raise OptionError(f"{into} holds other files: name a new or an empty folder")
     bars, observer = (False, progress) if callable(progress) else (progress, False)
-    ready = inputs.prepare(inputs.find(config), config, workers=workers, progress=bars)
+    found = inputs.find(config)
+    paths = {one.key: one.path for one in found.all()}
+    ready = inputs.prepare(found, config, workers=workers, progress=bars)
     about = _about(config, ready)
     _check_same(before, about, into)
     if before is not None:
@@ -184,7 +191,7 @@ def _generate(config: Config, into: Path, workers: int | None, backend: Any, pro
         splits=dict(Counter(record.split for record in written)),
         objects=sum(len(record.labels) for record in written),
         given_up=dict(dataset.count_given_up(records)),
-        aside=ready.aside,
+        aside={str(paths[key]): reason for key, reason in ready.aside.items()},
         notes=notes,
         seconds=time.monotonic() - began,
         workers=count,

@@ -19,6 +19,7 @@ from manyhands.apps.synth import pictures
 from manyhands.apps.synth.config import Config
 from manyhands.apps.synth.pictures import CutOut, Unusable
 from manyhands.apps.synth.problems import InputProblems
+from manyhands.errors import OptionError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,8 +58,16 @@ class Found:
         return self.objects + self.backgrounds + self.distractors
 
 
+def check(config: object) -> None:
+    """Raise OptionError for what is no config."""
+    if not isinstance(config, Config):
+        told = f"a dataset is made of a Config, not of a {type(config).__name__}; from_mapping makes one of a dict"
+        raise OptionError(told)
+
+
 def find(config: Config) -> Found:
     """Look for the files and check that they fit together. Raises InputProblems, with all that is wrong."""
+    check(config)
     problems: list[str] = []
     masks = _masks(config.masks, problems)
     objects = list(_objects(Path(config.objects), masks, problems))

@@ -80,7 +80,7 @@ def _opened(path: Path) -> Image:
     except OSError as error:
         if error.errno is not None:
             raise
-        raise Unusable("it is no picture that can be read") from None
+        raise Unusable("it is no picture that can be read" if path.stat().st_size else "the file is empty") from None
     except Exception as error:  # noqa: BLE001 - broken headers raise nearly anything
         raise Unusable(f"its header is broken: {error}") from None
 
@@ -93,6 +93,8 @@ def _loaded(path: Path, *, opaque: bool = False) -> Image:
         try:
             image.load()
             upright = ImageOps.exif_transpose(image)
+        except MemoryError:
+            raise
         except Exception as error:  # noqa: BLE001 - decoders of broken files raise nearly anything
             raise Unusable(f"it is damaged: {error}") from None
     return _eight_bit(upright, opaque=opaque)

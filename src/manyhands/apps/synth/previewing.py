@@ -46,7 +46,7 @@ def preview(config: Config, to: str | os.PathLike[str], *, count: int = 16, work
     chosen = planning.evenly(plan.samples, most)
     made = [one for one in mh.map(maker.render, chosen, backend="processes", workers=workers) if one.labels]
     if not made:
-        raise OptionError("no object found a place in any of these samples: look at scale, aspect and min_size")
+        raise OptionError(f"nothing was drawn: {generating.NOTHING_FITS}")
     marked = [drawing.marked(one.picture, one.labels, plan.classes, bold=drawing.BOLD) for one in made]
     drawn = drawing.contact_sheet(marked, across=min(4, len(marked)))
     generating.write_bytes(sheet, pictures.encoded(drawn, sheet.suffix.lower()[1:], 90))

@@ -1,0 +1,32 @@
+"""Which errors are nobody's fault: a signal's handler has raised them, for the program as a whole."""
+
+from __future__ import annotations
+
+import functools
+import signal
+import threading
+import traceback
+from typing import Any
+
+
+def is_of_a_signal(error: BaseException) -> bool:
+    """A signal's handler has raised this, and not the code that it interrupted: it is meant for the main program.
+
+    >>> is_of_a_signal(KeyboardInterrupt()), is_of_a_signal(ValueError())
+    (True, False)
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return False  # no handler runs there
+    if isinstance(error, KeyboardInterrupt):
+        return True
+    codes = {_code_of(signal.getsignal(number)) for number in signal.valid_signals()} - {None}
+    return any(frame.f_code in codes for frame, _ in traceback.walk_tb(error.__traceback__))
+
+
+def _code_of(handler: Any) -> Any:
+    """What runs when it is called; None if that is not written in Python."""
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    func = getattr(handler, "__func__", handler)
+    code = getattr(func, "__code__", None)
+    return code if code is not None else getattr(getattr(type(func), "__call__", None), "__code__", None)  # noqa: B004
