@@ -635,6 +635,39 @@ def test_among_tiny_tasks_the_one_that_ends_its_worker_is_named(process_backend,
     assert all(results[n] == n for n in set(range(20_000)) - deadly)
 
 
+def test_a_class_that_does_not_want_to_be_hashed_ends_no_worker(process_backend):
+    class Unhashable(type):
+        def __hash__(cls):
+            raise ValueError
+
+    def task(n):
+        return Unhashable("Odd", (), {})() if n == 300 else n
+
+    once = mh.Retry(attempts=1, on_worker_death=False)
+    results = mh.map(task, range(2000), workers=2, on_error="collect", retry=once, **process_backend)
+    assert [n for n, result in enumerate(results) if result != n] == [300]
+
+
+def test_an_alarm_between_two_tiny_tasks_shifts_no_result(process_backend):
+    """It strikes anywhere, also outside all tasks, and ends the worker there; what has a result has its own."""
+
+    class Alarm(Exception):
+        pass
+
+    def ring(*_):
+        raise Alarm
+
+    def task(n):
+        if n % 300 == 0:
+            signal.signal(signal.SIGALRM, ring)
+            signal.setitimer(signal.ITIMER_REAL, 2e-5)
+        return n
+
+    results = mh.map(task, range(10_000), workers=1, chunksize=512, on_error="collect", **process_backend)
+    assert all(result == n for n, result in enumerate(results) if not isinstance(result, mh.Failure))
+    assert len(results) == 10_000
+
+
 @pytest.mark.stress
 def test_a_zygote_that_was_stopped_is_replaced_when_a_worker_is_wanted():
     with mh.Executor(1, backend="processes", start_method="zygote") as executor:

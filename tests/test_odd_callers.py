@@ -98,6 +98,32 @@ def at_line(number, handler):
     return trace, struck
 
 
+class StruckError(Exception):
+    """What a handler raises."""
+
+
+def strike(*_):
+    raise StruckError
+
+
+def test_a_serial_call_ends_wherever_a_signal_handler_raises(alarms):
+    """There is nobody but the caller to go on with what was interrupted."""
+    signal.signal(signal.SIGALRM, strike)
+    for number in itertools.count(0, 7):
+        trace, struck = at_line(number, strike)
+        sys.settrace(trace)
+        try:
+            assert mh.map(abs, range(-300, 0), backend="serial") == list(range(300, 0, -1))
+        except StruckError:
+            pass
+        finally:
+            sys.settrace(None)
+        mh.map(abs, range(3))
+        assert "made by a task" not in mh.explain()
+        if not struck:
+            break
+
+
 HANDLERS = {
     "submits": lambda executor: executor.submit(abs, -2).result(SOON),
     "maps": lambda executor: list(executor.map(abs, [-1, -2], timeout=SOON)),

@@ -858,6 +858,25 @@ def test_workers_are_started_beside_a_program_that_computes_all_the_time():
     assert sys.getswitchinterval() == before
 
 
+def test_the_switch_interval_is_as_before_also_after_a_failure():
+    """Others may be about to get ready when it comes."""
+    large = {number: str(number) for number in range(100_000)}
+    before = sys.getswitchinterval()
+
+    def task(number):
+        until = time.perf_counter() + pause
+        while time.perf_counter() < until:
+            pass
+        if number == 0:
+            raise LookupError(len(large))
+
+    for step in range(200):
+        pause = 0.005 + step * 1e-5
+        with pytest.raises(LookupError):
+            mh.map(task, range(3000), workers=2)
+        assert sys.getswitchinterval() == before
+
+
 def test_the_switch_interval_that_a_program_has_chosen_is_kept():
     before = sys.getswitchinterval()
     try:

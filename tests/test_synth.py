@@ -307,6 +307,33 @@ def test_verify_finds_all_that_is_wrong(place):
     assert [part for part in wanted if part not in found] == []
 
 
+def test_nothing_is_written_over_inputs_or_a_dataset(place):
+    out = make(place).out
+    with pytest.raises(mh.OptionError, match=r"ends in \.html"):
+        synth.report(out, out / "dataset.json")
+    with pytest.raises(mh.OptionError, match="is in the folder of the backgrounds"):
+        synth.preview(config(place), next((place / "back").iterdir()).with_suffix(".png"))
+    lines = (out / "samples.jsonl").read_text().splitlines()
+    told = json.loads(lines[0]) | {"id": "../../../escaped"}
+    (out / "samples.jsonl").write_text("\n".join([json.dumps(told), *lines[1:]]) + "\n")
+    synth.export(out, "yolo")
+    assert not list(place.parent.rglob("*escaped*"))
+
+
+def test_a_dataset_without_a_picture_is_a_failure(place):
+    summary = make(place, scale=90)
+    assert summary.written == 0
+    assert "no object found a place in any sample" in str(summary)
+
+
+def test_a_long_thin_object_that_is_turned_takes_no_time(place):
+    shutil.rmtree(place / "photo")
+    (place / "photo" / "line").mkdir(parents=True)
+    Image.new("RGBA", (20_000, 9), "red").save(place / "photo" / "line" / "a.png")
+    summary = make(place, rotate=45, scale=1, max_truncation=1)
+    assert summary.given_up == {"too large": summary.planned}
+
+
 def test_verify_looks_at_previews_too(place):
     out = make(place, preview="all").out
     assert synth.verify(out, workers=2, progress=False).problems == ()

@@ -73,11 +73,16 @@ _home = WorkerContext()  # the caller's own process, outside any task
 def enter(context: WorkerContext, *, whole_process: bool = False) -> WorkerContext | None:
     """Make this the context of the thread (or of the whole worker process); returns the one before."""
     global _process  # noqa: PLW0603 - one process has one context of its own
-    before: WorkerContext | None = getattr(_local, "context", None)
+    before = mine()
     _local.context = context
     if whole_process:
         _process = context
     return before
+
+
+def mine() -> WorkerContext | None:
+    """That of this thread, if it has one of its own."""
+    return getattr(_local, "context", None)
 
 
 def leave(before: WorkerContext | None) -> None:

@@ -22,7 +22,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from functools import partial
 from itertools import count
@@ -61,7 +61,6 @@ from manyhands.errors import (
 from manyhands.showing import MISSING
 
 LONGEST_WAIT = 3600.0  # seconds; the system's own limit is some days
-QUIET_ROUNDS = 1000  # without a thread, in which nothing happened: nothing will. Some of each that shares it are usual
 CROWD = 256  # when so many requests are waiting...
 CROWD_SECONDS = 0.001  # ...who adds another pauses for a moment
 ANSWER_SECONDS = 1.0  # for the loop to answer a question: it may be in the midst of a user's __reduce__
@@ -86,7 +85,6 @@ class Dispatcher:
         self.broken: WorkersUnavailable | None = None
         self._scheduler = Scheduler(limits)
         self._requests: deque[Callable[[], object]] = deque()
-        self._quiet = 0  # rounds, without a thread, in which nothing happened
         self._asleep = True  # a request must wake the loop; also: nothing is being decided
         self._jobs: dict[int, Job] = {}
         self._later: deque[tuple[m.Command, Notice | None]] = deque()
@@ -267,7 +265,8 @@ class Dispatcher:
         if not self.backend.threaded:
             if self._asleep and self._turn.acquire(blocking=False):
                 try:
-                    self._obey()
+                    with self._whole():
+                        self._obey()
                 finally:
                     self._turn.release()
         elif self._thread is None and not self._closing:
@@ -354,12 +353,20 @@ class Dispatcher:
 
     def pump(self) -> None:
         """One round, for a dispatcher without a thread: callers take turns."""
-        with self._turn:
-            self._quiet = 0 if self._round() else self._quiet + 1
+        with self._turn, self._whole():
+            self._round()
             self._carry_out()  # whoever drives this looks for results next
             self._hand_over()
-            if self._quiet > QUIET_ROUNDS:  # whoever drives this waits for something
-                self._break_off("a call was interrupted by a signal's handler, in the midst of a step")
+
+    @contextlib.contextmanager
+    def _whole(self) -> Iterator[None]:
+        """A step without a thread of our own: whoever interrupts it, as a signal's handler may, has broken us."""
+        try:
+            yield
+        except BaseException as error:
+            if error is not self.backend.let_through:
+                self._break_off(f"a call was interrupted ({type(error).__name__}: {error})", error)
+            raise
 
     def _run(self) -> None:
         if not self._baton.acquire(blocking=False):
@@ -372,9 +379,8 @@ class Dispatcher:
         except BaseException as error:  # noqa: BLE001 - a fault of ours must not leave anybody waiting
             self._fail(error)
 
-    def _round(self) -> bool:
-        """Carry out, wait for something to happen, tell the scheduler; whether something has happened, or may yet."""
-        busy = bool(self._requests or self._later)
+    def _round(self) -> None:
+        """Carry out, wait for something to happen, tell the scheduler."""
         self._asleep = False
         if self._requests:
             self._obey()
@@ -382,16 +388,14 @@ class Dispatcher:
         if self._closed and self._scheduler.idle and not self._scheduler.workers and not self._later:
             self._hand_over()
             self._end()
-            return True
+            return
         deadline = self._scheduler.next_deadline()
-        notices = self._wait(deadline)
-        self._take_all(notices)
+        self._take_all(self._wait(deadline))
         if deadline is not None and deadline <= time.monotonic():
             self._short_way.tell()
             self._handle(m.Tick(used=self._short_way.used))
             self._short_way.used = False
         self._asleep = not self.backend.threaded
-        return busy or bool(notices) or deadline is not None
 
     def _wait(self, deadline: float | None) -> list[Notice]:
         """What the backend has to say; at once if there is something else to do."""
@@ -409,7 +413,7 @@ class Dispatcher:
         _log.error("manyhands has failed; this is a fault in manyhands, please report it", exc_info=error)
         self._break_off(f"manyhands itself has failed ({type(error).__name__}: {error})", error)
 
-    def _break_off(self, told: str, error: BaseException | None = None) -> None:
+    def _break_off(self, told: str, error: BaseException) -> None:
         self.broken = WorkersUnavailable(told)
         self.broken.__cause__ = error
         self._hand_over()

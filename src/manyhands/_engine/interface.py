@@ -189,6 +189,7 @@ class Backend(Protocol):
     """
 
     threaded: bool  # the dispatcher runs it on a thread of its own; False: in whoever waits for results
+    let_through: BaseException | None  # without threads: what has stopped a task, and no step of ours
 
     def ship(self, func: Callable[..., Any]) -> Shipment:
         """Make a function ready to travel; raises NotSendable."""

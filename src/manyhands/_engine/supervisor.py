@@ -121,6 +121,7 @@ class Supervisor:
     """Starts, feeds, watches and reaps worker processes."""
 
     threaded = True
+    let_through: BaseException | None = None
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

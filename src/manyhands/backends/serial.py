@@ -27,6 +27,8 @@ class Serial:
         self._context = WorkerContext(owner=self)
         self._queue: deque[tuple[int, Chunk, runner.Work]] = deque()
         self._notices: list[Notice] = []
+        self._outside: WorkerContext | None = None  # the context that ours is in
+        self.let_through: BaseException | None = None
 
     def ship(self, func: Callable[..., Any]) -> Any:
         """The function itself."""
@@ -37,7 +39,9 @@ class Serial:
         try:
             if self._initializer is not None:
                 self._inside(lambda: self._initializer(*self._initargs))  # type: ignore[misc]
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
+            if _is_the_programs(error):
+                raise
             told = InitializerError(f"the initializer failed ({type(error).__name__}: {error}); no task was run.")
             told.__cause__ = error
             self._notices.append(NotStarted(worker, told, fatal=True))
@@ -45,8 +49,11 @@ class Serial:
             self._notices.append(Ready(worker))
 
     def _inside(self, call: Callable[[], object]) -> None:
-        before = context.enter(self._context)
+        before = context.mine()
+        if before is not self._context:
+            self._outside = before
         try:
+            context.enter(self._context)
             call()
         finally:
             context.leave(before)
@@ -80,10 +87,15 @@ class Serial:
         began = time.monotonic()
         try:
             self._inside(lambda: self._call(parcel, outcome))
-        finally:  # an interrupted chunk ends here, too
-            seconds = time.monotonic() - began
-            self._notices.append(local.results(worker, chunk.serial, outcome, 0, seconds))
-            outcome.clear()
+        except BaseException as error:  # an interrupted chunk ends here, too
+            self._note(worker, chunk, outcome, began)
+            self.let_through = error  # now all is in order
+            raise
+        self._note(worker, chunk, outcome, began)
+
+    def _note(self, worker: int, chunk: Chunk, outcome: runner.Outcome, began: float) -> None:
+        self._notices.append(local.results(worker, chunk.serial, outcome, 0, time.monotonic() - began))
+        outcome.clear()
 
     def _call(self, work: runner.Work, outcome: runner.Outcome) -> None:
         runner.run(work, self._context, outcome, seal=None, describe=local.describe, passes=_is_the_programs)
@@ -124,6 +136,7 @@ class Serial:
 
     def close(self) -> None:
         """Let go."""
+        context.drop(self._context, self._outside)  # a signal's handler may have kept us from that
         self._context.close()
 
 

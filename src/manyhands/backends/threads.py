@@ -44,6 +44,7 @@ class Threads:
     """Feeds and watches worker threads."""
 
     threaded = True
+    let_through: BaseException | None = None
 
     def __init__(
         self,

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from manyhands.apps import files
+from manyhands.apps.synth.config import SPLITS
 from manyhands.apps.synth.labels import Label
 from manyhands.errors import OptionError
 
@@ -223,6 +224,9 @@ def _line(record: Record) -> bytes:
 
 
 def _record(told: dict[str, Any]) -> Record:
+    """Raises ValueError, KeyError, TypeError: somebody has changed it, and its name may lead anywhere."""
+    if told["id"] != Path(told["id"]).name or told["split"] not in SPLITS:
+        raise ValueError(told["id"])
     found = tuple(Label(**label | {"box": tuple(label["box"])}) for label in told["labels"])
     return Record(**told | {"labels": found, "size": tuple(told["size"]), "unlabelled": tuple(told["unlabelled"])})
 

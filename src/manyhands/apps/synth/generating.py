@@ -145,10 +145,10 @@ def _check_place(config: Config, into: Path) -> None:
         raise OptionError(f"{into} is a file: name a folder")
     if not files.is_text(str(into)):
         raise OptionError(f"{str(into)!r} is no UTF-8, and not all that read datasets can open it: name another folder")
-    for name in ("objects", "backgrounds", "masks", "distractors"):
-        folder = getattr(config, name)
-        if folder is not None and into.resolve().is_relative_to(Path(folder).resolve()):
-            raise OptionError(f"the dataset's folder {into} is in {folder}, where the {name} are: name another")
+    if (role := inputs.role_of(into, config)) is not None:
+        raise OptionError(
+            f"the dataset's folder {into} is in {getattr(config, role)}, where the {role} are: name another"
+        )
 
 
 def _generate(config: Config, into: Path, workers: int | None, backend: Any, progress: Any) -> Summary:

@@ -65,6 +65,16 @@ def check(config: object) -> None:
         raise OptionError(told)
 
 
+def role_of(path: Path, config: Config) -> str | None:
+    """In which of the config's folders it lies, if in any."""
+    there = path.resolve()
+    for role in ("objects", "backgrounds", "masks", "distractors"):
+        folder = getattr(config, role)
+        if folder is not None and there.is_relative_to(Path(folder).resolve()):
+            return role
+    return None
+
+
 def find(config: Config) -> Found:
     """Look for the files and check that they fit together. Raises InputProblems, with all that is wrong."""
     check(config)

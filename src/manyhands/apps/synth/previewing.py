@@ -39,6 +39,8 @@ def preview(config: Config, to: str | os.PathLike[str], *, count: int = 16, work
         raise OptionError(f"a contact sheet is a .jpg or .png file; got {str(to)!r}")
     if count < 1:
         raise OptionError(f"count is at least 1; got {count!r}")
+    if (role := inputs.role_of(sheet, config)) is not None:
+        raise OptionError(f"{sheet} is in the folder of the {role}: name another place")
     ready = inputs.prepare(inputs.find(config), config, workers=workers, progress=False)
     plan = planning.make(ready.found, config)
     maker = generating.maker_of(config, ready, plan, sheet.parent)

@@ -61,6 +61,8 @@ def report(out: str | os.PathLike[str], to: str | os.PathLike[str] | None = None
     if not written:
         raise OptionError(f"the dataset in {folder} has no pictures")
     path = folder / "report.html" if to is None else Path(to)
+    if path.suffix.lower() not in {".html", ".htm"}:
+        raise OptionError(f"the report is a page: name a file that ends in .html; got {str(path)!r}")
     with files.whole(path) as unfinished:
         unfinished.write_text(_page(folder, about, records, written), encoding="utf-8", errors="replace")
     return path

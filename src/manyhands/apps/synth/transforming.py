@@ -42,11 +42,12 @@ def transformed(cut_out: CutOut, config: Config, rng: Any, room: tuple[float, fl
     tilt = rng.uniform(-config.perspective, config.perspective, (4, 2)) if config.perspective else None
     mirrored = config.flip and rng.random() < 0.5
     nearest = config.interpolation == "nearest"
-    made = _scaled(cut_out, scale, 4 * room[0] * room[1], nearest=nearest)
+    most = 4 * room[0] * room[1]
+    made = _scaled(cut_out, scale, most, nearest=nearest)
     if mirrored:
         made = CutOut(made.colour[:, ::-1].copy(), made.mask[:, ::-1].copy())
     if turn or shear or tilt is not None:
-        made = _warped(made, turn, shear, tilt, nearest=nearest)
+        made = _warped(made, turn, shear, tilt, most, nearest=nearest)
     made = _trimmed(made)
     if made.mask.shape[1] > room[0] or made.mask.shape[0] > room[1]:
         raise TooLarge
@@ -66,7 +67,7 @@ def _scaled(cut_out: CutOut, scale: float, most: float, *, nearest: bool) -> Cut
     return CutOut(*(cv2.resize(part, size, interpolation=how) for part in cut_out))
 
 
-def _warped(cut_out: CutOut, turn: float, shear: float, tilt: Any, *, nearest: bool) -> CutOut:
+def _warped(cut_out: CutOut, turn: float, shear: float, tilt: Any, most: float, *, nearest: bool) -> CutOut:
     """Colours go on beyond the object's picture, the mask does not."""
     import cv2
     import numpy as np
@@ -80,6 +81,8 @@ def _warped(cut_out: CutOut, turn: float, shear: float, tilt: Any, *, nearest: b
     moved = moved @ (around @ slant).T
     moved -= moved.min(axis=0)
     across, down = np.ceil(moved.max(axis=0) - 1e-6).astype(int).tolist()
+    if across * down > most:  # a long and thin one, turned
+        raise TooLarge
     half = 0.5  # of a pixel: its centre
     matrix = cv2.getPerspectiveTransform((corners - half).astype(np.float32), (moved - half).astype(np.float32))
     how = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
