@@ -49,7 +49,8 @@ TargetText = Annotated[
     Argument(metavar="[TARGET]", help="module:function or file.py:function; not with --demo.", show_default=False),
 ]
 DemoChoice = Annotated[
-    Demo | None, _work("--demo", help="Ten waiting (io) or ten computing (cpu) tasks; about half a minute.", show_default=False)
+    Demo | None,
+    _work("--demo", help="Ten waiting (io) or ten computing (cpu) tasks; about half a minute.", show_default=False),
 ]
 Functions = Annotated[
     str | None,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import stat
 import threading
 import warnings
 from collections.abc import Iterator
@@ -115,7 +116,10 @@ def open_picture(path: Path, reading: Reading) -> Image:
     from PIL import UnidentifiedImageError
 
     try:
-        if path.stat().st_size == 0:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise Unusable("not a picture", "it is a pipe, a device or the like, and no file")
+        if status.st_size == 0:
             raise Unusable("empty", "the file is empty")
         limit = PillowImage.MAX_IMAGE_PIXELS
         if limit is not None and limit < reading.max_pixels:

@@ -107,6 +107,8 @@ def check_name(template: str, variants: list[Variant], *, frames: str) -> None:
         raise OptionError(f"the name {template!r} is no template: {error}") from None
     if "{frame" in template.rpartition("/")[0]:
         raise OptionError(f"{{frame}} belongs into the name of the file, not of a folder; got {template!r}")
+    if "\0" in template:
+        raise OptionError(f"the name {template!r} has a character that no name of a file can have")
     if unknown := used - set(FIELDS):
         known = ", ".join(f"{{{field}}}" for field in FIELDS)
         raise OptionError(f"the name {template!r} has an unknown field {{{min(unknown)}}}; there are {known}")
