@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
 import fnmatch
 import functools
 import os
-import re
 from collections.abc import Container, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from string import Formatter
@@ -239,11 +239,31 @@ def existing(path: Path) -> list[Path]:
     """The file, or the files of all frames, that are there."""
     if "{frame}" not in path.name:
         return [path] if os.path.lexists(path) else []  # also a link to nowhere: it is somebody's
-    number = re.compile(re.escape(path.name).replace(re.escape("{frame}"), "[0-9]{3,}"))
+    before, _, after = path.name.partition("{frame}")
+    names = _names(path.parent)
+    found = []
+    for place in range(bisect.bisect_left(names, before), len(names)):
+        name = names[place]
+        if not name.startswith(before):
+            break
+        number = name[len(before) : len(name) - len(after)]
+        if name.endswith(after) and len(number) >= 3 and number.isdecimal():
+            found.append(path.parent / name)
+    return found
+
+
+@functools.lru_cache(maxsize=256)
+def _names(folder: Path) -> list[str]:
+    """In order; as they were when the run began, see `look_again`: to look for each source would take for ever."""
     try:
-        return sorted(other for other in path.parent.iterdir() if number.fullmatch(other.name))
+        return sorted(os.listdir(folder))  # noqa: PTH208 - names are wanted
     except OSError:
         return []
+
+
+def look_again() -> None:
+    """A run begins: whatever is known of folders may have changed."""
+    _names.cache_clear()
 
 
 def renamed(path: Path, taken: Container[Path], ours: Container[Path]) -> Path:

@@ -114,6 +114,7 @@ def process(
     if not into.exists() and into.suffix[1:].lower() in planning.SUFFIXES:
         raise OptionError(f"{into} is called as a picture is, and would be a folder: name the folder of the outputs")
     planning.check_place(places, into, inside=out_inside)
+    planning.look_again()
     found = planning.find(places, recursive=recursive, glob=glob, out=into)
     plan = planning.make(found, planning.Naming(into, template, ext, frames), wanted)
     planning.check_collisions(plan.sources)

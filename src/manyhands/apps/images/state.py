@@ -66,7 +66,7 @@ def outputs_of(source: Source, made: Made | None, out: Path) -> set[Path]:
     sizes = made.bytes if made.whole else [None] * len(made.outputs)
     return {
         out / output
-        for output, size in zip(made.outputs, sizes, strict=True)
+        for output, size in zip(made.outputs, sizes, strict=False)  # somebody may have edited the file
         if size is None or _size_of(out / output) in {size, -1}
     }
 
@@ -99,7 +99,12 @@ def tidy(out: Path) -> None:
 
 
 def _from(source: Source, out: Path) -> str:
-    return os.path.relpath(os.path.abspath(source.path), out)  # noqa: PTH100 - links stay as they are
+    """Relative to the folder: both may be moved together."""
+    path = os.path.abspath(source.path)  # noqa: PTH100 - links stay as they are
+    try:
+        return os.path.relpath(path, out)
+    except ValueError:  # on another drive
+        return path
 
 
 def _checked(name: str) -> str:
