@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import signal
 import threading
-import traceback
 from typing import Any
 
 
@@ -20,7 +19,12 @@ def is_of_a_signal(error: BaseException) -> bool:
     if isinstance(error, KeyboardInterrupt):
         return True
     codes = {_code_of(signal.getsignal(number)) for number in signal.valid_signals()} - {None}
-    return any(frame.f_code in codes for frame, _ in traceback.walk_tb(error.__traceback__))
+    step = error.__traceback__
+    while step is not None:
+        if step.tb_frame.f_code in codes:
+            return True
+        step = step.tb_next
+    return False
 
 
 def _code_of(handler: Any) -> Any:

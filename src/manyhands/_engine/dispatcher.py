@@ -314,7 +314,8 @@ class Dispatcher:
         self.backend.revoke(worker)
         self.backend.take_over(worker)
         stamp = self.backend.inspect(worker)
-        if came_back or (stamp is not None and stamp.chunk == reserved.chunk):
+        # A later one: then that has come back meanwhile, and what runs is not to blame.
+        if came_back or (stamp is not None and stamp.chunk is not None and stamp.chunk >= reserved.chunk):
             self.backend.lift(worker)
         else:
             self.backend.kill(worker, at_once=True)
