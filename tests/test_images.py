@@ -1038,7 +1038,7 @@ def test_frames_replace_nobody_s_files(tmp_path):
     out.mkdir()
     (out / "a_001.png").write_text("precious")
     assert only(images.process(tmp_path / "a.gif", out, frames="all", format="png")).status == "skipped"
-    with pytest.raises(mh.OptionError, match="are there already"):
+    with pytest.raises(mh.OptionError, match="is there already"):
         images.process(tmp_path / "a.gif", out, frames="all", format="png", on_conflict="error")
     assert (out / "a_001.png").read_text() == "precious"
     assert only(images.process(tmp_path / "a.gif", out, frames="all", format="png", on_conflict="overwrite")).outputs

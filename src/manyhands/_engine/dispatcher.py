@@ -365,7 +365,8 @@ class Dispatcher:
         try:
             yield
         except BaseException as error:
-            if error is not self.backend.let_through:
+            let_through, self.backend.let_through = self.backend.let_through, None  # it holds all frames of the task
+            if error is not let_through:
                 self._break_off(f"a call was interrupted ({type(error).__name__}: {error})", error)
             raise
 

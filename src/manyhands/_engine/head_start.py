@@ -294,10 +294,10 @@ class HeadStart:
                 return
             if choice.backend == "processes":
                 self._weigh(weighing_seconds(seen))
-                choice = decide(self._with_weights(seen))
-            self.judged, self.choice = self._with_weights(seen), choice
-            if choice.goes and not self._over.is_set():
-                self._elsewhere.prepare(choice, seen.left)
+            self.judged = self._with_weights(seen)
+            self.choice = decide(self.judged) if choice.backend == "processes" else choice
+            if self.choice.goes and not self._over.is_set():
+                self._elsewhere.prepare(self.choice, seen.left)
                 self._prepared = time.monotonic()
         finally:
             if self._prepared is None:

@@ -164,9 +164,13 @@ class Supervisor:
 
     def _launch(self, worker: int) -> _Worker:
         launcher = self._open()
-        ours, theirs = socket.socketpair()
-        forks.close_in_child(ours)
         number = self._board().take()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError:
+            self._board().give_back(number)
+            raise
+        forks.close_in_child(ours)
         try:
             channel = Channel(ours, blocking=False)
             launcher.start(worker, number, theirs, self._inheritance())

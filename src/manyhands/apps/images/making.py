@@ -159,9 +159,8 @@ class Maker:
         if "A" in image.mode and "A" not in flat.mode and FLATTENED not in done.notes:
             done.notes.append(FLATTENED)
         made = time.perf_counter()
-        self.writer.note(
-            source, self.how, {**before, path: 0}, whole=False
-        )  # should we be ended now, it is known as ours
+        # Should we be ended now, it is known as ours.
+        self.writer.note(source, self.how, {**before, path: 0}, whole=False)
         size = encoding.save(picture, flat, path, self.quality)
         done.bytes += size
         done.operations += made - began

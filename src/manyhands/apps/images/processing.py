@@ -258,8 +258,8 @@ def _settled(sources: list[Source], ours: dict[str, set[Path]], on_conflict: str
         else:
             skipped.append(source)
     if foreign and on_conflict == "error":
-        more = f" and {len(foreign) - 1} more outputs" if len(foreign) > 1 else ""
-        raise OptionError(f"nothing was done: {foreign[0]}{more} are there already, and no run has made them")
+        more = f", as are {len(foreign) - 1} more outputs" if len(foreign) > 1 else ""
+        raise OptionError(f"nothing was done: {foreign[0]} is there already, and no run has made it{more}")
     return todo, skipped
 
 
@@ -315,10 +315,11 @@ def _check_sizes(variants: list[Variant], max_pixels: int) -> None:
     """Raise OptionError for a size that would be too large for every picture."""
     for operation in (step for variant in variants for step in variant.operations if isinstance(step, Resize)):
         width, height = parse_size(operation.size)
-        if operation.is_exact and (width or 0) * (height or 0) > max_pixels:
+        pixels = (width or 0) * (height or 0)
+        if operation.is_exact and pixels > max_pixels:
             raise OptionError(
-                f"{operation} would make pictures of {(width or 0) * (height or 0):,} pixels, and max_pixels "
-                f"(--max-pixels) is {max_pixels:,}: a slip of the pen? Raise that if it is not"
+                f"{operation} would make pictures of {pixels:,} pixels, and max_pixels (--max-pixels) is "
+                f"{max_pixels:,}: a slip of the pen? Raise that if it is not"
             )
 
 

@@ -123,7 +123,6 @@ def generate(
         OptionError: ``out`` holds a dataset of another config or of other inputs, or something else.
         OSError: there is not enough room, or ``out`` cannot be written to. What is there is whole; go on later.
     """
-    inputs.check(config)
     into = Path(os.path.abspath(out))  # noqa: PTH100 - links stay as they are
     _check_place(config, into)
     is_new = not into.exists()

@@ -67,6 +67,7 @@ def check(config: object) -> None:
 
 def role_of(path: Path, config: Config) -> str | None:
     """In which of the config's folders it lies, if in any."""
+    check(config)
     there = path.resolve()
     for role in ("objects", "backgrounds", "masks", "distractors"):
         folder = getattr(config, role)
