@@ -14,10 +14,13 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 
 __all__ = ["main"]
+
+INTERRUPTED = 128 + signal.SIGINT
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,12 +31,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 all done, 1 some tasks failed, 2 the command or its input is wrong, 130 interrupted,
-        141 the reader of the results went away.
+        129 and 143 ended by SIGHUP and SIGTERM, 141 the reader of the results went away.
     """
+    ending = _Ending()
     try:
+        if arguments is None:  # the program is ours, and so are its signals
+            ending.listen()
         from manyhands.cli.app import execute  # not above: Ctrl-C during a slow import ends quietly as well
 
-        return execute(sys.argv[1:] if arguments is None else arguments)
+        code = execute(sys.argv[1:] if arguments is None else arguments)
     except KeyboardInterrupt as interrupted:
         print("manyhands: " + ": ".join(["interrupted", *getattr(interrupted, "__notes__", [])]), file=sys.stderr)
-        return 130
+        code = INTERRUPTED
+    return ending.code if code == INTERRUPTED else code
+
+
+class _Ending:
+    """Signals by which a program is asked to end are taken as Ctrl-C is: nothing unfinished is left behind.
+
+    The second one ends it on the spot.
+    """
+
+    def __init__(self) -> None:
+        self.code = INTERRUPTED
+
+    def listen(self) -> None:
+        """Unless somebody has wished otherwise, as `nohup` does."""
+        for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, self._interrupt)
+
+    def _interrupt(self, number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        self.code = 128 + number
+        raise KeyboardInterrupt
