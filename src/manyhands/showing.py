@@ -68,6 +68,14 @@ def error_repr(error: BaseException) -> str:
     return text if len(text) <= LONGEST_ERROR else text[: LONGEST_ERROR - 3] + "..."
 
 
+def error_text(error: BaseException) -> str:
+    """Its type and message, also if it fails to tell that."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except BaseException:  # noqa: BLE001 - user code in __str__
+        return f"{type(error).__name__}, whose message cannot be read"
+
+
 def call_hint(func: Any, argument: Any, *, apart: bool) -> str:
     """What to do if map was called where starmap was meant, or the other way round; else nothing."""
     from inspect import signature

@@ -58,7 +58,7 @@ from manyhands.errors import (
     WorkerStartError,
     WorkersUnavailable,
 )
-from manyhands.showing import MISSING
+from manyhands.showing import MISSING, error_text
 
 LONGEST_WAIT = 3600.0  # seconds; the system's own limit is some days
 CROWD = 256  # when so many requests are waiting...
@@ -265,7 +265,7 @@ class Dispatcher:
         if not self.backend.threaded:
             if self._asleep and self._turn.acquire(blocking=False):
                 try:
-                    with self._whole():
+                    with self._broken_if_torn():
                         self._obey()
                 finally:
                     self._turn.release()
@@ -354,20 +354,24 @@ class Dispatcher:
 
     def pump(self) -> None:
         """One round, for a dispatcher without a thread: callers take turns."""
-        with self._turn, self._whole():
+        with self._turn, self._broken_if_torn():
             self._round()
             self._carry_out()  # whoever drives this looks for results next
             self._hand_over()
 
     @contextlib.contextmanager
-    def _whole(self) -> Iterator[None]:
+    def _broken_if_torn(self) -> Iterator[None]:
         """A step without a thread of our own: whoever interrupts it, as a signal's handler may, has broken us."""
         try:
             yield
         except BaseException as error:
             let_through, self.backend.let_through = self.backend.let_through, None  # it holds all frames of the task
             if error is not let_through:
-                self._break_off(f"a call was interrupted ({type(error).__name__}: {error})", error)
+                self._break_off(
+                    f"{error_text(error)}: a signal's handler raised that in the midst of a step of this executor, "
+                    "which cannot go on; make another",
+                    error,
+                )
             raise
 
     def _run(self) -> None:
@@ -411,11 +415,12 @@ class Dispatcher:
         return notices
 
     def _fail(self, error: BaseException) -> None:
-        """Say to everybody who waits that this is the end."""
+        """A fault of ours."""
         _log.error("manyhands has failed; this is a fault in manyhands, please report it", exc_info=error)
-        self._break_off(f"manyhands itself has failed ({type(error).__name__}: {error})", error)
+        self._break_off(f"manyhands itself has failed ({error_text(error)})", error)
 
     def _break_off(self, told: str, error: BaseException) -> None:
+        """Say to everybody who waits that this is the end."""
         self.broken = WorkersUnavailable(told)
         self.broken.__cause__ = error
         self._hand_over()
@@ -560,7 +565,7 @@ class Dispatcher:
         try:
             self.backend.start(command.worker)
         except Exception as error:  # noqa: BLE001 - something odd in the caller's surroundings
-            told = WorkerStartError(f"a worker could not be started: {type(error).__name__}: {error}")
+            told = WorkerStartError(f"a worker could not be started: {error_text(error)}")
             told.__cause__ = error
             notice = NotStarted(command.worker, told)
             self._handle(self._event(notice), notice)

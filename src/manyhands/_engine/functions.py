@@ -16,6 +16,7 @@ from manyhands._engine.modules import is_initializing
 from manyhands._engine.payload import Packed
 from manyhands.errors import NotSendable
 from manyhands.interrupts import is_of_a_signal
+from manyhands.showing import error_text
 
 _NAMED = {FunctionType, BuiltinFunctionType}
 SMALL = 1 << 16  # bytes; larger ones are not kept here
@@ -135,7 +136,7 @@ def pack_function(func: Callable[..., Any]) -> Packed:
         culprit = _culprit(func)
         raise NotSendable(
             f"the function {name} cannot be sent to worker processes: {culprit or ''}"
-            f"{type(error).__name__}: {error}. Open such things inside the function or with @mh.per_worker, or use "
+            f"{error_text(error)}. Open such things inside the function or with @mh.per_worker, or use "
             "backend='threads'."
         ) from error
 

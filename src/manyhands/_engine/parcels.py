@@ -12,6 +12,7 @@ from manyhands._engine.payload import Packed
 from manyhands._engine.protocol import Style, flatten
 from manyhands.errors import NotSendable
 from manyhands.interrupts import is_of_a_signal
+from manyhands.showing import error_text
 
 
 class Parcel(NamedTuple):
@@ -47,7 +48,7 @@ def _pack_item(item: Any, style: Style, *, main_by_name: bool) -> Packed | Fault
         if is_of_a_signal(error):
             raise
         told = NotSendable(
-            f"{_which_argument(item, style)} cannot be sent to worker processes: {type(error).__name__}: {error}. "
+            f"{_which_argument(item, style)} cannot be sent to worker processes: {error_text(error)}. "
             "Send what it is made from (a path, a name) and open it in the function, or use backend='threads'."
         )
         return faults.describe(told)

@@ -10,6 +10,7 @@ from manyhands._engine.payload import Packed, unpack
 from manyhands._engine.protocol import unflatten
 from manyhands.errors import NotSendable
 from manyhands.interrupts import is_of_a_signal
+from manyhands.showing import error_text
 
 
 class Failed(NamedTuple):
@@ -70,7 +71,7 @@ def _open_one(packed: Packed | Fault) -> Any:
         if is_of_a_signal(error):
             raise
         told = NotSendable(
-            f"the task's result could not be unpacked in the caller: {type(error).__name__}: {error}. The fault is "
+            f"the task's result could not be unpacked in the caller: {error_text(error)}. The fault is "
             "in how its class is pickled (__reduce__, __getstate__, __setstate__)."
         )
         told.__cause__ = error

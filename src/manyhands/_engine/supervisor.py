@@ -67,6 +67,7 @@ from manyhands._engine.transport import Channel
 from manyhands._engine.words import Lines
 from manyhands._engine.worker import INITIALIZER
 from manyhands.errors import InitializerError, NotSendable, WorkerStartError
+from manyhands.showing import error_text
 
 KILL_GRACE_SECONDS = 0.3  # between SIGTERM and SIGKILL
 REPORT_SECONDS = 1.0  # a worker whose socket has ended is given up if nobody reports its end by then
@@ -151,7 +152,9 @@ class Supervisor:
             with forks.held_off():
                 record = self._launch(worker)
         except NotSendable as error:
-            self._notices.append(NotStarted(worker, _initializer_error(error), fatal=True))
+            told = InitializerError(f"{error}; no task was run.")
+            told.__cause__ = error
+            self._notices.append(NotStarted(worker, told, fatal=True))
             return
         except OSError as error:
             self._notices.append(NotStarted(worker, _start_error(error)))
@@ -648,13 +651,14 @@ def _pack_initializer(settings: Settings) -> Packed:
         return payload.with_own_buffers(payload.pack((settings.initializer, settings.initargs)))
     except Exception as error:
         raise NotSendable(
-            f"the initializer or its arguments cannot be sent to worker processes: {type(error).__name__}: {error}"
+            f"the initializer or its arguments cannot be sent to worker processes: {error_text(error)}. Make in the "
+            "initializer what cannot be sent, or use backend='threads'"
         ) from error
 
 
 def _initializer_error(cause: BaseException) -> InitializerError:
     error = InitializerError(
-        f"the initializer failed in a worker ({type(cause).__name__}: {cause}); no task was run. Mend the initializer."
+        f"the initializer failed in a worker ({error_text(cause)}); no task was run. Mend the initializer."
     )
     error.__cause__ = cause
     return error

@@ -41,6 +41,7 @@ from manyhands._engine.protocol import Kind, Style, caller, unflatten
 from manyhands._engine.reporter import Reporter
 from manyhands._engine.transport import Channel
 from manyhands.errors import NotSendable
+from manyhands.showing import error_text
 
 _CHUNK = int(Kind.CHUNK)  # a plain number is faster to compare
 LOADING_NANOSECONDS = 60 * 10**9  # importing a function's module is no task: it has this time for itself
@@ -81,7 +82,7 @@ def begin(  # noqa: PLR0917 - each start method has its own way to come by these
 
 
 def _reset_signals() -> None:
-    for number in signal.valid_signals():
+    for number in range(1, signal.NSIG):  # valid_signals() takes longer than all the rest here
         if callable(signal.getsignal(number)):
             with contextlib.suppress(OSError, ValueError):
                 signal.signal(number, signal.SIG_DFL)
@@ -339,13 +340,9 @@ def _seal(value: Any) -> Packed:
         return payload.pack(value, reply=True)
     except Exception as error:
         raise NotSendable(
-            f"the task's result, of type {type(value).__name__}, cannot be sent to the caller: {_told(error)}. "
+            f"the task's result, of type {type(value).__name__}, cannot be sent to the caller: {error_text(error)}. "
             "Return plain data (or a path to it), or use backend='threads'."
         ) from error
-
-
-def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
 
 
 def _unpacking(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -358,8 +355,8 @@ def _unpacking(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
             value = payload.unpack(item)
         except BaseException as error:
             raise NotSendable(
-                f"the task's argument could not be unpacked in the worker: {_told(error)}. The fault is in how its "
-                "class is pickled (__reduce__, __getstate__, __setstate__); backend='threads' sends nothing."
+                f"the task's argument could not be unpacked in the worker: {error_text(error)}. The fault is in how "
+                "its class is pickled (__reduce__, __getstate__, __setstate__); backend='threads' sends nothing."
             ) from error
         return call(value)
 
@@ -367,7 +364,7 @@ def _unpacking(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _raiser(text: str, error: BaseException, advice: str) -> Callable[[Any], Any]:
-    told = f"{text}: {_told(error)}. {advice}"
+    told = f"{text}: {error_text(error)}. {advice}"
 
     def fail(_item: Any) -> Any:
         raise NotSendable(told) from error

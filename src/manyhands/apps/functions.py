@@ -20,14 +20,6 @@ def name_of(func: Any) -> str:
     return f"{getattr(named, '__module__', '')}.{name}".removeprefix("__main__.")
 
 
-def told(error: BaseException) -> str:
-    """Its type and message, also if it fails to tell that."""
-    try:
-        return f"{type(error).__name__}: {error}"
-    except Exception:  # noqa: BLE001 - code of the user's
-        return f"{type(error).__name__}, whose message cannot be read"
-
-
 def where_raised(error: BaseException, func: Any) -> str:
     """The line in the function's own file, in brackets; nothing if it was not raised there."""
     code = getattr(getattr(func, "__wrapped__", func), "__code__", None)

@@ -15,6 +15,7 @@ from manyhands._engine.interface import Gone, Job, Loaded, Notice, NotStarted, R
 from manyhands.backends import local
 from manyhands.errors import InitializerError
 from manyhands.interrupts import is_of_a_signal
+from manyhands.showing import error_text
 
 
 class Serial:
@@ -42,7 +43,7 @@ class Serial:
         except Exception as error:
             if _is_the_programs(error):
                 raise
-            told = InitializerError(f"the initializer failed ({type(error).__name__}: {error}); no task was run.")
+            told = InitializerError(f"the initializer failed ({error_text(error)}); no task was run.")
             told.__cause__ = error
             self._notices.append(NotStarted(worker, told, fatal=True))
         else:

@@ -20,6 +20,7 @@ from manyhands._engine.context import WorkerContext
 from manyhands._engine.interface import ChunkResults, Gone, Job, Loaded, Notice, NotStarted, Ready
 from manyhands.backends import local
 from manyhands.errors import InitializerError, WorkerStartError
+from manyhands.showing import error_text
 
 
 @dataclass(slots=True)
@@ -85,7 +86,7 @@ class Threads:
                 self._initializer(*self._initargs)
         except BaseException as error:  # noqa: BLE001
             self._workers.pop(worker, None)
-            told = InitializerError(f"the initializer failed in a worker ({type(error).__name__}: {error}).")
+            told = InitializerError(f"the initializer failed in a worker ({error_text(error)}).")
             told.__cause__ = error
             self._outbox.put(NotStarted(worker, told, fatal=True))
             return

@@ -224,7 +224,7 @@ def _images(
     keep: images.Keep = None,
     orient: images.Orient = True,
     background: images.Background = "white",
-    max_pixels: images.MaxPixels = "89M",
+    max_pixels: images.MaxPixels = None,
     on_truncated: images.Truncated = images.OnTruncated.FAIL,
     frames: images.FramesChoice = images.Frames.FIRST,
     workers: parameters.Workers = None,
@@ -256,10 +256,10 @@ def _images(
         "keep": keep.split(",") if keep else (),
         "orient": orient,
         "background": background,
-        "max_pixels": images.pixels(max_pixels),
         "on_truncated": on_truncated.value,
         "frames": frames.value,
         "workers": workers,
+        **images.pixels(max_pixels),
     }
     given = {
         "--dry-run": dry_run,

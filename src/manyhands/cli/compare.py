@@ -23,6 +23,7 @@ from manyhands.cli.sources import Inputs, choose_source
 from manyhands.cli.streams import StdoutLines, results_apart
 from manyhands.cli.targets import load_target, parse_address
 from manyhands.errors import ManyhandsError
+from manyhands.showing import error_text
 
 NEEDS_MATPLOTLIB = "--plot needs matplotlib: pip install 'manyhands[plot]' (--html needs nothing)"
 
@@ -159,7 +160,7 @@ def compare(
             raise FailedError(str(error)) from error
         except (Exception, SystemExit) as error:  # the user's own
             notes = "; ".join(getattr(error, "__notes__", []))
-            told = f"the function failed: {type(error).__name__}: {error}{f' ({notes})' if notes else ''}"
+            told = f"the function failed: {error_text(error)}{f' ({notes})' if notes else ''}"
             raise FailedError(told, detail=_users_part(error)) from error
         outputs.tell(found, StdoutLines(stdout))
     return Exit.DONE

@@ -37,7 +37,7 @@ class Mode(StrEnum):
 
 
 class OnConflict(StrEnum):
-    """What is done if an output is there that no run has made."""
+    """What is done if an output is there that is not this source's, or was changed since."""
 
     SKIP = "skip"
     NEWER = "newer"
@@ -81,7 +81,7 @@ Name = Annotated[
     str | None,
     _files(metavar="TEMPLATE", help="Of outputs: {rel} {stem} {suffix} {ext} {variant} {size} {filter} {frame}."),
 ]
-Conflict = Annotated[OnConflict, _files(help="If an output is there that no run has made.")]
+Conflict = Annotated[OnConflict, _files(help="If an output is there that is not this source's, or was changed since.")]
 OutInside = Annotated[bool, _files("--out-inside", metavar=NONE, help="The output may lie in a source folder.")]
 Manifest = Annotated[Path | None, _files(metavar="FILE", help="Write one JSON line a picture, failures included.")]
 DryRun = Annotated[
@@ -104,7 +104,10 @@ Quality = Annotated[int, _reading("--quality", "-Q", metavar="N", min=1, max=100
 Keep = Annotated[str | None, _reading(metavar="WHAT", help="As exif,icc; what is not kept is left out.")]
 Orient = Annotated[bool, _reading("--orient/--no-orient", metavar=NONE, help="Turn pictures upright.")]
 Background = Annotated[str, _reading(metavar="COLOUR", help="Behind what is transparent, and around what is padded.")]
-MaxPixels = Annotated[str, _reading(metavar="N", help="Larger pictures fail; as 89M.")]
+MaxPixels = Annotated[
+    str | None,
+    _reading(metavar="N", help="What is larger, as it is read or after a resize, fails; as 120M. [89,478,485]"),
+]
 Truncated = Annotated[OnTruncated, _reading("--on-truncated", help="A broken file: fail, or keep what can be read.")]
 FramesChoice = Annotated[Frames, _reading("--frames", help="Of an animation: the first, all, or fail.")]
 
@@ -237,9 +240,9 @@ def _function(target: str) -> Any:
     return load_target(parse_address(target)).function
 
 
-def pixels(text: str) -> int:
-    """A number of pixels, as 89M."""
-    return parse_count(text, "--max-pixels")
+def pixels(text: str | None) -> dict[str, int]:
+    """A number of pixels, as 89M, if one is given: else the library has its own."""
+    return {"max_pixels": parse_count(text, "--max-pixels")} if text is not None else {}
 
 
 def progress(kind: ProgressKind) -> Any:

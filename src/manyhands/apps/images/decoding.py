@@ -23,12 +23,23 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 ORIENTATION = 0x0112
-# What tells of the photo, and not of how the pixels lie in the file: title, camera, turning, resolution, software and
-# time, artist, copyright, XMP, and the tables of the camera's settings and of the place.
-_TELLING = {
-    0x010E, 0x010F, 0x0110, ORIENTATION, 0x011A, 0x011B, 0x0128, 0x0131, 0x0132, 0x013B, 0x013C, 0x8298, 0x02BC, 0x8769,
-    0x8825,
-}  # fmt: skip
+_TELLING = {  # of the photo, and not of how the pixels lie in the file
+    0x010E: "title",
+    0x010F: "camera's maker",
+    0x0110: "camera",
+    ORIENTATION: "turning",
+    0x011A: "resolution across",
+    0x011B: "resolution down",
+    0x0128: "its unit",
+    0x0131: "software",
+    0x0132: "time",
+    0x013B: "artist",
+    0x013C: "host computer",
+    0x02BC: "XMP",
+    0x8298: "copyright",
+    0x8769: "the camera's settings",
+    0x8825: "the place",
+}
 _TURNS = {  # what makes a picture upright that its tag says is turned so
     2: "FLIP_LEFT_RIGHT",
     3: "ROTATE_180",
@@ -98,11 +109,11 @@ class Picture:
 class Reading:
     """How files are read."""
 
-    orient: bool = True
-    max_pixels: int = 89_478_485
-    truncated: str = "fail"
-    frames: str = "first"
-    keep: frozenset[str] = frozenset()
+    orient: bool
+    max_pixels: int
+    truncated: str
+    frames: str
+    keep: frozenset[str]
 
     @property
     def key(self) -> str:
@@ -138,17 +149,18 @@ def open_picture(path: Path, reading: Reading) -> Image:
     except (ValueError, SyntaxError, EOFError, IndexError, TypeError) as error:  # broken headers raise all of these
         raise Unusable("damaged", f"its header is broken: {error}") from None
     try:
-        _check_size(image, reading)
+        check_pixels(image.size, reading.max_pixels, "it is")
     except Unusable:
         image.close()
         raise
     return image
 
 
-def _check_size(image: Image, reading: Reading) -> None:
-    if image.width * image.height > reading.max_pixels:
-        size = f"{image.width} x {image.height}"
-        raise Unusable("too large", f"{size} is more than {reading.max_pixels:,} pixels (--max-pixels)")
+def check_pixels(size: tuple[int, int], limit: int, what: str) -> None:
+    """Raise Unusable for more than that; ``what`` begins the sentence."""
+    width, height = size
+    if width * height > limit:
+        raise Unusable("too large", f"{what} {width} x {height}, more than {limit:,} pixels (--max-pixels)")
 
 
 def pictures(image: Image, path: Path, reading: Reading, need: tuple[int, int] | None) -> Iterator[Picture]:
@@ -160,7 +172,7 @@ def pictures(image: Image, path: Path, reading: Reading, need: tuple[int, int] |
     for frame in frames:
         if frame:
             _seek(image, frame)
-            _check_size(image, reading)
+            check_pixels(image.size, reading.max_pixels, f"frame {frame} is")
         made = _picture(image, path, reading, need if count == 1 else None, frame)
         if count > 1 and reading.frames == "first":
             made.notes.append(f"the first of {count} frames")
@@ -200,8 +212,9 @@ def _picture(image: Image, path: Path, reading: Reading, need: tuple[int, int] |
         notes.append("turned upright")
     if "exif" in reading.keep and len(tags):
         exif = _kept_tags(tags, upright=reading.orient, notes=notes)
-    keeps_profile = "icc" in reading.keep and loaded.mode not in {"CMYK", "LAB", "LA"}  # that becomes another kind
-    if loaded.mode not in {"CMYK", "LAB"}:
+    by_profile = loaded.mode in {"CMYK", "LAB"}  # what the profile says of these pixels goes first
+    keeps_profile = "icc" in reading.keep and not by_profile and loaded.mode != "LA"  # that becomes another kind
+    if not by_profile:
         loaded = workable(loaded, notes)
     if keeps_profile:
         return Picture(loaded, frame, exif, icc, notes)
@@ -225,7 +238,7 @@ def _tags(image: Image, notes: list[str]) -> Any:
 
 def _kept_tags(tags: Any, *, upright: bool, notes: list[str]) -> bytes:
     """What goes along: not what a TIFF says of its own pixels."""
-    for tag in set(tags) - _TELLING:
+    for tag in set(tags) - set(_TELLING):
         del tags[tag]
     if upright:
         tags[ORIENTATION] = 1

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import manyhands as mh
 from manyhands.apps.files import DiskFullError, is_disk_full
-from manyhands.apps.functions import told, where_raised
+from manyhands.apps.functions import where_raised
 from manyhands.apps.images import decoding, encoding
 from manyhands.apps.images.decoding import Picture, Reading
 from manyhands.apps.images.operations import Resize
@@ -22,6 +22,7 @@ from manyhands.apps.images.problems import Unusable
 from manyhands.apps.images.state import Writer
 from manyhands.apps.images.summary import Done
 from manyhands.interrupts import is_of_a_signal
+from manyhands.showing import error_text
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -127,7 +128,7 @@ class Maker:
         except Exception as error:  # of a decoder or encoder: nobody knows what these may raise
             if is_of_a_signal(error):
                 raise
-            done.kind, done.reason = "failed", told(error)
+            done.kind, done.reason = "failed", error_text(error)
         return done
 
     def _make(self, source: Source, done: Done) -> None:
@@ -141,37 +142,31 @@ class Maker:
                     done.notes += [note for note in picture.notes if note not in done.notes]
                     done.decode += time.perf_counter() - began
                     for target in source.targets:
-                        path, size = self._write(source, target, picture, done, outputs)
-                        outputs[path] = size
+                        self._write(source, target, picture, done, outputs)
                     began = time.perf_counter()
-        self.writer.note(source, self.how, outputs, whole=True)
+        self.writer.finish(source, self.how, outputs)
         done.outputs = list(map(str, outputs))
 
-    def _write(
-        self, source: Source, target: Target, picture: Picture, done: Done, before: dict[Path, int]
-    ) -> tuple[Path, int]:
-        path = target.path
-        if self.reading.frames == "all":
-            path = path.with_name(path.name.replace("{frame}", f"{picture.frame:03}"))
+    def _write(self, source: Source, target: Target, picture: Picture, done: Done, outputs: dict[Path, int]) -> None:
+        """Make one output, and put it down with its size."""
+        path = target.of_frame(picture.frame)
         began = time.perf_counter()
         image = _worked_on(picture.image, target, self.background, self.reading.max_pixels)
         flat = encoding.flattened(image, path.suffix[1:].lower(), self.background)
         if "A" in image.mode and "A" not in flat.mode and FLATTENED not in done.notes:
             done.notes.append(FLATTENED)
         made = time.perf_counter()
-        # Should we be ended now, it is known as ours.
-        self.writer.note(source, self.how, {**before, path: 0}, whole=False)
-        size = encoding.save(picture, flat, path, self.quality)
-        done.bytes += size
+        self.writer.begin(source, self.how, [*outputs, path])
+        outputs[path] = encoding.save(picture, flat, path, self.quality)
+        done.bytes += outputs[path]
         done.operations += made - began
         done.encode += time.perf_counter() - made
-        return path, size
 
 
 def _worked_on(image: Image, target: Target, background: Background, max_pixels: int) -> Image:
     for operation in target.variant.operations:
         if isinstance(operation, Resize):
-            _check_pixels(operation, image.size, max_pixels)
+            decoding.check_pixels(operation.makes(image.size), max_pixels, f"{operation} would make it")
         try:
             image = operation(image, background)
         except (MemoryError, Unusable):
@@ -179,16 +174,9 @@ def _worked_on(image: Image, target: Target, background: Background, max_pixels:
         except Exception as error:  # user code, and what a filter does not take
             if is_of_a_signal(error):
                 raise
-            what = f"{operation} raised {told(error)}"
+            what = f"{operation} raised {error_text(error)}"
             raise Unusable("operation", what + where_raised(error, getattr(operation, "func", None))) from error
     return image
-
-
-def _check_pixels(resize: Resize, size: tuple[int, int], max_pixels: int) -> None:
-    """Raise Unusable for what a slip in a size would make."""
-    width, height = resize.makes(size)
-    if width * height > max_pixels:
-        raise Unusable("too large", f"{resize} would make it {width}x{height} pixels; --max-pixels allows more")
 
 
 def _need(size: tuple[int, int], targets: tuple[Target, ...]) -> tuple[int, int] | None:

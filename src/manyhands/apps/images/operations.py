@@ -17,8 +17,7 @@ from manyhands.errors import OptionError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# Of each filter: Pillow's kernel, and what a first number means (None: how much of the effect, 0 to 1).
-_KERNELS = {
+_KERNELS = {  # of each filter, in Pillow
     "blur": "BLUR",
     "edges": "FIND_EDGES",
     "emboss": "EMBOSS",

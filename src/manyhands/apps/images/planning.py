@@ -6,7 +6,7 @@ import bisect
 import fnmatch
 import functools
 import os
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from string import Formatter
 from typing import NamedTuple
@@ -21,6 +21,7 @@ FIELDS = ("rel", "stem", "suffix", "ext", "variant", "size", "filter", "frame")
 CONFLICTS = ("skip", "newer", "overwrite", "rename", "error")
 LONGEST = 240  # bytes of a name: most systems take 255, and numbers may be added
 SHOWN = 5  # collisions that an error names
+Names = Callable[[Path], list[str]]  # of the files in a folder, in order
 
 
 class Variant(NamedTuple):
@@ -33,10 +34,17 @@ class Variant(NamedTuple):
 
 
 class Target(NamedTuple):
-    """One file to be written."""
+    """One file to be written; ``numbered``: one for each frame, whose number ``{frame}`` in its name stands for."""
 
     path: Path
     variant: Variant
+    numbered: bool = False
+
+    def of_frame(self, frame: int) -> Path:
+        """Where this frame goes."""
+        if not self.numbered:
+            return self.path
+        return self.path.with_name(self.path.name.replace("{frame}", f"{frame:03}"))
 
 
 class Source(NamedTuple):
@@ -103,9 +111,10 @@ def check_name(template: str, variants: list[Variant], *, frames: str) -> None:
     """Raise OptionError for a template with unknown fields, or one that would give all outputs the same name."""
     try:
         used = {field for _, field, _, _ in Formatter().parse(template) if field is not None}
+        in_folders = {field for _, field, _, _ in Formatter().parse(template.rpartition("/")[0])}
     except ValueError as error:
         raise OptionError(f"the name {template!r} is no template: {error}") from None
-    if "{frame" in template.rpartition("/")[0]:
+    if "frame" in in_folders:
         raise OptionError(f"{{frame}} belongs into the name of the file, not of a folder; got {template!r}")
     if "\0" in template:
         raise OptionError(f"the name {template!r} has a character that no name of a file can have")
@@ -140,11 +149,12 @@ class Naming(NamedTuple):
     frames: str = "first"
 
     def target(self, path: Path, root: Path, variant: Variant) -> Target:
-        """This output of the file; ``{frame}`` stays, since nobody knows yet how many there are."""
+        """This output of the file; of all frames ``{frame}`` stays, since nobody knows yet how many there are."""
+        numbered = self.frames == "all"
         told = self.template.format(
             rel=path.parent.relative_to(root).as_posix(), stem=path.stem, suffix=path.suffix[1:],
-            ext=self.ext or _own_suffix(path),
-            variant=variant.name, size=variant.size, filter=variant.filter, frame="{frame}",
+            ext=self.ext or _own_suffix(path), variant=variant.name, size=variant.size, filter=variant.filter,
+            frame="{frame}" if numbered else "000",
         )  # fmt: skip
         target = Path(os.path.normpath(self.out / told))
         if not target.is_relative_to(os.path.normpath(self.out)):
@@ -154,7 +164,7 @@ class Naming(NamedTuple):
                 f"{target.name} has no suffix that can be written: end the name in .{{ext}}, or in one of "
                 f"{', '.join(FORMATS)}"
             )
-        return Target(target, variant)
+        return Target(target, variant, numbered)
 
 
 def make(found: Iterable[tuple[Path, Path] | Lost], naming: Naming, variants: list[Variant]) -> Plan:
@@ -192,7 +202,7 @@ def _own_suffix(path: Path) -> str:
     return suffix if suffix in FORMATS else "jpg" if suffix in {"jpe", "jfif", "mpo"} else "png"
 
 
-def check_collisions(sources: list[Source]) -> None:
+def check_collisions(sources: list[Source], names: Names) -> None:
     """Raise OptionError if two outputs would be one file, or a source would be overwritten."""
     owners: dict[str, tuple[Path, str]] = {}
     inputs = {os.path.realpath(source.path) for source in sources}
@@ -206,7 +216,7 @@ def check_collisions(sources: list[Source]) -> None:
                 clashes.append(f"{other[0]} and {source.path} would both become {target.path}")
             elif other != mine:
                 clashes.append(f"two outputs of {source.path} would both become {target.path}")
-            elif inputs & {os.path.realpath(path) for path in (target.path, *existing(target.path))}:
+            elif inputs & {os.path.realpath(path) for path in (target.path, *existing(target, names))}:
                 clashes.append(f"{target.path} is one of the sources, which are never written to")
     if clashes:
         more = f"\n... and {len(clashes) - SHOWN} more" if len(clashes) > SHOWN else ""
@@ -219,8 +229,9 @@ def check_collisions(sources: list[Source]) -> None:
 
 def check_linked(sources: Iterable[Source], places: Iterable[Path], out: Path, *, inside: bool) -> None:
     """Raise OptionError if a folder in the output is a link that leads into a source folder."""
+    root = out.resolve()
     for folder in {target.path.parent for source in sources for target in source.targets}:
-        if (there := folder.resolve()) != out.resolve() / folder.relative_to(out):
+        if (there := folder.resolve()) != root / folder.relative_to(out):
             check_place(places, there, inside=inside)
 
 
@@ -235,15 +246,29 @@ def check_place(places: Iterable[Path], out: Path, *, inside: bool) -> None:
             )
 
 
-def existing(path: Path) -> list[Path]:
+def names_once() -> Names:
+    """As they were when first asked for: to look again for each source would take for ever."""
+
+    @functools.cache
+    def names(folder: Path) -> list[str]:
+        try:
+            return sorted(os.listdir(folder))  # noqa: PTH208 - names are wanted
+        except OSError:
+            return []
+
+    return names
+
+
+def existing(target: Target, names: Names) -> list[Path]:
     """The file, or the files of all frames, that are there."""
-    if "{frame}" not in path.name:
+    path = target.path
+    if not target.numbered:
         return [path] if os.path.lexists(path) else []  # also a link to nowhere: it is somebody's
     before, _, after = path.name.partition("{frame}")
-    names = _names(path.parent)
+    there = names(path.parent)
     found = []
-    for place in range(bisect.bisect_left(names, before), len(names)):
-        name = names[place]
+    for place in range(bisect.bisect_left(there, before), len(there)):
+        name = there[place]
         if not name.startswith(before):
             break
         number = name[len(before) : len(name) - len(after)]
@@ -252,24 +277,10 @@ def existing(path: Path) -> list[Path]:
     return found
 
 
-@functools.lru_cache(maxsize=256)
-def _names(folder: Path) -> list[str]:
-    """In order; as they were when the run began, see `look_again`: to look for each source would take for ever."""
-    try:
-        return sorted(os.listdir(folder))  # noqa: PTH208 - names are wanted
-    except OSError:
-        return []
-
-
-def look_again() -> None:
-    """A run begins: whatever is known of folders may have changed."""
-    _names.cache_clear()
-
-
-def renamed(path: Path, taken: Container[Path], ours: Container[Path]) -> Path:
-    """The first name of this kind that is free, or was given to it before."""
+def renamed(target: Target, taken: Container[Path], ours: Container[Path], names: Names) -> Target:
+    """Under the first name of this kind that is free, or was given to it before."""
     for number in range(1, 1_000_000):
-        other = path.with_stem(f"{path.stem}_{number}")
-        if other not in taken and (other in ours or not existing(other)):
+        other = target._replace(path=target.path.with_stem(f"{target.path.stem}_{number}"))
+        if other.path not in taken and (other.path in ours or not existing(other, names)):
             return other
-    raise OptionError(f"there is no free name for {path}")
+    raise OptionError(f"there is no free name for {target.path}")

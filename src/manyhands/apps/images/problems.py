@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+Kind = Literal[
+    "empty",  # the file is
+    "not a picture",  # no decoder knows it
+    "damaged",  # cut short, or broken inside
+    "too large",  # it has, or would have, more pixels than --max-pixels, or than there is memory for
+    "unreadable",  # the system does not let us read it
+    "unsupported",  # its kind of pixels, or its frames, cannot become what was asked for
+    "operation",  # one raised an error
+    "unwritable",  # the format does not take it
+]
+
 
 class Unusable(Exception):
-    """This file cannot become what was asked for; the others go on. ``kind`` is one of the words in `KINDS`."""
+    """This file cannot become what was asked for; the others go on."""
 
-    def __init__(self, kind: str, reason: str) -> None:
+    def __init__(self, kind: Kind, reason: str) -> None:
         super().__init__(reason)
         self.kind, self.reason = kind, reason
-
-
-KINDS = {
-    "empty": "the file is empty",
-    "not a picture": "no decoder knows it",
-    "damaged": "it is cut short, or broken inside",
-    "too large": "it has, or would have, more pixels than --max-pixels",
-    "unreadable": "the system does not let us read it",
-    "unsupported": "its kind of pixels, or its frames, cannot become what was asked for",
-    "operation": "an operation raised an error",
-    "failed": "its worker died, or something else went wrong",
-    "unwritable": "the result could not be written",
-}
 
 
 def unreadable(error: OSError) -> Unusable:

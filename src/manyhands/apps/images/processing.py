@@ -15,7 +15,6 @@ from typing import Any, Literal
 import manyhands as mh
 from manyhands.apps import files
 from manyhands.apps.files import DiskFullError
-from manyhands.apps.functions import told
 from manyhands.apps.images import encoding, planning, state
 from manyhands.apps.images.decoding import Reading
 from manyhands.apps.images.making import Background, Budget, Maker, Turns
@@ -24,9 +23,11 @@ from manyhands.apps.images.planning import Source, Variant
 from manyhands.apps.images.sizes import parse_size
 from manyhands.apps.images.summary import Done, Summary
 from manyhands.errors import OptionError
+from manyhands.showing import error_text
 
 Places = str | os.PathLike[str]
 MAX_PIXELS = 89_478_485  # Pillow's own limit: a third of a gigabyte of pixels of four bytes
+FOREIGN = "is not of this source, or was changed since"
 PATIENCE = 2.0  # seconds for threads to end their pictures after Ctrl-C
 IN_FLIGHT = 1 << 30  # bytes of decoded pictures at a time: of all threads; of processes, see Turns
 
@@ -77,8 +78,9 @@ def process(
         quality: of JPEG and WebP, 1 to 100.
         name: of the outputs, below ``out``: a template with ``{rel}`` (the folder within ``src``), ``{stem}``,
             ``{ext}``, ``{variant}``, ``{size}``, ``{filter}`` and ``{frame}``.
-        on_conflict: if an output is there that no run of this has made: leave it; replace it if the source is newer;
-            replace it; write beside it under another name; or do nothing at all and raise OptionError.
+        on_conflict: if an output is there that was not made from this source, or was changed since: leave it; replace
+            it if the source is newer; replace it; write beside it under another name; or do nothing at all and raise
+            OptionError.
         out_inside: ``out`` may lie in a source folder.
         keep: any of ``exif`` and ``icc``; a colour profile that is not kept is converted to sRGB.
         orient: turn pictures upright as their EXIF tag says.
@@ -114,24 +116,24 @@ def process(
     if not into.exists() and into.suffix[1:].lower() in planning.SUFFIXES:
         raise OptionError(f"{into} is called as a picture is, and would be a folder: name the folder of the outputs")
     planning.check_place(places, into, inside=out_inside)
-    planning.look_again()
+    names = planning.names_once()
     found = planning.find(places, recursive=recursive, glob=glob, out=into)
     plan = planning.make(found, planning.Naming(into, template, ext, frames), wanted)
-    planning.check_collisions(plan.sources)
+    planning.check_collisions(plan.sources, names)
     planning.check_linked(plan.sources, places, into, inside=out_inside)
     how = _how(reading, wanted, quality, background)
     known = state.load(into)
     fresh = {source.key for source in plan.sources if state.is_fresh(source, known.get(source.key), how, into)}
     stale = [source for source in plan.sources if source.key not in fresh]
-    ours = {source.key: state.outputs_of(source, known.get(source.key), into) for source in stale}
-    todo, skipped = _settled(stale, ours, on_conflict)
+    ours = {source.key: state.replaceable(source, known.get(source.key), into) for source in stale}
+    todo, skipped = _settled(stale, ours, on_conflict, names)
     done = [Done(str(lost.path), "failed", kind=lost.kind, reason=lost.reason) for lost in plan.lost]
     done += [
         Done(str(source.path), "up to date", [str(into / output) for output in known[source.key].outputs])
         for source in plan.sources
         if source.key in fresh
     ]
-    done += [Done(str(source.path), "skipped", reason="an output is there already") for source in skipped]
+    done += [Done(str(source.path), "skipped", reason=f"an output is there that {FOREIGN}") for source in skipped]
     place = backend or place_of(wanted)
     count = workers or mh.cpu_count()
     if dry_run:
@@ -174,15 +176,15 @@ def _make(maker: Maker, todo: list[Source], done: list[Done], **options: Any) ->
     rest = todo[len(done) :]
     with mh.imap(maker, rest, desc="pictures", **options) as results:
         for source, result in zip(rest, results, strict=False):
-            done.append(_told(source, result))
+            done.append(_done_of(source, result))
 
 
-def _told(source: Source, result: Done | mh.Failure) -> Done:
+def _done_of(source: Source, result: Done | mh.Failure) -> Done:
     if not isinstance(result, mh.Failure):
         return result
     if isinstance(result.error, DiskFullError):
         raise result.error
-    return Done(str(source.path), "failed", kind="failed", reason=told(result.error))
+    return Done(str(source.path), "failed", kind="failed", reason=error_text(result.error))
 
 
 def _so_far(done: list[Done], todo: list[Source]) -> str:
@@ -232,35 +234,46 @@ def _pixel_limit() -> Iterator[None]:
                 Image.MAX_IMAGE_PIXELS = _limit_before
 
 
-def _settled(sources: list[Source], ours: dict[str, set[Path]], on_conflict: str) -> tuple[list[Source], list[Source]]:
+def _settled(
+    sources: list[Source], ours: dict[str, set[Path]], on_conflict: str, names: planning.Names
+) -> tuple[list[Source], list[Source]]:
     """What is to be made, and what is left alone since something is there that is not ours."""
     todo, skipped, foreign = [], [], []
     taken = {target.path for source in sources for target in source.targets}
     for source in sources:
-        mine = ours.get(source.key, set())
-        there = [
-            target.path for target in source.targets if any(path not in mine for path in planning.existing(target.path))
-        ]
-        foreign += there
+        mine = ours[source.key]
+        there = {
+            target: others
+            for target in source.targets
+            if (others := [path for path in planning.existing(target, names) if path not in mine])
+        }
+        foreign += [path for others in there.values() for path in others]
         if not there or on_conflict == "overwrite":
             todo.append(source)
         elif on_conflict == "rename":
             moved = tuple(
-                target._replace(path=planning.renamed(target.path, taken, mine)) if target.path in there else target
-                for target in source.targets
+                planning.renamed(target, taken, mine, names) if target in there else target for target in source.targets
             )
             taken.update(target.path for target in moved)
             todo.append(source._replace(targets=moved))
-        elif on_conflict == "newer" and all(
-            path.stat().st_mtime_ns < source.mtime_ns for target in there for path in planning.existing(target)
-        ):
+        elif on_conflict == "newer" and all(_is_older(path, source) for others in there.values() for path in others):
             todo.append(source)
         else:
             skipped.append(source)
     if foreign and on_conflict == "error":
-        more = f", as are {len(foreign) - 1} more outputs" if len(foreign) > 1 else ""
-        raise OptionError(f"nothing was done: {foreign[0]} is there already, and no run has made it{more}")
+        more = f" (and {len(foreign) - 1} more)" if len(foreign) > 1 else ""
+        raise OptionError(
+            f"nothing was done: {foreign[0]}{more} is there, and {FOREIGN}. Move it away, or choose another "
+            "on_conflict (--on-conflict)"
+        )
     return todo, skipped
+
+
+def _is_older(path: Path, source: Source) -> bool:
+    try:
+        return path.stat().st_mtime_ns < source.mtime_ns
+    except OSError:  # a link to nowhere, or to where we may not look
+        return False
 
 
 def variants(operations: Any) -> list[Variant]:
@@ -305,7 +318,7 @@ def _checked_format(format: str | None, quality: int) -> str | None:  # noqa: A0
 
 
 def _checked_keep(keep: Iterable[str]) -> frozenset[str]:
-    kept = frozenset(keep)
+    kept = frozenset([keep] if isinstance(keep, str) else keep)
     if unknown := kept - {"exif", "icc"}:
         raise OptionError(f"there is nothing called {min(unknown)!r} to keep; there are exif and icc")
     return kept
@@ -318,8 +331,8 @@ def _check_sizes(variants: list[Variant], max_pixels: int) -> None:
         pixels = (width or 0) * (height or 0)
         if operation.is_exact and pixels > max_pixels:
             raise OptionError(
-                f"{operation} would make pictures of {pixels:,} pixels, and max_pixels (--max-pixels) is "
-                f"{max_pixels:,}: a slip of the pen? Raise that if it is not"
+                f"{operation} would make pictures of {width} x {height}, more than {max_pixels:,} pixels: a slip of "
+                "the pen? If not, raise max_pixels (--max-pixels)"
             )
 
 

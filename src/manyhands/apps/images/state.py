@@ -1,7 +1,8 @@
 """What was made in a folder, from what and how: so that a second run does only what is missing or stale.
 
-One hidden file in the output folder. While a run goes on, lines are appended to it: one before the outputs of a source
-are moved to their places, one after. At the end it is written anew, sorted, so that it only depends on what was made.
+One hidden file in the output folder. While a run goes on, lines are appended to it: one before each output of a source
+is moved to its place, one after the last. At the end it is written anew, sorted, so that it only depends on what was
+made.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,17 +23,17 @@ FILE = ".manyhands-images.jsonl"
 class Made(NamedTuple):
     """The outputs of one source; not ``whole`` if a run was ended while they were written."""
 
-    size: int
-    mtime_ns: int
+    source: str  # relative to the folder, if it can be
+    size: int  # of the source, in bytes
+    mtime_ns: int  # of the source
     how: str
-    outputs: tuple[str, ...]
-    whole: bool = True
-    bytes: tuple[int, ...] = ()  # of the outputs
-    source: str = ""  # relative to the folder
+    outputs: tuple[str, ...]  # relative to the folder
+    bytes: tuple[int, ...]  # of the outputs, if ``whole``
+    whole: bool
 
 
 def load(out: Path) -> dict[str, Made]:
-    """By the source's key; nothing if there is no such file, and not what is broken in it."""
+    """By the source's key; nothing if there is no such file, and no line that is not as we write them."""
     known: dict[str, Made] = {}
     try:
         lines = (out / FILE).read_bytes().splitlines()
@@ -42,14 +43,14 @@ def load(out: Path) -> dict[str, Made]:
         with contextlib.suppress(ValueError, KeyError, TypeError):  # a run was killed in the midst of it
             told = json.loads(line)
             known[str(out / _checked(told["key"]))] = Made(
-                told["size"], told["mtime_ns"], told["how"], tuple(map(_checked, told["outputs"])), told["whole"],
-                tuple(told["bytes"]), told["source"],
+                told["source"], told["size"], told["mtime_ns"], told["how"], tuple(map(_checked, told["outputs"])),
+                tuple(told["bytes"]), told["whole"],
             )  # fmt: skip
     return known
 
 
 def is_fresh(source: Source, made: Made | None, how: str, out: Path) -> bool:
-    """It was made from this very file in this very way, and is still there, as long as it was."""
+    """It was made from this very file in this very way, and each output is there and has its length still."""
     return (
         made is not None
         and made.whole
@@ -59,8 +60,8 @@ def is_fresh(source: Source, made: Made | None, how: str, out: Path) -> bool:
     )
 
 
-def outputs_of(source: Source, made: Made | None, out: Path) -> set[Path]:
-    """Those that may be replaced: made from this source, and still as they were written, as far as one can see."""
+def replaceable(source: Source, made: Made | None, out: Path) -> set[Path]:
+    """Outputs made from this source, and still as they were written, as far as one can see."""
     if made is None or made.source != _from(source, out):
         return set()
     sizes = made.bytes if made.whole else [None] * len(made.outputs)
@@ -77,11 +78,17 @@ class Writer:
     def __init__(self, out: Path) -> None:
         self.out = out
 
-    def note(self, source: Source, how: str, outputs: Mapping[Path, int], *, whole: bool) -> None:
-        """These outputs, of so many bytes, are about to be, or are, in their places."""
+    def begin(self, source: Source, how: str, outputs: Iterable[Path]) -> None:
+        """The last of these is about to be in its place: should we be ended now, it is known as ours."""
+        self._append(source, how, outputs, (), whole=False)
+
+    def finish(self, source: Source, how: str, outputs: Mapping[Path, int]) -> None:
+        """All of these, of so many bytes, are in their places."""
+        self._append(source, how, outputs, outputs.values(), whole=True)
+
+    def _append(self, source: Source, how: str, outputs: Iterable[Path], sizes: Iterable[int], *, whole: bool) -> None:
         relative = tuple(path.relative_to(self.out).as_posix() for path in outputs)
-        sizes = tuple(outputs.values()) if whole else ()
-        made = Made(source.size, source.mtime_ns, how, relative, whole, sizes, _from(source, self.out))
+        made = Made(_from(source, self.out), source.size, source.mtime_ns, how, relative, tuple(sizes), whole)
         line = _line(_relative(source.key, self.out), made)
         with files.locked(self.out):
             files.append_line(self.out / FILE, b"\n" + line)  # a line that was cut short before stays alone

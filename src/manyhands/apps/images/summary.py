@@ -18,9 +18,9 @@ class Done:
     """One source: what became of it."""
 
     source: str
-    status: str  # "written", "up to date", "skipped", "failed"
+    status: str  # "written", "up to date", "skipped", "planned", "failed"
     outputs: list[str] = field(default_factory=list)
-    kind: str = ""  # of failure
+    kind: str = ""  # of failure: one of those in problems, or "failed" for whatever else went wrong
     reason: str = ""
     width: int = 0
     height: int = 0
@@ -40,7 +40,7 @@ class Summary:
     workers: int
 
     def count(self, status: str) -> int:
-        """Sources that were ``written``, ``up to date``, ``skipped`` or ``failed``."""
+        """Sources that were ``written``, ``up to date``, ``skipped``, ``planned`` or ``failed``."""
         return sum(one.status == status for one in self.done)
 
     @property
@@ -55,11 +55,13 @@ class Summary:
 
     def __str__(self) -> str:
         written = [one for one in self.done if one.status == "written"]
-        files = sum(len(one.outputs) for one in written)
+        outputs = sum(len(one.outputs) for one in written)
         planned = [one for one in self.done if one.status == "planned"]
         would = f"{_number(sum(len(one.outputs) for one in planned), 'file')} would be written"
         made = (
-            f"{_number(files, 'file')} written" if files == len(written) else f"{len(written)} made into {files} files"
+            f"{_number(outputs, 'file')} written"
+            if outputs == len(written)
+            else f"{len(written)} made into {outputs} files"
         )
         what = would if planned else f"{made} in {self.seconds:.1f} s"
         lines = [f"{_number(len(self.done), 'picture')}: {what}"]
@@ -76,7 +78,8 @@ class Summary:
             first = next(one for one in self.done if one.status == "skipped")
             more = ", ..." if self.count("skipped") > 1 else ""
             lines.append(
-                f"skipped, since outputs are there that no run has made (see --on-conflict): {first.source}{more}"
+                f"skipped, since outputs are there that are not theirs, or were changed since (see --on-conflict): "
+                f"{first.source}{more}"
             )
         if failed := self.failed:
             kinds = Counter(one.kind for one in failed)

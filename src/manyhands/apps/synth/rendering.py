@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from manyhands.apps.functions import name_of, told, where_raised
+from manyhands.apps.functions import name_of, where_raised
 from manyhands.apps.synth import blending, placing, planning, transforming
 from manyhands.apps.synth.config import Config
 from manyhands.apps.synth.inputs import Decoded
@@ -14,6 +14,7 @@ from manyhands.apps.synth.pictures import CutOut
 from manyhands.apps.synth.placing import Layout, Refused
 from manyhands.apps.synth.planning import Pool, Sample
 from manyhands.apps.synth.problems import AugmentFailed
+from manyhands.showing import error_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -131,7 +132,7 @@ def _augmented(given: CutOut, config: Config, rng: Any) -> CutOut:
         if isinstance(made, tuple):
             made = tuple(map(np.asarray, made))
     except (Exception, SystemExit) as error:
-        what = f"{name_of(func)} raised {told(error)}{where_raised(error, func)}"
+        what = f"{name_of(func)} raised {error_text(error)}{where_raised(error, func)}"
         raise AugmentFailed(what) from error
     if not isinstance(made, tuple) or len(made) != 2:
         raise AugmentFailed(f"{name_of(func)} returned a {type(made).__name__}; it must return (image, mask)")

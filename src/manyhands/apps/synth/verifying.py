@@ -20,6 +20,7 @@ from manyhands.apps.synth.planning import Sample
 from manyhands.apps.synth.problems import InputProblems
 from manyhands.apps.synth.readers import READERS, Boxes, Part
 from manyhands.errors import OptionError
+from manyhands.showing import error_text
 
 SHOWN = 20
 NEAR = 0.01  # pixels: readers keep boxes as numbers of 32 bits
@@ -254,7 +255,7 @@ class _ReadBack:
             with contextlib.redirect_stdout(io.StringIO()):  # they report on it
                 boxes = self.read(self.part)
         except Exception as error:  # noqa: BLE001 - whatever it stumbles over is a fault of the dataset
-            return [f"{self.told}: {self.part.split}: {type(error).__name__}: {error}"]
+            return [f"{self.told}: {self.part.split}: {error_text(error)}"]
         found = []
         for record in self.records:
             wanted = sorted((label.name, tuple(map(float, label.box))) for label in record.labels)
