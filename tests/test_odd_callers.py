@@ -118,6 +118,7 @@ def test_a_serial_call_ends_wherever_a_signal_handler_raises(alarms):
             pass
         finally:
             sys.settrace(None)
+        assert mh.map(abs, [-1], backend="serial") == [1]
         mh.map(abs, range(3))
         assert "made by a task" not in mh.explain()
         if not struck:

@@ -612,8 +612,8 @@ def test_an_exception_of_a_signal_handler_is_not_the_task_s():
     before = signal.signal(signal.SIGALRM, ring)
     try:
         for _ in range(50):
-            signal.setitimer(signal.ITIMER_REAL, 0.003, 0.5)  # again, should Python ignore one, as in a __del__
-            with pytest.raises(Alarm) as caught:
+            with pytest.raises(Alarm) as caught:  # noqa: PT012 - it may strike as soon as it is set
+                signal.setitimer(signal.ITIMER_REAL, 0.003, 0.5)  # again, should Python ignore one, as in a __del__
                 mh.map(lambda x: sum(range(x)), itertools.repeat(100), workers=1)
             signal.setitimer(signal.ITIMER_REAL, 0)
             assert not getattr(caught.value, "__notes__", ())
@@ -858,23 +858,27 @@ def test_workers_are_started_beside_a_program_that_computes_all_the_time():
     assert sys.getswitchinterval() == before
 
 
-def test_the_switch_interval_is_as_before_also_after_a_failure():
-    """Others may be about to get ready when it comes."""
-    large = {number: str(number) for number in range(100_000)}
-    before = sys.getswitchinterval()
+def test_the_switch_interval_is_as_before_also_after_a_failure(monkeypatch):
+    """It comes while others are about to get ready."""
+    before, weigh = sys.getswitchinterval(), payload.weigh
+    begun, ended = threading.Event(), threading.Event()
+
+    def held_up(*args):
+        begun.set()
+        ended.wait(programs.PATIENCE)
+        return weigh(*args)
 
     def task(number):
-        until = time.perf_counter() + pause
-        while time.perf_counter() < until:
-            pass
-        if number == 0:
-            raise LookupError(len(large))
+        until = time.perf_counter() + programs.PATIENCE
+        while not begun.is_set() and time.perf_counter() < until:
+            compute(1000)
+        raise LookupError(number)
 
-    for step in range(200):
-        pause = 0.005 + step * 1e-5
-        with pytest.raises(LookupError):
-            mh.map(task, range(3000), workers=2)
-        assert sys.getswitchinterval() == before
+    monkeypatch.setattr(payload, "weigh", held_up)
+    with pytest.raises(LookupError):
+        mh.map(task, range(3000), workers=2)
+    ended.set()
+    assert eventually(lambda: sys.getswitchinterval() == before)
 
 
 def test_the_switch_interval_that_a_program_has_chosen_is_kept():

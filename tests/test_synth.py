@@ -311,8 +311,21 @@ def test_nothing_is_written_over_inputs_or_a_dataset(place):
     out = make(place).out
     with pytest.raises(mh.OptionError, match=r"ends in \.html"):
         synth.report(out, out / "dataset.json")
-    with pytest.raises(mh.OptionError, match="is in the folder of the backgrounds"):
-        synth.preview(config(place), next((place / "back").iterdir()).with_suffix(".png"))
+    background = next((place / "back").iterdir())
+    before = background.read_bytes()
+    for write in (
+        lambda: synth.preview(config(place), background.with_suffix(".png")),
+        lambda: synth.replay(out, next((out / "images" / "train").iterdir()).stem, background.with_suffix(".jpg")),
+        lambda: make(place, place / "back" / "ds"),
+    ):
+        with pytest.raises(mh.OptionError, match="where the backgrounds are: name another place"):
+            write()
+    assert background.read_bytes() == before
+    assert not list((place / "back").rglob("*.jp*g"))
+
+
+def test_a_name_in_the_records_leads_nowhere_else(place):
+    out = make(place).out
     lines = (out / "samples.jsonl").read_text().splitlines()
     told = json.loads(lines[0]) | {"id": "../../../escaped"}
     (out / "samples.jsonl").write_text("\n".join([json.dumps(told), *lines[1:]]) + "\n")
@@ -324,13 +337,17 @@ def test_a_dataset_without_a_picture_is_a_failure(place):
     summary = make(place, scale=90)
     assert summary.written == 0
     assert "no object found a place in any sample" in str(summary)
+    args = ("run", "--objects", "photo", "--backgrounds", "back", "--scale", "90", "--out", "none")
+    assert run_command(*args, cwd=place)[0] == 1
 
 
-def test_a_long_thin_object_that_is_turned_takes_no_time(place):
+def test_a_long_thin_object_that_is_turned_is_given_up_before_it_is_drawn(place, monkeypatch):
+    monkeypatch.setattr("cv2.warpPerspective", None)
     shutil.rmtree(place / "photo")
     (place / "photo" / "line").mkdir(parents=True)
     Image.new("RGBA", (20_000, 9), "red").save(place / "photo" / "line" / "a.png")
-    summary = make(place, rotate=45, scale=1, max_truncation=1)
+    settings = config(place, rotate=45, scale=1, max_truncation=1)
+    summary = synth.generate(settings, place / "ds", backend="serial")
     assert summary.given_up == {"too large": summary.planned}
 
 
@@ -690,7 +707,7 @@ def test_objects_of_a_picture_come_from_its_own_split(place):
 def test_so_many_of_very_many_are_planned_at_once(place):
     plan = synth.plan(config(place, times=10**9, count=50))
     assert len({sample.id for sample in plan.samples}) == 50
-    with pytest.raises(mh.OptionError, match=r"at most 10,000,000 pictures, and this would have [\d,]+: set count"):
+    with pytest.raises(mh.OptionError, match=r"at most 10,000,000 pictures, and this would have .*: set a lower"):
         synth.plan(config(place, times=10**9))
 
 

@@ -1,4 +1,4 @@
-"""Which errors are nobody's fault: a signal's handler has raised them, for the program as a whole."""
+"""Errors that are nobody's fault: a signal's handler has raised them, for the program as a whole."""
 
 from __future__ import annotations
 
@@ -25,6 +25,19 @@ def is_of_a_signal(error: BaseException) -> bool:
             return True
         step = step.tb_next
     return False
+
+
+def stops_the_call(error: BaseException) -> bool:
+    """Ctrl-C where tasks run in the caller's own thread cannot be told from a task that raises it: it is no failure."""
+    return isinstance(error, KeyboardInterrupt) or is_of_a_signal(error)
+
+
+def start_thread(thread: threading.Thread) -> None:
+    """Start it. What a signal's handler raises in the midst of that arrives as itself, not as threading's KeyError."""
+    try:
+        thread.start()
+    except KeyError as torn:
+        raise torn.__context__ or torn from None
 
 
 def _code_of(handler: Any) -> Any:

@@ -1,8 +1,8 @@
 """The shared page on which each worker shows what it is doing.
 
-One slot of eight 64-bit numbers a worker. The worker writes CURRENT and SINCE before each task; the caller
-reads them after a death, or when a task may be over its time, and writes LIMIT to keep the worker from
-beginning more. Single aligned stores, no lock: a dying worker can hold nothing.
+One slot of eight 64-bit numbers a worker. The worker writes CURRENT and SINCE before each task, or each slice of tiny
+ones; the caller reads them after a death, or when a task may be over its time, and writes LIMIT to keep the worker
+from beginning more. Single aligned stores, no lock: a dying worker can hold nothing.
 
 A *tag* names a task: chunk serial and offset in the chunk, in one number. Tasks of a microsecond have CURRENT
 written once a slice and a place in the slice before each: a small number, which Python need not make. Slices

@@ -90,15 +90,15 @@ def leave(before: WorkerContext | None) -> None:
     _local.context = before
 
 
-def drop(mine: WorkerContext, before: WorkerContext | None) -> None:
+def drop(context: WorkerContext, before: WorkerContext | None) -> None:
     """Undo ``enter`` on this thread, if that has not been done."""
-    if getattr(_local, "context", None) is mine:
+    if mine() is context:
         _local.context = before
 
 
 def worker() -> WorkerContext | None:
     """The context of the worker that this code runs in; None in the caller."""
-    return getattr(_local, "context", None) or _process
+    return mine() or _process
 
 
 def here() -> WorkerContext:

@@ -58,6 +58,7 @@ from manyhands.errors import (
     WorkerStartError,
     WorkersUnavailable,
 )
+from manyhands.interrupts import start_thread
 from manyhands.showing import MISSING, error_text
 
 LONGEST_WAIT = 3600.0  # seconds; the system's own limit is some days
@@ -270,7 +271,7 @@ class Dispatcher:
                 finally:
                     self._turn.release()
         elif self._thread is None and not self._closing:
-            threading.Thread(target=self._run, name=self._name, daemon=True).start()
+            start_thread(threading.Thread(target=self._run, name=self._name, daemon=True))
         elif self._asleep:
             self.backend.wake()
         if self._ended.is_set():

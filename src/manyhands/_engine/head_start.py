@@ -32,7 +32,7 @@ from manyhands._engine.results import Batch, Piece
 from manyhands._engine.stream import IteratorFeed, SequenceFeed
 from manyhands._engine.tally import Stats, Tally
 from manyhands.errors import WorkersUnavailable
-from manyhands.interrupts import is_of_a_signal
+from manyhands.interrupts import start_thread, stops_the_call
 from manyhands.showing import MISSING
 
 SLICE_SECONDS = 0.001  # of tiny tasks that are run between two looks around
@@ -129,7 +129,7 @@ class HeadStart:
             self._read_ahead()
             if not (self._feed.ended and self._feed.count <= 1) and not sys.is_finalizing():
                 with contextlib.suppress(RuntimeError):  # no more threads, or the program is ending: then without it
-                    threading.Thread(target=self._watch, name="manyhands-watcher", daemon=True).start()
+                    start_thread(threading.Thread(target=self._watch, name="manyhands-watcher", daemon=True))
             while (items := self._claim()) is not None:
                 piece = self._run(items)
                 if piece is not None:
@@ -201,8 +201,8 @@ class HeadStart:
         try:
             (self._run_each if len(items) <= TIMED else self._run_all)(running)
         except BaseException as error:
-            if is_of_a_signal(error) or isinstance(error, KeyboardInterrupt) or len(values) >= len(items):
-                raise  # not the task's own: it stops the call
+            if stops_the_call(error) or len(values) >= len(items):
+                raise
             errors.append((len(values), faults.wrap_stop_iteration(error)))
             self._arguments[start + len(values)] = items[len(values)]
             values.append(None)

@@ -76,15 +76,14 @@ class Reporter:
         if outcome.errors:
             errors = [(o, tuple(f), r) for o, f, r in outcome.errors[self._errors_sent :] if o < upto]
             self._errors_sent += len(errors)
-        self._sent = upto
-        if outcome.errors:
             values = [None if value is runner.HOLE else value for value in values]
-        sizes, buffers = _pack_results(values) if outcome.sealed else (None, (pickle.dumps(values, 5),))
+        self._sent = upto
+        sizes, buffers = _pack_results(values, sealed=outcome.sealed)
         self._send((_RESULTS, self._serial, first, len(values), errors, sizes, stats), buffers)
 
 
-def _pack_results(values: list[Any]) -> tuple[list[Any] | None, tuple[Any, ...]]:
-    """Simple values share one pickle; as soon as one was sealed, each has its own."""
-    if Packed not in set(map(type, values)):
+def _pack_results(values: list[Any], *, sealed: bool) -> tuple[list[Any] | None, tuple[Any, ...]]:
+    """Simple values share one pickle; as soon as one was ``sealed``, each has its own."""
+    if not sealed or Packed not in set(map(type, values)):
         return None, (pickle.dumps(values, 5),)
     return flatten(value if type(value) is Packed else payload.pack(value, reply=True) for value in values)

@@ -22,6 +22,7 @@ from manyhands._engine.interface import Job
 from manyhands._engine.latch import Latch
 from manyhands._engine.results import Piece
 from manyhands._engine.sources import GrowingSource, SequenceSource
+from manyhands.interrupts import start_thread
 from manyhands.showing import MISSING
 
 PAUSE_SECONDS = 0.02  # between looks at results that are wanted all together
@@ -235,7 +236,7 @@ class Stream:
     def read_in_background(self) -> None:
         """Read all of the input on a thread of its own: it may wait for the outside world, and results must not."""
         self._background = queue.SimpleQueue()
-        threading.Thread(target=self._read_all, name="manyhands-input", daemon=True).start()
+        start_thread(threading.Thread(target=self._read_all, name="manyhands-input", daemon=True))
 
     def _read_all(self) -> None:
         assert self._background is not None  # noqa: S101 - set just before

@@ -167,23 +167,19 @@ class Supervisor:
 
     def _launch(self, worker: int) -> _Worker:
         launcher = self._open()
-        number = self._board().take()
-        try:
+        board = self._board()
+        with contextlib.ExitStack() as undo:
+            number = board.take()
+            undo.callback(board.give_back, number)
             ours, theirs = socket.socketpair()
-        except OSError:
-            self._board().give_back(number)
-            raise
-        forks.close_in_child(ours)
-        try:
+            undo.callback(theirs.close)
+            undo.callback(ours.close)
+            forks.close_in_child(ours)
+            undo.callback(forks.keep_in_child, ours)
             channel = Channel(ours, blocking=False)
             launcher.start(worker, number, theirs, self._inheritance())
-        except BaseException:
-            self._board().give_back(number)
-            forks.keep_in_child(ours)
-            ours.close()
-            theirs.close()
-            raise
-        return _Worker(channel, self._board().slot(number), number, time.monotonic())
+            undo.pop_all()
+        return _Worker(channel, board.slot(number), number, time.monotonic())
 
     def _inheritance(self) -> dict[bytes, Any]:
         """What a worker forked from this process finds there: functions, and the initializer with its arguments."""

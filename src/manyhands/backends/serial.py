@@ -14,7 +14,7 @@ from manyhands._engine.context import WorkerContext
 from manyhands._engine.interface import Gone, Job, Loaded, Notice, NotStarted, Ready
 from manyhands.backends import local
 from manyhands.errors import InitializerError
-from manyhands.interrupts import is_of_a_signal
+from manyhands.interrupts import stops_the_call
 from manyhands.showing import error_text
 
 
@@ -41,7 +41,7 @@ class Serial:
             if self._initializer is not None:
                 self._inside(lambda: self._initializer(*self._initargs))  # type: ignore[misc]
         except Exception as error:
-            if _is_the_programs(error):
+            if stops_the_call(error):
                 raise
             told = InitializerError(f"the initializer failed ({error_text(error)}); no task was run.")
             told.__cause__ = error
@@ -99,7 +99,7 @@ class Serial:
         outcome.clear()
 
     def _call(self, work: runner.Work, outcome: runner.Outcome) -> None:
-        runner.run(work, self._context, outcome, seal=None, describe=local.describe, passes=_is_the_programs)
+        runner.run(work, self._context, outcome, seal=None, describe=local.describe, passes=stops_the_call)
 
     def revoke(self, worker: int) -> None:  # noqa: ARG002
         """Begin nothing further."""
@@ -139,8 +139,3 @@ class Serial:
         """Let go."""
         context.drop(self._context, self._outside)  # a signal's handler may have kept us from that
         self._context.close()
-
-
-def _is_the_programs(error: BaseException) -> bool:
-    """Ctrl-C in the caller's own thread cannot be told from a task that raises it: it stops the call."""
-    return isinstance(error, KeyboardInterrupt) or is_of_a_signal(error)

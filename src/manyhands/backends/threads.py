@@ -20,6 +20,7 @@ from manyhands._engine.context import WorkerContext
 from manyhands._engine.interface import ChunkResults, Gone, Job, Loaded, Notice, NotStarted, Ready
 from manyhands.backends import local
 from manyhands.errors import InitializerError, WorkerStartError
+from manyhands.interrupts import start_thread
 from manyhands.showing import error_text
 
 
@@ -70,7 +71,7 @@ class Threads:
         self._workers[worker] = record
         thread = threading.Thread(target=self._live, args=(worker, record), name=f"{self._name}_{worker}", daemon=True)
         try:
-            thread.start()
+            start_thread(thread)
         except RuntimeError as error:
             del self._workers[worker]
             told = WorkerStartError(f"a thread could not be started: {error}")

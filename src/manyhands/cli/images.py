@@ -13,13 +13,13 @@ from typer import Argument, Option
 
 import manyhands as mh
 from manyhands.cli.parameters import NONE
-from manyhands.cli.problems import CommandError, Exit
+from manyhands.cli.problems import CommandError, Exit, UnfinishedError
 from manyhands.cli.reporting import ProgressKind, progress_option
 from manyhands.cli.streams import StdoutLines, results_apart, say
 from manyhands.cli.values import parse_count
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from manyhands.apps import images
 
@@ -127,7 +127,7 @@ def compare(
 
     _check_place(sources, out)
     charts = importlib.util.find_spec("matplotlib") is not None
-    try:
+    with _refusals(out):
         options |= {"rounds": rounds} if rounds is not None else {}
         shown = None if progress is ProgressKind.AUTO else False
         found = images.compare(sources, operations(), language=language, progress=shown, **options)
@@ -137,17 +137,6 @@ def compare(
             if charts:
                 found.plot(out / CHART)
                 written.append(CHART)
-    except ModuleNotFoundError as error:
-        if error.name not in {"numpy", "PIL"}:
-            raise
-        raise CommandError(NEEDS) from error
-    except mh.ResultsDiffer as error:
-        say(f"manyhands: {error}")
-        return Exit.FAILED
-    except mh.OptionError as error:
-        raise CommandError(str(error)) from error
-    except OSError as error:
-        raise CommandError(f"{error.strerror or error}: {error.filename or out}") from error
     with results_apart() as stdout:
         StdoutLines(stdout).write(str(found))
     say(f"written: {', '.join(str(out / name) for name in written)}")
@@ -156,6 +145,23 @@ def compare(
     elif CHART not in written:
         say("no chart as PNG: no font with Chinese characters is installed, such as fonts-noto-cjk")
     return Exit.DONE
+
+
+@contextlib.contextmanager
+def _refusals(out: Path) -> Iterator[None]:
+    """What is wrong with the command, with this machine, or with what was compared, in one line."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name not in {"numpy", "PIL"}:
+            raise
+        raise CommandError(NEEDS) from error
+    except mh.OptionError as error:
+        raise CommandError(str(error)) from error
+    except mh.ManyhandsError as error:
+        raise UnfinishedError(str(error)) from error
+    except OSError as error:
+        raise CommandError(f"{error.strerror or error}: {error.filename or out}") from error
 
 
 def _check_place(sources: list[Path], out: Path) -> None:
@@ -177,18 +183,10 @@ def make(
 
     if manifest is not None:
         _check_manifest(manifest)
-    try:
+    with _refusals(out):
         summary = images.process(sources, out, operations(), **options)
         if manifest is not None:
             summary.write_manifest(manifest)
-    except ModuleNotFoundError as error:
-        if error.name not in {"numpy", "PIL"}:
-            raise
-        raise CommandError(NEEDS) from error
-    except mh.ManyhandsError as error:
-        raise CommandError(str(error)) from error
-    except OSError as error:
-        raise CommandError(f"{error.strerror or error}: {error.filename or out}") from error
     for one in summary.done:
         for output in one.outputs if one.status == "planned" else ():
             print(f"{one.source} -> {output}")

@@ -28,5 +28,11 @@ class CommandError(Exception):
         super().__init__(message)
 
 
+class UnfinishedError(CommandError):
+    """The command was right; the machine, or an input, was not."""
+
+    code = Exit.FAILED
+
+
 class InputError(CommandError):
     """A line of the input cannot be read."""

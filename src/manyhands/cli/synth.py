@@ -14,7 +14,7 @@ from typer import Argument, Option
 import manyhands as mh
 from manyhands.cli import parameters
 from manyhands.cli.parameters import NONE
-from manyhands.cli.problems import CommandError, Exit
+from manyhands.cli.problems import CommandError, Exit, UnfinishedError
 from manyhands.cli.reporting import ProgressKind, progress_option
 from manyhands.cli.streams import say
 
@@ -177,7 +177,7 @@ def _run(
             raise CommandError(_as_typed(str(error), given)) from error
         return _made(synth.generate(wanted, out, workers=workers, progress=_shown(progress)))
 
-    return partial(_told, run, begun=out)
+    return partial(_ended_well, run, begun=out)
 
 
 @app.command("resume")
@@ -192,7 +192,7 @@ def _resume(
         options: dict[str, Any] = {"workers": workers, "progress": _shown(progress)}
         return _made(synth.resume(dataset, augment=_function(augment), **options))
 
-    return partial(_told, run, begun=dataset)
+    return partial(_ended_well, run, begun=dataset)
 
 
 @app.command("preview")
@@ -214,7 +214,7 @@ def _preview_sheet(
         say(f"{drawn} samples are drawn in {out}")
         return Exit.DONE
 
-    return partial(_told, run)
+    return partial(_ended_well, run)
 
 
 @app.command("verify")
@@ -233,7 +233,7 @@ def _verify(
         print(found)
         return Exit.DONE if found.ok else Exit.FAILED
 
-    return partial(_told, run)
+    return partial(_ended_well, run)
 
 
 @app.command("report")
@@ -252,7 +252,7 @@ def _report(
         say(f"written: {synth.report(dataset, out)}")
         return Exit.DONE
 
-    return partial(_told, run)
+    return partial(_ended_well, run)
 
 
 @app.command("replay")
@@ -277,7 +277,7 @@ def _replay(
             say(f"written: {out}")
         return Exit.DONE if same else Exit.FAILED
 
-    return partial(_told, run)
+    return partial(_ended_well, run)
 
 
 @app.command("export")
@@ -294,13 +294,13 @@ def _export(
         say("written: " + ", ".join(map(str, synth.export(dataset, to))))
         return Exit.DONE
 
-    return partial(_told, run)
+    return partial(_ended_well, run)
 
 
 # --- how it ends ------------------------------------------------------------------------------------------------
 
 
-def _told(run: Callable[[], int], begun: Path | None = None) -> int:
+def _ended_well(run: Callable[[], int], begun: Path | None = None) -> int:
     """Run it; whatever is wrong is one message, with a hint if a dataset was ``begun`` that one may go on with."""
     try:
         return run()
@@ -328,12 +328,6 @@ def _hint(error: Exception, begun: Path | None) -> str:
     if begun is None or not (begun / dataset.ABOUT).exists():
         return ""
     return f"\n{ANOTHER if isinstance(error, problems.AugmentFailed) else GO_ON}"
-
-
-class UnfinishedError(CommandError):
-    """The command was right; the machine, or a picture, was not."""
-
-    code = Exit.FAILED
 
 
 def _made(summary: synth.Summary) -> int:

@@ -115,9 +115,11 @@ def checked(functions: Iterable[Any], items: Iterable[Any], rounds: int, languag
     if not isinstance(rounds, int) or rounds < 3:
         raise OptionError(f"rounds= takes a number of 3 or more, since fewer tell nothing; got {rounds!r}")
     words.of(language)
-    if not isinstance(items, Iterable):
-        raise OptionError(f"items are the inputs, one for each call of the function; got {items!r}")
-    inputs = list(items)
+    try:
+        given = iter(items)
+    except TypeError:
+        raise OptionError(f"items= takes the inputs, one for each call of the function; got {items!r}") from None
+    inputs = list(given)
     if not inputs:
         raise OptionError("there is nothing to compare: items is empty")
     return inputs

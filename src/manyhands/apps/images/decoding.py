@@ -171,7 +171,8 @@ def pictures(image: Image, path: Path, reading: Reading, need: tuple[int, int] |
     frames = range(count) if reading.frames == "all" else range(1)
     for frame in frames:
         if frame:
-            _seek(image, frame)
+            with _reading(f"frame {frame}: "):
+                image.seek(frame)
             check_pixels(image.size, reading.max_pixels, f"frame {frame} is")
         made = _picture(image, path, reading, need if count == 1 else None, frame)
         if count > 1 and reading.frames == "first":
@@ -180,21 +181,21 @@ def pictures(image: Image, path: Path, reading: Reading, need: tuple[int, int] |
 
 
 def _frames(image: Image) -> int:
-    try:
+    with _reading("its frames cannot be counted: "):
         return int(getattr(image, "n_frames", 1))
-    except Exception as error:  # to count them, it reads a file that may be broken
-        if is_of_a_signal(error):
-            raise
-        raise Unusable("damaged", f"its frames cannot be counted: {error}") from None
 
 
-def _seek(image: Image, frame: int) -> None:
+@contextlib.contextmanager
+def _reading(what: str = "") -> Iterator[None]:
+    """Decoders of broken files raise nearly anything: here it becomes Unusable, the reason beginning with ``what``."""
     try:
-        image.seek(frame)
-    except Exception as error:  # as above
+        yield
+    except MemoryError:
+        raise Unusable("too large", "there is not enough memory to decode it") from None
+    except Exception as error:
         if is_of_a_signal(error):
             raise
-        raise Unusable("damaged", f"frame {frame}: {error}") from None
+        raise Unusable("damaged", f"{what}{str(error) or type(error).__name__}") from None
 
 
 def _picture(image: Image, path: Path, reading: Reading, need: tuple[int, int] | None, frame: int) -> Picture:
@@ -253,18 +254,15 @@ def _kept_tags(tags: Any, *, upright: bool, notes: list[str]) -> bytes:
 
 def _loaded(image: Image, path: Path, reading: Reading, notes: list[str]) -> Image:
     try:
-        with _switch.off():
+        with _switch.off(), _reading():
             image.load()
-        return image
-    except MemoryError:
-        raise Unusable("too large", "there is not enough memory to decode it") from None
-    except Exception as error:  # decoders of broken files raise nearly anything
-        if is_of_a_signal(error):
+    except Unusable as problem:
+        wanted = problem.kind == "damaged" and reading.truncated == "salvage"
+        if not wanted or (saved := _salvaged(path, image.tell())) is None:
             raise
-        if reading.truncated == "salvage" and (saved := _salvaged(path, image.tell())) is not None:
-            notes.append("damaged: what could be read was kept")
-            return saved
-        raise Unusable("damaged", str(error) or type(error).__name__) from None
+        notes.append("damaged: what could be read was kept")
+        return saved
+    return image
 
 
 def _salvaged(path: Path, frame: int) -> Image | None:

@@ -21,6 +21,7 @@ BLENDS = ("hard", "gaussian", "poisson")
 SPLITS = ("train", "val", "test")
 MOST_PER_IMAGE = 1000  # objects
 LONGEST_SIDE = 65_500  # pixels: that of a JPEG
+FOLDERS = ("objects", "backgrounds", "masks", "distractors")  # the settings that are folders of inputs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +185,7 @@ def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
         settings = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise OptionError(f"{file} is no TOML: {error}") from None
-    for name in ("objects", "backgrounds", "masks", "distractors"):
+    for name in FOLDERS:
         if isinstance(settings.get(name), str):
             settings[name] = str(file.parent / settings[name])
     return settings

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from manyhands.apps import files
-from manyhands.apps.synth.config import SPLITS
+from manyhands.apps.synth.config import FOLDERS, SPLITS
 from manyhands.apps.synth.labels import Label
 from manyhands.errors import OptionError
 
@@ -161,7 +161,7 @@ def difference(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """What of the config and of the inputs is not as it was, a line each."""
     lines = []
     for name in sorted(before["config"] | now["config"]):
-        if name not in {"objects", "backgrounds", "masks", "distractors"}:
+        if name not in FOLDERS:
             old, new = before["config"].get(name), now["config"].get(name)
             lines += [f"{name}: was {old!r}, is {new!r}"] if old != new else []
     if before["augment"] != now["augment"]:

@@ -20,7 +20,7 @@ from manyhands.apps.files import DiskFullError
 from manyhands.apps.functions import digest_of
 from manyhands.apps.synth import dataset, drawing, formats, inputs, pictures, planning, rendering
 from manyhands.apps.synth.bars import Bars
-from manyhands.apps.synth.config import Config, from_mapping
+from manyhands.apps.synth.config import FOLDERS, Config, from_mapping
 from manyhands.apps.synth.dataset import Dataset, Record
 from manyhands.apps.synth.inputs import Decoded, Ready
 from manyhands.apps.synth.planning import Plan, Sample
@@ -144,10 +144,7 @@ def _check_place(config: Config, into: Path) -> None:
         raise OptionError(f"{into} is a file: name a folder")
     if not files.is_text(str(into)):
         raise OptionError(f"{str(into)!r} is no UTF-8, and not all that read datasets can open it: name another folder")
-    if (role := inputs.role_of(into, config)) is not None:
-        raise OptionError(
-            f"the dataset's folder {into} is in {getattr(config, role)}, where the {role} are: name another"
-        )
+    inputs.check_target(into, config)
 
 
 def _generate(config: Config, into: Path, workers: int | None, backend: Any, progress: Any) -> Summary:
@@ -275,7 +272,7 @@ class Maker:
         return pictures.encoded(picture, self.config.image_format, self.config.jpeg_quality)
 
     def encode_preview(self, made: rendering.Rendered) -> bytes:
-        """The second picture, with the boxes drawn."""
+        """Its picture with the boxes drawn."""
         return pictures.encoded(drawing.marked(made.picture, made.labels, self.classes), "jpg", PREVIEW_QUALITY)
 
     def size_of(self, sample: Sample) -> int:
@@ -390,7 +387,7 @@ def _no_room(error: OSError, so_far: str, out: Path) -> OSError:
 
 def _about(config: Config, ready: Ready) -> dict[str, Any]:
     told = config.told()
-    for name in ("objects", "backgrounds", "masks", "distractors"):
+    for name in FOLDERS:
         told[name] = told[name] and os.path.abspath(told[name])  # noqa: PTH100 - links stay as they are
     return {
         "version": dataset.VERSION,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import manyhands as mh
 from manyhands.apps import files
 from manyhands.apps.synth import pictures
-from manyhands.apps.synth.config import Config
+from manyhands.apps.synth.config import FOLDERS, Config
 from manyhands.apps.synth.pictures import CutOut, Unusable
 from manyhands.apps.synth.problems import InputProblems
 from manyhands.errors import OptionError
@@ -65,15 +65,14 @@ def check(config: object) -> None:
         raise OptionError(told)
 
 
-def role_of(path: Path, config: Config) -> str | None:
-    """In which of the config's folders it lies, if in any."""
+def check_target(path: Path, config: Config) -> None:
+    """Raise OptionError if it lies among the inputs: nothing is written over them, nor becomes one of them."""
     check(config)
     there = path.resolve()
-    for role in ("objects", "backgrounds", "masks", "distractors"):
+    for role in FOLDERS:
         folder = getattr(config, role)
         if folder is not None and there.is_relative_to(Path(folder).resolve()):
-            return role
-    return None
+            raise OptionError(f"{path} is in {folder}, where the {role} are: name another place")
 
 
 def find(config: Config) -> Found:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from manyhands.apps.synth.config import LONGEST_SIDE
+from manyhands.interrupts import is_of_a_signal
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
     Pixels = NDArray[Any]  # of uint8
 
-LONGEST_SIDE = 65_500  # that a JPEG can have
 HALF = 128  # a pixel whose mask is at least this belongs to the object
 
 
@@ -81,7 +83,9 @@ def _opened(path: Path) -> Image:
         if error.errno is not None:
             raise
         raise Unusable("it is no picture that can be read" if path.stat().st_size else "the file is empty") from None
-    except Exception as error:  # noqa: BLE001 - broken headers raise nearly anything
+    except Exception as error:  # broken headers raise nearly anything
+        if is_of_a_signal(error):
+            raise
         raise Unusable(f"its header is broken: {error}") from None
 
 
@@ -95,7 +99,9 @@ def _loaded(path: Path, *, opaque: bool = False) -> Image:
             upright = ImageOps.exif_transpose(image)
         except MemoryError:
             raise
-        except Exception as error:  # noqa: BLE001 - decoders of broken files raise nearly anything
+        except Exception as error:  # decoders of broken files raise nearly anything
+            if is_of_a_signal(error):
+                raise
             raise Unusable(f"it is damaged: {error}") from None
     return _eight_bit(upright, opaque=opaque)
 

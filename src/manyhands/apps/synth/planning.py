@@ -62,11 +62,11 @@ def make(found: Found, config: Config) -> Plan:
     backgrounds = _divided(list(found.backgrounds), config, "the backgrounds", notes)
     blocks = [(split, objects[split], backgrounds[split]) for split in SPLITS]
     total = sum(len(ones) * len(behinds) * config.times for _, ones, behinds in blocks)
-    if min(total, config.count or total) > MOST:
-        raise OptionError(f"a dataset has at most {MOST:,} pictures, and this would have {total:,}: set count")
+    count = total if config.count is None else min(config.count, total)
+    if count > MOST:
+        raise OptionError(f"a dataset has at most {MOST:,} pictures, and this would have {count:,}: set a lower count")
     if config.count is not None and config.count > total:
         notes.append(f"there are only {total:,} combinations, not {config.count:,}: raise times")
-    count = total if config.count is None else min(config.count, total)
     samples = [_sample_at(at * total // count, blocks, config.times) for at in range(count)]
     pools = {
         split: Pool(tuple(one.key for one in objects[split]), tuple(one.key for one in backgrounds[split]))

@@ -39,8 +39,7 @@ def preview(config: Config, to: str | os.PathLike[str], *, count: int = 16, work
         raise OptionError(f"a contact sheet is a .jpg or .png file; got {str(to)!r}")
     if count < 1:
         raise OptionError(f"count is at least 1; got {count!r}")
-    if (role := inputs.role_of(sheet, config)) is not None:
-        raise OptionError(f"{sheet} is in the folder of the {role}: name another place")
+    inputs.check_target(sheet, config)
     ready = inputs.prepare(inputs.find(config), config, workers=workers, progress=False)
     plan = planning.make(ready.found, config)
     maker = generating.maker_of(config, ready, plan, sheet.parent)
@@ -51,5 +50,5 @@ def preview(config: Config, to: str | os.PathLike[str], *, count: int = 16, work
         raise OptionError(f"nothing was drawn: {generating.NOTHING_FITS}")
     marked = [drawing.marked(one.picture, one.labels, plan.classes, bold=drawing.BOLD) for one in made]
     drawn = drawing.contact_sheet(marked, across=min(4, len(marked)))
-    generating.write_bytes(sheet, pictures.encoded(drawn, sheet.suffix.lower()[1:], 90))
+    generating.write_bytes(sheet, pictures.encoded(drawn, sheet.suffix.lower()[1:], generating.PREVIEW_QUALITY))
     return len(made)

@@ -14,6 +14,7 @@ from manyhands.apps.synth.pictures import CutOut
 from manyhands.apps.synth.placing import Layout, Refused
 from manyhands.apps.synth.planning import Pool, Sample
 from manyhands.apps.synth.problems import AugmentFailed
+from manyhands.interrupts import is_of_a_signal
 from manyhands.showing import error_text
 
 if TYPE_CHECKING:
@@ -132,6 +133,8 @@ def _augmented(given: CutOut, config: Config, rng: Any) -> CutOut:
         if isinstance(made, tuple):
             made = tuple(map(np.asarray, made))
     except (Exception, SystemExit) as error:
+        if is_of_a_signal(error):
+            raise
         what = f"{name_of(func)} raised {error_text(error)}{where_raised(error, func)}"
         raise AugmentFailed(what) from error
     if not isinstance(made, tuple) or len(made) != 2:

@@ -60,7 +60,8 @@ def replay(out: Place, sample: str, to: Place | None = None, *, augment: Any = N
 
     Raises:
         InputProblems: the inputs are not there any more.
-        OptionError: there is no such sample, or the inputs are not as they were.
+        OptionError: there is no such sample, or the inputs are not as they were, or ``to`` lies among them.
+        OSError: the picture cannot be written.
     """
     folder = Path(out)
     about = dataset.about_of(folder)
@@ -72,6 +73,8 @@ def replay(out: Place, sample: str, to: Place | None = None, *, augment: Any = N
         raise OptionError(
             f"the picture is a {maker.config.image_format}: name a file that ends in that, not {str(to)!r}"
         )
+    if to is not None:
+        inputs.check_target(Path(to), maker.config)
     made = maker.render(samples[sample])
     if not made.labels:
         raise OptionError(f"the sample {sample!r} has no picture: none of its objects found a place")
@@ -103,6 +106,7 @@ def export(out: Place, to: str) -> list[Path]:
 
     Raises:
         OptionError: there is no such format, or no finished dataset, or another run is making it.
+        OSError: the dataset's folder cannot be written to.
     """
     if to not in FORMATS:
         raise OptionError(f"there is no format {to!r}; choose one of {', '.join(FORMATS)}")

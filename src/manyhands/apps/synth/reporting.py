@@ -52,7 +52,7 @@ def report(out: str | os.PathLike[str], to: str | os.PathLike[str] | None = None
         Where it is.
 
     Raises:
-        OptionError: there is no finished dataset, or it has no pictures.
+        OptionError: there is no finished dataset, or it has no pictures, or ``to`` is no page.
         OSError: the page cannot be written.
     """
     folder = Path(out)
