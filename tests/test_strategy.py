@@ -612,7 +612,7 @@ def test_an_exception_of_a_signal_handler_is_not_the_task_s():
     before = signal.signal(signal.SIGALRM, ring)
     try:
         for _ in range(50):
-            with pytest.raises(Alarm) as caught:  # noqa: PT012 - it may strike as soon as it is set
+            with pytest.raises(Alarm) as caught:
                 signal.setitimer(signal.ITIMER_REAL, 0.003, 0.5)  # again, should Python ignore one, as in a __del__
                 mh.map(lambda x: sum(range(x)), itertools.repeat(100), workers=1)
             signal.setitimer(signal.ITIMER_REAL, 0)
