@@ -1131,3 +1131,180 @@ def test_a_folder_in_a_name_may_be_called_by_a_brace(photos, tmp_path):
 
 def test_what_is_kept_may_be_a_single_word(photos, tmp_path):
     assert images.process(photos / "a.png", tmp_path / "out", keep="exif").ok
+
+
+# --- what an audit found ------------------------------------------------------------------------------------------
+
+
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def test_a_further_output_is_all_that_is_made_in_whatever_order(photos, tmp_path):
+    def run(*names):
+        steps = {name: [images.Filter(name)] for name in names}
+        return only(images.process(photos / "a.png", tmp_path / "out", steps))
+
+    run("blur", "edges")
+    more = run("emboss", "edges", "blur")
+    assert (more.status, [Path(path).name for path in more.outputs]) == ("written", ["a_emboss.png"])
+    assert run("edges", "blur").status == "up to date"
+    assert run("blur", "edges", "emboss").status == "up to date"
+
+
+def test_an_output_that_was_edited_to_the_same_length_is_left_alone(photos, tmp_path):
+    out = tmp_path / "out"
+    images.process(photos / "a.png", out, format="bmp")
+    edited = bytearray((out / "a.bmp").read_bytes())
+    edited[-1] ^= 0xFF
+    (out / "a.bmp").write_bytes(edited)
+    os.utime(photos / "a.png", (1, 1))
+    assert only(images.process(photos / "a.png", out, format="bmp")).status == "skipped"
+    assert (out / "a.bmp").read_bytes() == edited
+
+
+def test_frames_that_there_are_no_more_go(tmp_path):
+    def run(count):
+        first, *rest = (noise(8, 8, seed=seed) for seed in range(count))
+        first.save(tmp_path / "a.gif", save_all=True, append_images=rest)
+        os.utime(tmp_path / "a.gif", (count, count))
+        assert images.process(tmp_path / "a.gif", tmp_path / "out", frames="all", format="png").ok
+
+    run(5)
+    run(2)
+    assert names_in(tmp_path / "out") == ["a_000.png", "a_001.png"]
+
+
+def test_outputs_among_their_sources_are_no_sources(photos):
+    def run():
+        return images.process(photos, photos, [images.Resize("4x4")], name="{stem}_small.{ext}", out_inside=True)
+
+    assert run().count("written") == 2
+    assert [one.status for one in run().done] == ["up to date"] * 2
+
+
+def test_a_program_that_is_called_a_picture_is_not_run(photos):
+    (photos / "b.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n{} loop\n%%EOF\n")
+    summary = images.process(photos / "b.png", photos.parent / "out")
+    assert only(summary).kind == "not a picture"
+
+
+def test_each_frame_is_turned_and_has_its_profile(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    first, *rest = (noise(40, 20, seed=seed) for seed in range(3))
+    first.save(tmp_path / "a.webp", save_all=True, append_images=rest, exif=exif, icc_profile=profile, lossless=True)
+    images.process(tmp_path / "a.webp", tmp_path / "out", frames="all", format="png", keep=["exif", "icc"])
+    for path in sorted((tmp_path / "out").glob("*.png")):
+        with Image.open(path) as made:
+            assert (made.size, made.getexif()[0x0112], "icc_profile" in made.info) == ((20, 40), 1, True)
+
+
+def odd_profile():
+    """Under it red looks green."""
+    data = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    data = data.replace(b"rXYZ", b"    ").replace(b"gXYZ", b"rXYZ").replace(b"    ", b"gXYZ", 1)
+    return data.replace("sRGB".encode("utf-16-be"), "odd!".encode("utf-16-be"))
+
+
+@pytest.mark.parametrize("suffix", ["bmp", "jp2", "gif", "ppm"])
+def test_a_profile_that_cannot_go_along_is_applied(tmp_path, suffix):
+    image = noise(20, 20)
+    image.save(tmp_path / "a.png", icc_profile=odd_profile())
+    one = only(images.process(tmp_path / "a.png", tmp_path / "out", format=suffix, keep=["icc"]))
+    assert "converted to sRGB" in one.notes
+
+
+def test_a_profile_that_does_not_fit_any_more_is_left_out_and_told(tmp_path):
+    noise(20, 20).save(tmp_path / "a.png", icc_profile=odd_profile())
+    grey = images.Apply(lambda array: array[:, :, 0].copy())
+    one = only(images.process(tmp_path / "a.png", tmp_path / "out", [grey], keep=["icc"]))
+    assert "its colour profile was not kept, since it is one of other pixels" in one.notes
+    with Image.open(one.outputs[0]) as made:
+        assert "icc_profile" not in made.info
+
+
+def test_what_was_not_kept_is_told(tmp_path):
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    noise(20, 20).save(tmp_path / "a.png", exif=exif)
+    one = only(images.process(tmp_path / "a.png", tmp_path / "out", format="bmp", keep=["exif"]))
+    assert "its EXIF was not kept, since bmp holds none" in one.notes
+
+
+def test_numbers_of_32_bits_have_no_known_range(tmp_path):
+    Image.fromarray(np.full((8, 8), 200, np.int32)).save(tmp_path / "a.tif")
+    assert only(images.process(tmp_path / "a.tif", tmp_path / "out", format="png")).kind == "unsupported"
+
+
+def test_colours_of_16_bits_are_told(tmp_path):
+    cv2 = pytest.importorskip("cv2")
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((8, 8, 3), 40_000, np.uint16))
+    one = only(images.process(tmp_path / "a.png", tmp_path / "out"))
+    assert one.notes == ["16 bit became 8 bit"]
+
+
+def test_colours_that_nobody_sees_have_no_part_in_a_blur(tmp_path):
+    disc = Image.new("RGBA", (40, 40), (0, 0, 0, 0))
+    disc.paste((255, 0, 0, 255), (10, 10, 30, 30))
+    disc.save(tmp_path / "a.png")
+    one = only(images.process(tmp_path / "a.png", tmp_path / "out", [images.Filter("blur", 5)]))
+    with Image.open(one.outputs[0]) as made:
+        assert made.getpixel((10, 10))[0] >= 250
+
+
+def test_around_a_grey_picture_there_is_the_colour_that_was_asked_for(tmp_path):
+    Image.new("L", (40, 20), 128).save(tmp_path / "a.png")
+    steps = [images.Resize("40x40", "pad")]
+    one = only(images.process(tmp_path / "a.png", tmp_path / "out", steps, background="red"))
+    with Image.open(one.outputs[0]) as made:
+        assert made.getpixel((0, 0)) == (255, 0, 0)
+
+
+def test_a_jpeg_becomes_as_large_as_the_same_picture_as_png(tmp_path):
+    size = (3416, 4787)
+    sources = [tmp_path / "jpg.jpg", tmp_path / "png.png"]
+    for path in sources:
+        Image.new("L", size).save(path)
+    summary = images.process(sources, tmp_path / "out", [images.Resize("256x256", "contain")], format="png")
+    sizes = set()
+    for path in [output for one in summary.done for output in one.outputs]:
+        with Image.open(path) as made:
+            sizes.add(made.size)
+    assert sizes == {(183, 256)}
+
+
+def test_the_first_argument_alone_says_what_a_function_takes(photos, tmp_path):
+    taken = []
+
+    def array(given, overlay: Image.Image | None = None):
+        taken.append(type(given))
+        return given
+
+    def image(given: Image.Image | None):
+        taken.append(type(given))
+        return given
+
+    images.process(photos / "a.png", tmp_path / "out", [images.Apply(array), images.Apply(image)], backend="serial")
+    assert taken == [np.ndarray, Image.Image]
+
+
+def test_a_manifest_replaces_nothing_but_a_manifest(photos, tmp_path):
+    (tmp_path / "own.py").write_text("precious")
+    code, _, told = command("photos", "-o", "out", "--manifest", "own.py", cwd=tmp_path)
+    assert code == 2
+    assert "is no manifest" in told
+    assert (tmp_path / "own.py").read_text() == "precious"
+    for _ in range(2):
+        assert command("photos", "-o", "out", "--manifest", "m.jsonl", cwd=tmp_path)[0] == 0
+    assert command("photos", "-o", "out", "--manifest", "n.jsonl", "--dry-run", cwd=tmp_path)[0] == 2
+
+
+def test_a_name_that_no_terminal_shows_is_escaped(tmp_path):
+    (tmp_path / "photos").mkdir()
+    noise().save(tmp_path / "photos" / "a\nb.png")
+    os.rename(tmp_path / "photos" / "a\nb.png", os.fsencode(tmp_path / "photos") + b"/a\n\xff.png")
+    code, planned, told = command("photos", "-o", "out", "--dry-run", cwd=tmp_path)
+    assert (code, planned.count("\n")) == (0, 1), told
+    assert r"a\n\udcff.png" in planned

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import json
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -180,29 +181,47 @@ def make(
 ) -> int:
     """Run it, print the summary, and return the exit code."""
     from manyhands.apps import images
+    from manyhands.apps.images.summary import shown
 
     if manifest is not None:
-        _check_manifest(manifest)
+        _check_manifest(manifest, dry_run=options["dry_run"])
     with _refusals(out):
         summary = images.process(sources, out, operations(), **options)
         if manifest is not None:
             summary.write_manifest(manifest)
-    for one in summary.done:
-        for output in one.outputs if one.status == "planned" else ():
-            print(f"{one.source} -> {output}")
+    with results_apart() as stdout:
+        lines = StdoutLines(stdout)
+        for one in summary.done:
+            for output in one.outputs if one.status == "planned" else ():
+                lines.write(f"{shown(one.source)} -> {shown(output)}")
     say(str(summary))
     if not summary.done:
         say(_none_found(options["glob"], recursive=options["recursive"]))
     return Exit.DONE if summary.ok else Exit.FAILED
 
 
-def _check_manifest(manifest: Path) -> None:
+def _check_manifest(manifest: Path, *, dry_run: bool) -> None:
+    """It replaces nothing but what a run before has written."""
     from manyhands.apps.images.planning import SUFFIXES
 
+    if dry_run:
+        raise CommandError("--dry-run writes nothing, so --manifest does not go with it")
     if manifest.is_dir() or not manifest.absolute().parent.is_dir():
         raise CommandError(f"--manifest {manifest}: name a file in a folder that is there")
     if manifest.suffix[1:].lower() in SUFFIXES:
         raise CommandError(f"--manifest {manifest} is called as a picture is: name another file, such as m.jsonl")
+    if manifest.is_file() and not _is_manifest(manifest):
+        raise CommandError(f"--manifest {manifest} is there, and is no manifest: name another file, such as m.jsonl")
+
+
+def _is_manifest(path: Path) -> bool:
+    """Of a run before, or empty."""
+    with path.open("rb") as file:
+        line = file.readline(1 << 20)
+    try:
+        return not line or {"source", "status", "outputs"} <= json.loads(line).keys()
+    except (ValueError, AttributeError):
+        return False
 
 
 def _none_found(pattern: str | None, *, recursive: bool) -> str:

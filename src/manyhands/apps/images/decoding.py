@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from manyhands.apps import decoders
 from manyhands.apps.images.problems import Unusable, unreadable
 from manyhands.interrupts import is_of_a_signal
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 ORIENTATION = 0x0112
+_SETTINGS = 0x8769
+_SIZE = (0xA002, 0xA003)  # among the settings
+SHALLOW = "16 bit became 8 bit"
 _TELLING = {  # of the photo, and not of how the pixels lie in the file
     0x010E: "title",
     0x010F: "camera's maker",
@@ -37,7 +41,7 @@ _TELLING = {  # of the photo, and not of how the pixels lie in the file
     0x013C: "host computer",
     0x02BC: "XMP",
     0x8298: "copyright",
-    0x8769: "the camera's settings",
+    _SETTINGS: "the camera's settings",
     0x8825: "the place",
 }
 _TURNS = {  # what makes a picture upright that its tag says is turned so
@@ -99,6 +103,7 @@ class Picture:
     """One frame, ready for operations."""
 
     image: Image
+    size: tuple[int, int]  # upright, of the whole: a JPEG may have been decoded at a part of it
     frame: int = 0
     exif: bytes = b""
     icc: bytes = b""
@@ -137,7 +142,7 @@ def open_picture(path: Path, reading: Reading) -> Image:
             PillowImage.MAX_IMAGE_PIXELS = reading.max_pixels  # in this process, until the run is over
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what Pillow thinks too large; the limit here is the user's
-            image = PillowImage.open(path)
+            image = PillowImage.open(path, formats=decoders.names())
     except UnidentifiedImageError:
         raise Unusable("not a picture", "no decoder knows this kind of file") from None
     except PillowImage.DecompressionBombError:
@@ -202,26 +207,44 @@ def _picture(image: Image, path: Path, reading: Reading, need: tuple[int, int] |
     from PIL import Image as PillowImage
 
     notes: list[str] = []
+    size, is_deep = image.size, _is_deep(image)
     if need is not None and image.format == "JPEG":
         image.draft(None, (2 * need[0], 2 * need[1]))  # the decoder's own scaling; twice as much keeps the quality
     loaded = _loaded(image, path, reading, notes)
+    if loaded.mode == "I" and image.format not in {"PNG", "PPM"}:
+        raise Unusable("unsupported", "its pixels have 32 bits and an unknown range: convert it by yourself")
+    if is_deep and not loaded.mode.startswith("I"):
+        notes.append(SHALLOW)
     icc, exif = bytes(image.info.get("icc_profile") or b""), b""
     tags = _tags(loaded, notes)
     turned = tags.get(ORIENTATION, 1)
     if reading.orient and turned in _TURNS:
         loaded = loaded.transpose(PillowImage.Transpose[_TURNS[turned]])
+        size = size if turned < 5 else size[::-1]
         notes.append("turned upright")
     if "exif" in reading.keep and len(tags):
         exif = _kept_tags(tags, upright=reading.orient, notes=notes)
     by_profile = loaded.mode in {"CMYK", "LAB"}  # what the profile says of these pixels goes first
-    keeps_profile = "icc" in reading.keep and not by_profile and loaded.mode != "LA"  # that becomes another kind
     if not by_profile:
         loaded = workable(loaded, notes)
-    if keeps_profile:
-        return Picture(loaded, frame, exif, icc, notes)
+    if "icc" in reading.keep and not by_profile and fits(icc, loaded.mode):
+        return Picture(loaded, size, frame, exif, icc, notes)
     if icc:
         loaded = _in_srgb(loaded, icc, notes)
-    return Picture(workable(loaded, notes), frame, exif, b"", notes)
+    return Picture(workable(loaded, notes), size, frame, exif, b"", notes)
+
+
+def _is_deep(image: Image) -> bool:
+    """The file has more than 8 bits a channel, which Pillow says nothing of. To be asked before it is loaded."""
+    return any(
+        ";16" in str(tile.args) or (tile.codec_name.startswith("ppm") and tile.args[-1] > 0xFF)
+        for tile in getattr(image, "tile", ())
+    )
+
+
+def fits(icc: bytes, mode: str) -> bool:
+    """The profile is of pixels of this kind."""
+    return icc[16:20] == (b"GRAY" if mode == "L" else b"RGB ")
 
 
 def _tags(image: Image, notes: list[str]) -> Any:
@@ -238,13 +261,19 @@ def _tags(image: Image, notes: list[str]) -> Any:
 
 
 def _kept_tags(tags: Any, *, upright: bool, notes: list[str]) -> bytes:
-    """What goes along: not what a TIFF says of its own pixels."""
-    for tag in set(tags) - set(_TELLING):
-        del tags[tag]
-    if upright:
-        tags[ORIENTATION] = 1
+    """What goes along: not what a TIFF says of its own pixels, nor how many there were."""
+    from PIL import Image as PillowImage
+
     try:
-        return bytes(tags.tobytes())
+        kept = PillowImage.Exif()  # the next frame asks for what there was
+        kept.load(tags.tobytes())
+        for tag in set(kept) - set(_TELLING):
+            del kept[tag]
+        for tag in _SIZE:
+            kept.get_ifd(_SETTINGS).pop(tag, None)
+        if upright:
+            kept[ORIENTATION] = 1
+        return bytes(kept.tobytes())
     except Exception as error:  # values of other types than the tags'
         if is_of_a_signal(error):
             raise
@@ -269,7 +298,7 @@ def _salvaged(path: Path, frame: int) -> Image | None:
     from PIL import Image as PillowImage
 
     with _switch.on(), contextlib.suppress(Exception):
-        again = PillowImage.open(io.BytesIO(path.read_bytes()))
+        again = PillowImage.open(io.BytesIO(path.read_bytes()), formats=decoders.names())
         again.seek(frame)
         again.load()
         return again
@@ -282,7 +311,8 @@ def _in_srgb(image: Image, icc: bytes, notes: list[str]) -> Image:
 
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
-        if "srgb" in ImageCms.getProfileDescription(profile).lower():
+        name = ImageCms.getProfileDescription(profile).lower()
+        if "srgb" in name and "linear" not in name:
             return image
         is_grey = profile.profile.xcolor_space.strip() == "GRAY"
         changed = _converted(image, profile, is_grey=is_grey)
@@ -312,7 +342,7 @@ def workable(image: Image, notes: list[str]) -> Image:
     if image.mode == "RGBA" or (image.mode in {"RGB", "L"} and not has_key):
         return image
     if image.mode.startswith("I"):
-        notes.append("16 bit became 8 bit")
+        notes.append(SHALLOW)
         return _eight_bit(image)
     if image.mode == "F":
         raise Unusable("unsupported", "its pixels are floating-point numbers, without a range: convert it by yourself")
@@ -327,7 +357,7 @@ def _eight_bit(image: Image) -> Image:
     import numpy as np
     from PIL import Image as PillowImage
 
-    values = np.asarray(image).astype(np.int64)
+    values = np.asarray(image)
     if values.min(initial=0) < 0 or values.max(initial=0) > 0xFFFF:
         raise Unusable("unsupported", "its pixels have 32 bits and an unknown range: convert it by yourself")
     made = PillowImage.fromarray((values >> 8).astype(np.uint8))

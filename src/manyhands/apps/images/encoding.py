@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from manyhands.apps import files
-from manyhands.apps.images.decoding import Picture
+from manyhands.apps.images.decoding import Picture, fits
 from manyhands.apps.images.problems import Unusable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+TELLING = {"JPEG", "PNG", "WEBP", "TIFF"}  # formats that hold EXIF and a colour profile
 FORMATS = {  # by suffix: Pillow's name, and the modes that it takes
     "jpg": ("JPEG", ("L", "RGB")),
     "jpeg": ("JPEG", ("L", "RGB")),
@@ -41,23 +43,41 @@ def flattened(image: Image, suffix: str, background: Any) -> Image:
     return image.convert(modes[-1] if image.mode == "L" and "RGB" not in modes else "RGB")
 
 
-def save(picture: Picture, image: Image, path: Path, quality: int) -> int:
-    """Write it beside its place and move it there; the bytes written.
+def keepable(keep: frozenset[str], image: Image, paths: Iterable[Path]) -> frozenset[str]:
+    """Of what is to be kept, what all of these can hold: a profile that cannot go along is applied instead."""
+    names = {FORMATS[path.suffix[1:].lower()][0] for path in paths}
+    becomes_colour = "WEBP" in names and image.mode in {"L", "LA", "1", "I", "I;16"}  # its profile is of greys
+    return keep - {"icc"} if becomes_colour or not names <= TELLING else keep
 
-    Encoded in memory first: Pillow's JPEG encoder takes a write that a full disk has cut short for a whole one.
+
+def encoded(picture: Picture, image: Image, suffix: str, quality: int) -> tuple[memoryview, list[str]]:
+    """As the file will be, and notes on what it could not take along.
+
+    In memory: Pillow's JPEG encoder takes a write that a full disk has cut short for a whole one.
     """
-    suffix = path.suffix[1:].lower()
     name, _ = FORMATS[suffix]
     options: dict[str, Any] = {"quality": quality} if name in {"JPEG", "WEBP"} else {}
-    if picture.exif and name in {"JPEG", "PNG", "WEBP", "TIFF"}:
+    notes = []
+    if picture.exif and name in TELLING:
         options["exif"] = picture.exif
-    if picture.icc and name in {"JPEG", "PNG", "WEBP", "TIFF"}:
+    elif picture.exif:
+        notes.append(f"its EXIF was not kept, since {suffix} holds none")
+    if picture.icc and fits(picture.icc, image.mode):
         options["icc_profile"] = picture.icc
-    image.info = {}  # what Pillow would write of it unasked: profile, comment, transparency of another mode
-    encoded = io.BytesIO()
+    elif picture.icc:
+        notes.append("its colour profile was not kept, since it is one of other pixels")
+    before, image.info = image.info, {}  # Pillow writes unasked what is in it: profile, comment, transparency
+    into = io.BytesIO()
     try:
-        image.save(encoded, format=name, **options)
+        image.save(into, format=name, **options)
     except (ValueError, KeyError, TypeError) as error:  # the encoder's: a picture too large for the format
         raise Unusable("unwritable", f"it cannot be written as {name}: {error}") from None
+    finally:
+        image.info = before  # it may be the opened file, whose next frame needs that
+    return into.getbuffer(), notes
+
+
+def write(data: memoryview, path: Path) -> None:
+    """Beside its place, and then to it."""
     with files.whole(path) as unfinished:
-        return unfinished.write_bytes(encoded.getbuffer())
+        unfinished.write_bytes(data)

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from manyhands.apps.images.decoding import Picture, Reading
 from manyhands.apps.images.operations import Resize
 from manyhands.apps.images.planning import Source, Target
 from manyhands.apps.images.problems import Unusable
-from manyhands.apps.images.state import Writer
+from manyhands.apps.images.state import Seal, Writer, seal
 from manyhands.apps.images.summary import Done
 from manyhands.interrupts import is_of_a_signal
 from manyhands.showing import error_text
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 FLATTENED = "what is transparent shows the background"
-BYTES_PER_PIXEL = 8  # decoded, and once more while something is done to it
+SHRUNK, WORKED_ON = 8, 20  # bytes a pixel: decoded, and a copy; or several, while filters and encoders are at work
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,6 @@ class Maker:
     reading: Reading
     quality: int
     background: Background
-    how: str
     writer: Writer
     budget: Budget | Turns
 
@@ -136,39 +135,51 @@ class Maker:
         with decoding.open_picture(source.path, self.reading) as image:
             done.width, done.height = image.size
             need = _need(image.size, source.targets)
-            with self.budget.take(BYTES_PER_PIXEL * image.width * image.height):
-                outputs: dict[Path, int] = {}
-                for picture in decoding.pictures(image, source.path, self.reading, need):
-                    done.notes += [note for note in picture.notes if note not in done.notes]
+            keep = encoding.keepable(self.reading.keep, image, [target.path for target in source.targets])
+            with self.budget.take(_cost(image.size, source.targets, shrunk=need is not None)):
+                written: dict[Target, dict[Path, Seal]] = {target: {} for target in source.targets}
+                for picture in decoding.pictures(image, source.path, replace(self.reading, keep=keep), need):
                     done.decode += time.perf_counter() - began
+                    done.note(picture.notes)
                     for target in source.targets:
-                        self._write(source, target, picture, done, outputs)
+                        self._write(source, target, picture, done, written[target])
                     began = time.perf_counter()
-        self.writer.finish(source, self.how, outputs)
-        done.outputs = list(map(str, outputs))
+        for target, outputs in written.items():
+            for path in target.old - outputs.keys():  # a frame that there is no more
+                path.unlink(missing_ok=True)
+            self.writer.finish(source, target, outputs)
+            done.outputs += map(str, outputs)
 
-    def _write(self, source: Source, target: Target, picture: Picture, done: Done, outputs: dict[Path, int]) -> None:
-        """Make one output, and put it down with its size."""
+    def _write(self, source: Source, target: Target, picture: Picture, done: Done, outputs: dict[Path, Seal]) -> None:
+        """Make one output, and put it down with its seal."""
         path = target.of_frame(picture.frame)
+        suffix = path.suffix[1:].lower()
         began = time.perf_counter()
-        image = _worked_on(picture.image, target, self.background, self.reading.max_pixels)
-        flat = encoding.flattened(image, path.suffix[1:].lower(), self.background)
-        if "A" in image.mode and "A" not in flat.mode and FLATTENED not in done.notes:
-            done.notes.append(FLATTENED)
+        image = _worked_on(picture, target, self.background, self.reading.max_pixels)
+        flat = encoding.flattened(image, suffix, self.background)
+        if "A" in image.mode and "A" not in flat.mode:
+            done.note([FLATTENED])
         made = time.perf_counter()
-        self.writer.begin(source, self.how, [*outputs, path])
-        outputs[path] = encoding.save(picture, flat, path, self.quality)
-        done.bytes += outputs[path]
+        data, notes = encoding.encoded(picture, flat, suffix, self.quality)
+        done.note(notes)
+        self.writer.begin(source, target, path)
+        encoding.write(data, path)
+        outputs[path] = seal(data)
+        done.bytes += len(data)
         done.operations += made - began
         done.encode += time.perf_counter() - made
 
 
-def _worked_on(image: Image, target: Target, background: Background, max_pixels: int) -> Image:
+def _worked_on(picture: Picture, target: Target, background: Background, max_pixels: int) -> Image:
+    image, whole = picture.image, picture.size
     for operation in target.variant.operations:
-        if isinstance(operation, Resize):
-            decoding.check_pixels(operation.makes(image.size), max_pixels, f"{operation} would make it")
         try:
-            image = operation(image, background)
+            if isinstance(operation, Resize):
+                decoding.check_pixels(operation.makes(whole), max_pixels, f"{operation} would make it")
+                image = operation.drawn(image, background, whole)
+            else:
+                image = operation(image, background)
+            whole = image.size
         except (MemoryError, Unusable):
             raise
         except Exception as error:  # user code, and what a filter does not take
@@ -177,6 +188,19 @@ def _worked_on(image: Image, target: Target, background: Background, max_pixels:
             what = f"{operation} raised {error_text(error)}"
             raise Unusable("operation", what + where_raised(error, getattr(operation, "func", None))) from error
     return image
+
+
+def _cost(size: tuple[int, int], targets: tuple[Target, ...], *, shrunk: bool) -> int:
+    """Bytes that a picture of this size, and what becomes of it, may take at a time."""
+    largest = width, height = size
+    for target in targets:
+        for operation in target.variant.operations:
+            if isinstance(operation, Resize):
+                made = operation.makes(size)
+                largest = max(largest, made, key=lambda one: one[0] * one[1])
+    if largest == size:
+        return (SHRUNK if shrunk else WORKED_ON) * width * height
+    return WORKED_ON * largest[0] * largest[1]
 
 
 def _need(size: tuple[int, int], targets: tuple[Target, ...]) -> tuple[int, int] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ _KERNELS = {  # of each filter, in Pillow
     "smooth_more": "SMOOTH_MORE",
 }
 FILTERS = tuple(_KERNELS)
+_MEANS = {"blur", "smooth", "smooth_more"}  # of neighbours: those that nobody sees have no part in it
 
 
 class Operation(Protocol):
@@ -85,12 +87,21 @@ class Resize:
 
     def __call__(self, image: Image, background: Any) -> Image:
         """The picture at that size."""
+        return self.drawn(image, background, image.size)
+
+    def drawn(self, image: Image, background: Any, whole: tuple[int, int]) -> Image:
+        """The same, where ``image`` is one of the size ``whole`` that was decoded at a part of it."""
         from PIL import Image as PillowImage
 
-        way = fit(image.size, parse_size(self.size), self.mode, upscale=self.upscale)
-        drawn = image.resize(way.size, PillowImage.Resampling.LANCZOS, box=way.box, reducing_gap=2.0)
+        way = fit(whole, parse_size(self.size), self.mode, upscale=self.upscale)
+        across, down = image.width / whole[0], image.height / whole[1]
+        left, top, right, bottom = way.box
+        box = (left * across, top * down, min(right * across, image.width), min(bottom * down, image.height))
+        drawn = image.resize(way.size, PillowImage.Resampling.LANCZOS, box=box, reducing_gap=2.0)
         if way.canvas == way.size:
             return drawn
+        if drawn.mode == "L" and len(set(background("RGB"))) > 1:
+            drawn = drawn.convert("RGB")  # around it there is colour
         canvas = PillowImage.new(drawn.mode, way.canvas, background(drawn.mode))
         canvas.paste(drawn, way.offset)
         return canvas
@@ -146,7 +157,10 @@ class Filter:
         """The picture, filtered; what is transparent stays so."""
         if image.mode != "RGBA":
             return self._filtered(image)
-        made = self._filtered(image.convert("RGB"))
+        if self.name in _MEANS:
+            made = self._filtered(image.convert("RGBa")).convert("RGBA")
+        else:
+            made = self._filtered(image.convert("RGB"))
         made.putalpha(image.getchannel("A"))
         return made
 
@@ -195,10 +209,12 @@ class Apply:
         return workable(PillowImage.fromarray(result), [])
 
     def _takes_image(self) -> bool:
-        annotations = dict(getattr(self.func, "__annotations__", {}))
-        annotations.pop("return", None)
-        first = next(iter(annotations.values()), None)
-        return "Image" in (first if isinstance(first, str) else getattr(first, "__name__", ""))
+        try:
+            first = next(iter(inspect.signature(self.func).parameters.values()))
+        except (TypeError, ValueError, StopIteration):  # of some builtins nobody knows
+            return False
+        told = first.annotation if isinstance(first.annotation, str) else inspect.formatannotation(first.annotation)
+        return re.search(r"\bImage\b", told) is not None
 
 
 def parse_filter(text: str) -> Filter:

@@ -25,20 +25,26 @@ Names = Callable[[Path], list[str]]  # of the files in a folder, in order
 
 
 class Variant(NamedTuple):
-    """One output of each source. ``size`` and ``filter`` may stand in its name."""
+    """One output of each source. ``size`` and ``filter`` may stand in its name; ``how``: a digest of how it is made."""
 
     name: str
     operations: Operations
     size: str = ""
     filter: str = ""
+    how: str = ""
 
 
 class Target(NamedTuple):
-    """One file to be written; ``numbered``: one for each frame, whose number ``{frame}`` in its name stands for."""
+    """One file to be written; ``numbered``: one for each frame, whose number ``{frame}`` in its name stands for.
+
+    ``key``: what it is known by from run to run, also if it is renamed; ``old``: what is there of it that may go.
+    """
 
     path: Path
     variant: Variant
-    numbered: bool = False
+    numbered: bool
+    key: str
+    old: frozenset[Path] = frozenset()
 
     def of_frame(self, frame: int) -> Path:
         """Where this frame goes."""
@@ -48,13 +54,12 @@ class Target(NamedTuple):
 
 
 class Source(NamedTuple):
-    """One file to be read, as it is now, and what is made from it. ``key``: what it is known by from run to run."""
+    """One file to be read, as it is now, and what is made from it."""
 
     path: Path
     size: int
     mtime_ns: int
     targets: tuple[Target, ...]
-    key: str
 
 
 class Lost(NamedTuple):
@@ -135,7 +140,7 @@ def check_name(template: str, variants: list[Variant], *, frames: str) -> None:
 
 def default_name(variants: list[Variant], *, frames: str) -> str:
     """Where outputs go if nothing is said."""
-    variant = "_{variant}" if len(variants) > 1 else ""
+    variant = "_{variant}" if any(variant.name for variant in variants) else ""
     frame = "_{frame}" if frames == "all" else ""
     return f"{{rel}}/{{stem}}{variant}{frame}.{{ext}}"
 
@@ -164,21 +169,24 @@ class Naming(NamedTuple):
                 f"{target.name} has no suffix that can be written: end the name in .{{ext}}, or in one of "
                 f"{', '.join(FORMATS)}"
             )
-        return Target(target, variant, numbered)
+        return Target(target, variant, numbered, str(target))
 
 
-def make(found: Iterable[tuple[Path, Path] | Lost], naming: Naming, variants: list[Variant]) -> Plan:
-    """The plan for these files, each once."""
+def make(
+    found: Iterable[tuple[Path, Path] | Lost], naming: Naming, variants: list[Variant], made: Iterable[Path]
+) -> Plan:
+    """The plan for these files, each once; not for those that were ``made`` before, and lie among the sources."""
     plan = Plan([], [])
-    seen: set[Path] = set()
+    seen = set(made)
     for one in found:
         if isinstance(one, Lost):
             plan.lost.append(one)
             continue
         path, root = one
-        if path in seen:
+        place = Path(os.path.abspath(path))  # noqa: PTH100 - links stay as they are
+        if place in seen:
             continue
-        seen.add(path)
+        seen.add(place)
         if naming.frames == "all" and "{frame}" in path.name:
             plan.lost.append(Lost(path, "unsupported", "its name has {frame} in it, which stands for a number here"))
             continue
@@ -192,8 +200,7 @@ def make(found: Iterable[tuple[Path, Path] | Lost], naming: Naming, variants: li
         if any(len(os.fsencode(target.path.name)) > LONGEST for target in targets):
             plan.lost.append(Lost(path, "unwritable", f"an output's name would be longer than {LONGEST} bytes"))
             continue
-        key = str(targets[0].path)  # also if they are renamed
-        plan.sources.append(Source(path, status.st_size, status.st_mtime_ns, targets, key))
+        plan.sources.append(Source(path, status.st_size, status.st_mtime_ns, targets))
     return plan
 
 
@@ -277,10 +284,10 @@ def existing(target: Target, names: Names) -> list[Path]:
     return found
 
 
-def renamed(target: Target, taken: Container[Path], ours: Container[Path], names: Names) -> Target:
+def renamed(target: Target, taken: Container[Path], names: Names) -> Target:
     """Under the first name of this kind that is free, or was given to it before."""
     for number in range(1, 1_000_000):
         other = target._replace(path=target.path.with_stem(f"{target.path.stem}_{number}"))
-        if other.path not in taken and (other.path in ours or not existing(other, names)):
+        if other.path not in taken and (other.path in target.old or not existing(other, names)):
             return other
     raise OptionError(f"there is no free name for {target.path}")

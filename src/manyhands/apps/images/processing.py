@@ -104,7 +104,7 @@ def process(
     began = time.monotonic()
     places = [Path(src)] if isinstance(src, str | os.PathLike) else [Path(place) for place in src]
     into = Path(os.path.abspath(out))  # noqa: PTH100 - links stay as they are
-    wanted = variants(operations)
+    wanted = variants(operations)  # checked, before anything else is
     template = name if name is not None else planning.default_name(wanted, frames=frames)
     ext = _checked_format(format, quality)
     reading = Reading(orient, _positive(max_pixels), on_truncated, frames, _checked_keep(keep))
@@ -116,22 +116,20 @@ def process(
     if not into.exists() and into.suffix[1:].lower() in planning.SUFFIXES:
         raise OptionError(f"{into} is called as a picture is, and would be a folder: name the folder of the outputs")
     planning.check_place(places, into, inside=out_inside)
-    names = planning.names_once()
+    wanted = [variant._replace(how=_how(reading, variant, quality, background)) for variant in wanted]
+    names, known = planning.names_once(), state.load(into)
     found = planning.find(places, recursive=recursive, glob=glob, out=into)
-    plan = planning.make(found, planning.Naming(into, template, ext, frames), wanted)
+    naming = planning.Naming(into, template, ext, frames)
+    plan = planning.make(found, naming, wanted, state.outputs_of(known, into))
     planning.check_collisions(plan.sources, names)
     planning.check_linked(plan.sources, places, into, inside=out_inside)
-    how = _how(reading, wanted, quality, background)
-    known = state.load(into)
-    fresh = {source.key for source in plan.sources if state.is_fresh(source, known.get(source.key), how, into)}
-    stale = [source for source in plan.sources if source.key not in fresh]
-    ours = {source.key: state.replaceable(source, known.get(source.key), into) for source in stale}
-    todo, skipped = _settled(stale, ours, on_conflict, names)
+    fresh, stale = _compared(plan.sources, known, into)
+    taken = {target.path for source in plan.sources for target in source.targets}
+    todo, skipped = _settled(stale, taken, on_conflict, names)
     done = [Done(str(lost.path), "failed", kind=lost.kind, reason=lost.reason) for lost in plan.lost]
     done += [
-        Done(str(source.path), "up to date", [str(into / output) for output in known[source.key].outputs])
-        for source in plan.sources
-        if source.key in fresh
+        Done(str(source.path), "up to date", [str(into / o) for t in source.targets for o in known[t.key].outputs])
+        for source in fresh
     ]
     done += [Done(str(source.path), "skipped", reason=f"an output is there that {FOREIGN}") for source in skipped]
     place = backend or place_of(wanted)
@@ -140,7 +138,7 @@ def process(
         done += [Done(str(s.path), "planned", [str(target.path) for target in s.targets]) for s in todo]
     elif todo:
         budget = Budget(IN_FLIGHT) if place == "threads" else Turns(IN_FLIGHT, 1 if place == "serial" else count)
-        maker = Maker(reading, quality, Background(background), how, state.Writer(into), budget)
+        maker = Maker(reading, quality, Background(background), state.Writer(into), budget)
         with _folder(into), _pixel_limit():
             done += _run(maker, todo, place, count, progress)
     order = {str(source.path): index for index, source in enumerate(plan.sources)}
@@ -234,25 +232,40 @@ def _pixel_limit() -> Iterator[None]:
                 Image.MAX_IMAGE_PIXELS = _limit_before
 
 
+def _compared(sources: list[Source], known: Mapping[str, state.Made], out: Path) -> tuple[list[Source], list[Source]]:
+    """Those that have all their outputs; and the others, with what they lack."""
+    fresh: list[Source] = []
+    stale: list[Source] = []
+    for source in sources:
+        lacking = tuple(
+            target._replace(old=state.replaceable(source, known.get(target.key), out))
+            for target in source.targets
+            if not state.is_fresh(source, target, known.get(target.key), out)
+        )
+        if lacking:
+            stale.append(source._replace(targets=lacking))
+        else:
+            fresh.append(source)
+    return fresh, stale
+
+
 def _settled(
-    sources: list[Source], ours: dict[str, set[Path]], on_conflict: str, names: planning.Names
+    sources: list[Source], taken: set[Path], on_conflict: str, names: planning.Names
 ) -> tuple[list[Source], list[Source]]:
     """What is to be made, and what is left alone since something is there that is not ours."""
     todo, skipped, foreign = [], [], []
-    taken = {target.path for source in sources for target in source.targets}
     for source in sources:
-        mine = ours[source.key]
         there = {
             target: others
             for target in source.targets
-            if (others := [path for path in planning.existing(target, names) if path not in mine])
+            if (others := [path for path in planning.existing(target, names) if path not in target.old])
         }
         foreign += [path for others in there.values() for path in others]
         if not there or on_conflict == "overwrite":
             todo.append(source)
         elif on_conflict == "rename":
             moved = tuple(
-                planning.renamed(target, taken, mine, names) if target in there else target for target in source.targets
+                planning.renamed(target, taken, names) if target in there else target for target in source.targets
             )
             taken.update(target.path for target in moved)
             todo.append(source._replace(targets=moved))
@@ -303,8 +316,8 @@ def place_of(variants: list[Variant]) -> Literal["auto", "processes"]:
     return "processes" if own else "auto"
 
 
-def _how(reading: Reading, variants: list[Variant], quality: int, background: str) -> str:
-    told = [reading.key, quality, background, [[v.name, [step.key for step in v.operations]] for v in variants]]
+def _how(reading: Reading, variant: Variant, quality: int, background: str) -> str:
+    told = [reading.key, quality, background, [step.key for step in variant.operations]]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
 

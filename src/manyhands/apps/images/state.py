@@ -1,8 +1,8 @@
 """What was made in a folder, from what and how: so that a second run does only what is missing or stale.
 
-One hidden file in the output folder. While a run goes on, lines are appended to it: one before each output of a source
-is moved to its place, one after the last. At the end it is written anew, sorted, so that it only depends on what was
-made.
+One hidden file in the output folder. While a run goes on, lines are appended to it: one before a file is moved to its
+place, and one when all files of a target are in theirs. At the end it is written anew, sorted, so that it only depends
+on what was made.
 """
 
 from __future__ import annotations
@@ -10,66 +10,78 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from manyhands.apps import files
-from manyhands.apps.images.planning import Source
+from manyhands.apps.images.planning import Source, Target
 
 FILE = ".manyhands-images.jsonl"
+Seal = tuple[int, int]  # of a file: its bytes, and their checksum
 
 
 class Made(NamedTuple):
-    """The outputs of one source; not ``whole`` if a run was ended while they were written."""
+    """The files of one target, by their places in the folder; not ``whole`` if a run was ended while it wrote them."""
 
     source: str  # relative to the folder, if it can be
     size: int  # of the source, in bytes
     mtime_ns: int  # of the source
     how: str
-    outputs: tuple[str, ...]  # relative to the folder
-    bytes: tuple[int, ...]  # of the outputs, if ``whole``
+    outputs: dict[str, Seal | None]  # None: it was about to be written
     whole: bool
 
 
 def load(out: Path) -> dict[str, Made]:
-    """By the source's key; nothing if there is no such file, and no line that is not as we write them."""
+    """By the target's key; nothing if there is no such file, and no line that is not as we write them."""
     known: dict[str, Made] = {}
     try:
         lines = (out / FILE).read_bytes().splitlines()
     except OSError:
         return known
     for line in lines:
-        with contextlib.suppress(ValueError, KeyError, TypeError):  # a run was killed in the midst of it
+        with contextlib.suppress(
+            ValueError, KeyError, TypeError, AttributeError
+        ):  # a run was killed in the midst of it
             told = json.loads(line)
-            known[str(out / _checked(told["key"]))] = Made(
-                told["source"], told["size"], told["mtime_ns"], told["how"], tuple(map(_checked, told["outputs"])),
-                tuple(told["bytes"]), told["whole"],
-            )  # fmt: skip
+            key = str(out / _checked(told.pop("key")))
+            made = Made(**told)
+            outputs = {_checked(name): _seal_from(seal) for name, seal in made.outputs.items()}
+            if not made.whole and key in known:  # what was made before is ours still
+                outputs = known[key].outputs | outputs
+            known[key] = made._replace(outputs=outputs)
     return known
 
 
-def is_fresh(source: Source, made: Made | None, how: str, out: Path) -> bool:
+def is_fresh(source: Source, target: Target, made: Made | None, out: Path) -> bool:
     """It was made from this very file in this very way, and each output is there and has its length still."""
     return (
         made is not None
         and made.whole
-        and (made.size, made.mtime_ns, made.how) == (source.size, source.mtime_ns, how)
+        and (made.size, made.mtime_ns, made.how) == (source.size, source.mtime_ns, target.variant.how)
         and made.source == _from(source, out)
-        and tuple(_size_of(out / output) for output in made.outputs) == made.bytes
+        and all(seal is not None and _size_of(out / output) == seal[0] for output, seal in made.outputs.items())
     )
 
 
-def replaceable(source: Source, made: Made | None, out: Path) -> set[Path]:
-    """Outputs made from this source, and still as they were written, as far as one can see."""
+def replaceable(source: Source, made: Made | None, out: Path) -> frozenset[Path]:
+    """Outputs made from this source, and still as they were written."""
     if made is None or made.source != _from(source, out):
-        return set()
-    sizes = made.bytes if made.whole else [None] * len(made.outputs)
-    return {
-        out / output
-        for output, size in zip(made.outputs, sizes, strict=False)  # somebody may have edited the file
-        if size is None or _size_of(out / output) in {size, -1}
-    }
+        return frozenset()
+    return frozenset(
+        out / name for name, seal in made.outputs.items() if seal is None or _is_as_it_was(out / name, seal)
+    )
+
+
+def outputs_of(known: Mapping[str, Made], out: Path) -> set[Path]:
+    """All files that were made."""
+    return {out / output for made in known.values() for output in made.outputs}
+
+
+def seal(data: memoryview | bytes) -> Seal:
+    """Of what is written."""
+    return len(data), zlib.crc32(data)
 
 
 class Writer:
@@ -78,31 +90,32 @@ class Writer:
     def __init__(self, out: Path) -> None:
         self.out = out
 
-    def begin(self, source: Source, how: str, outputs: Iterable[Path]) -> None:
-        """The last of these is about to be in its place: should we be ended now, it is known as ours."""
-        self._append(source, how, outputs, (), whole=False)
+    def begin(self, source: Source, target: Target, path: Path) -> None:
+        """This is about to be in its place: should we be ended now, it is known as ours."""
+        self._append(source, target, {path: None}, whole=False)
 
-    def finish(self, source: Source, how: str, outputs: Mapping[Path, int]) -> None:
-        """All of these, of so many bytes, are in their places."""
-        self._append(source, how, outputs, outputs.values(), whole=True)
+    def finish(self, source: Source, target: Target, outputs: Mapping[Path, Seal]) -> None:
+        """All of these are in their places."""
+        self._append(source, target, outputs, whole=True)
 
-    def _append(self, source: Source, how: str, outputs: Iterable[Path], sizes: Iterable[int], *, whole: bool) -> None:
-        relative = tuple(path.relative_to(self.out).as_posix() for path in outputs)
-        made = Made(_from(source, self.out), source.size, source.mtime_ns, how, relative, tuple(sizes), whole)
-        line = _line(_relative(source.key, self.out), made)
+    def _append(self, source: Source, target: Target, outputs: Mapping[Path, Seal | None], *, whole: bool) -> None:
+        relative = {_relative(path, self.out): seal for path, seal in outputs.items()}
+        made = Made(_from(source, self.out), source.size, source.mtime_ns, target.variant.how, relative, whole)
         with files.locked(self.out):
-            files.append_line(self.out / FILE, b"\n" + line)  # a line that was cut short before stays alone
+            # A line that was cut short before stays alone.
+            files.append_line(self.out / FILE, b"\n" + _line(_relative(Path(target.key), self.out), made))
 
 
 def tidy(out: Path) -> None:
-    """Write it anew, sorted, one line for each source that has outputs.
+    """Write it anew, sorted, one line for each target that has outputs.
 
     Also if it has not all of them: the run was ended, or failed there, and they are to be known as ours.
     """
     with files.locked(out):  # other runs may go on
         known = {key: made for key, made in load(out).items() if made.whole or _has_some(made, out)}
         with files.whole(out / FILE) as unfinished:
-            unfinished.write_bytes(b"".join(_line(_relative(key, out), made) for key, made in sorted(known.items())))
+            lines = [_line(_relative(Path(key), out), made) for key, made in sorted(known.items())]
+            unfinished.write_bytes(b"".join(lines))
 
 
 def _from(source: Source, out: Path) -> str:
@@ -121,6 +134,25 @@ def _checked(name: str) -> str:
     return name
 
 
+def _seal_from(told: Any) -> Seal | None:
+    """As it is in the file. Raises TypeError, ValueError."""
+    if told is None:
+        return None
+    size, checksum = map(int, told)
+    return size, checksum
+
+
+def _is_as_it_was(path: Path, wanted: Seal) -> bool:
+    """Or not there at all. Somebody may have edited it."""
+    size = _size_of(path)
+    if size != wanted[0]:
+        return size < 0
+    try:
+        return seal(path.read_bytes()) == wanted
+    except OSError:
+        return False
+
+
 def _size_of(path: Path) -> int:
     """In bytes; -1 if it is not there."""
     try:
@@ -133,10 +165,9 @@ def _has_some(made: Made, out: Path) -> bool:
     return any(_size_of(out / output) >= 0 for output in made.outputs)
 
 
-def _relative(key: str, out: Path) -> str:
-    return Path(key).relative_to(out).as_posix()
+def _relative(path: Path, out: Path) -> str:
+    return path.relative_to(out).as_posix()
 
 
 def _line(key: str, made: Made) -> bytes:
-    told: dict[str, Any] = {"key": key, **made._asdict()}
-    return json.dumps(told, sort_keys=True).encode() + b"\n"
+    return json.dumps({"key": key, **made._asdict()}, sort_keys=True).encode() + b"\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,10 @@ class Done:
     operations: float = 0.0
     encode: float = 0.0
     bytes: int = 0  # written
+
+    def note(self, notes: Iterable[str]) -> None:
+        """Once each."""
+        self.notes += [note for note in notes if note not in self.notes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +77,14 @@ class Summary:
             lines.append(
                 f"{len(written) / self.seconds:.1f} pictures/s, {pixels / self.seconds:.1f} Mpx/s with "
                 f"{_number(self.workers, 'worker')}; decoding {self._share('decode')}, operations "
-                f"{self._share('operations')}, encoding {self._share('encode')} of the work"
+                f"{self._share('operations')}, encoding {self._share('encode')}"
             )
         if self.count("skipped"):
             first = next(one for one in self.done if one.status == "skipped")
             more = ", ..." if self.count("skipped") > 1 else ""
             lines.append(
                 f"skipped, since outputs are there that are not theirs, or were changed since (see --on-conflict): "
-                f"{first.source}{more}"
+                f"{shown(first.source)}{more}"
             )
         if failed := self.failed:
             kinds = Counter(one.kind for one in failed)
@@ -89,7 +94,8 @@ class Summary:
 
     def _share(self, step: str) -> str:
         total = sum(one.decode + one.operations + one.encode for one in self.done)
-        return f"{sum(getattr(one, step) for one in self.done) / total:.0%}" if total else "0%"
+        own = sum(getattr(one, step) for one in self.done)
+        return f"{own:.1f} s ({own / total if total else 0:.0%})"
 
     def write_manifest(self, path: Path) -> None:
         """One JSON object a source, in the order of the sources."""
@@ -101,6 +107,11 @@ class Summary:
             unfinished.write_text(text)
 
 
+def shown(text: str) -> str:
+    """On one line of a terminal, whatever is in the name of a file."""
+    return text if text.isprintable() else repr(text)[1:-1]
+
+
 def _named(failed: list[Done]) -> list[str]:
     """A line for each; where an operation fails at picture after picture in the same way, only for the first ones."""
     alike: Counter[str] = Counter()
@@ -108,7 +119,7 @@ def _named(failed: list[Done]) -> list[str]:
     for one in failed:
         alike[one.reason] += one.kind == "operation"
         if alike[one.reason] <= SHOWN:
-            lines.append(f"  {one.source}: {one.reason}")
+            lines.append(f"  {shown(one.source)}: {shown(one.reason)}")
     lines += [f"  and {count - SHOWN:,} more: {reason}" for reason, count in alike.items() if count > SHOWN]
     return lines
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from manyhands.apps import decoders
 from manyhands.apps.synth.config import LONGEST_SIDE
 from manyhands.interrupts import is_of_a_signal
 
@@ -76,7 +77,7 @@ def _opened(path: Path) -> Image:
     from PIL import Image as PillowImage
 
     try:
-        return PillowImage.open(path)
+        return PillowImage.open(path, formats=decoders.names())
     except PillowImage.DecompressionBombError:
         raise Unusable("it has more pixels than Pillow takes; see PIL.Image.MAX_IMAGE_PIXELS") from None
     except OSError as error:
