@@ -66,6 +66,8 @@ CASES = {
     "the same, of use for longer": (seen(100, 50 * MS, 400, luggage=30.0, packing=0.5), "processes", "computes"),
     "one that takes too long": (seen(100, 5 * MS, 400, luggage=math.inf, packing=0.1), "serial", "bytes"),
     "tasks that take too long to pack": (seen(4, 5 * MS, 400, megabytes=math.inf), "serial", "bytes"),
+    "tables that take long to pack and unpack": (seen(4, 3 * MS, 400, item_packing=1.5 * MS), "serial", "bytes"),
+    "the same, worked on for longer": (seen(4, 30 * MS, 400, item_packing=1.5 * MS), "processes", "computes"),
     "arrays that are worked on for long": (seen(4, 50 * MS, 400, megabytes=8.0), "processes", "computes"),
     "waiting": (seen(2, 50 * MS, 400, waiting=0.99), "processes", "waits"),
     "waiting, in threads": (seen(2, 50 * MS, 400, waiting=0.99, threads=True), "threads", "waits"),

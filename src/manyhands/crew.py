@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from manyhands import calls, strategy
@@ -188,7 +188,7 @@ def _asked_for(options: Options, func: Callable[..., Any], *, waits: bool) -> st
 
 def _is_thread_safe(func: Any) -> bool:
     """It was declared so, itself or inside of partials."""
-    while isinstance(func, partial):
+    while isinstance(func, functools.partial):
         func = func.func
     return bool(getattr(func, "__manyhands_thread_safe__", False))
 
@@ -196,7 +196,7 @@ def _is_thread_safe(func: Any) -> bool:
 def _parts(func: Any) -> Iterator[Any]:
     """What a function has at hand to call: as far as that is easily seen."""
     yield func
-    if isinstance(func, partial):
+    if isinstance(func, functools.partial):
         yield from (*func.args, *func.keywords.values(), *_parts(func.func))
     func = getattr(func, "__func__", func)
     if isinstance(func, types.FunctionType):
@@ -206,10 +206,16 @@ def _parts(func: Any) -> Iterator[Any]:
                 yield cell.cell_contents
 
 
+@functools.cache
+def _seconds_for_nothing() -> float:
+    return min(payload.weigh(None).seconds for _ in range(3))
+
+
 def _weigh(value: Any, within: float) -> Weight:
-    """What would travel."""
+    """What would travel; and how long it took to tell, more than it takes of nothing."""
     try:
-        return payload.weigh(value, within)
+        weight = payload.weigh(value, within)
+        return weight._replace(seconds=max(0.0, weight.seconds - _seconds_for_nothing()))
     except BaseException as error:  # user code, and sys.exit() in it; whoever sends it will say what is wrong
         if is_of_a_signal(error):
             raise

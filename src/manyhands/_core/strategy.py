@@ -20,7 +20,7 @@ WARM_SECONDS = 0.002  # until one that is there is, or a thread
 TASK_SECONDS = 1e-6  # to hand a tiny task over and take its result
 MEGABYTE_SECONDS = 0.0005  # to bring a megabyte to another process or back
 LUGGAGE_SECONDS = 0.0003  # to bring a megabyte that the function captures to all workers, or to see that they have it
-PACKINGS = 3.0  # times what it took to weigh that: it is packed, and unpacked by workers that are in each other's way
+PACKINGS = 3.0  # times what it took to weigh something: it is packed, and unpacked by somebody who hinders others
 WEIGHING_SHARE = 0.08  # of the time that the rest would take in the caller: so long it is weighed, when it is
 LOOK_SECONDS = 0.0005  # of work to see before anything is decided: the first call of a function is not like the others
 SURE_SECONDS = 0.05  # of work that are enough in any case
@@ -47,6 +47,7 @@ class Measured(NamedTuple):
     megabytes: float | None = None  # of a task's input and result, as they would travel; None: not looked at
     luggage: float = 0.0  # megabytes that the function brings along
     packing: float = 0.0  # seconds that it took to weigh these; weights are infinite where it took too long
+    item_packing: float = 0.0  # the same for a task's input and result
     threads: bool = False  # it may run in threads
     gap: float | None = None  # how long another thread waited for the interpreter meanwhile
 
@@ -76,7 +77,8 @@ def decide(seen: Measured) -> Choice:
     stay = (seen.left + seen.busy) * seen.wall / seen.tasks
     most = gain(seen, backend) * stay
     if forecast(seen, backend, workers) > most:
-        light = forecast(seen._replace(megabytes=0.0, luggage=0.0, packing=0.0), backend, workers) <= most
+        weightless = seen._replace(megabytes=0.0, luggage=0.0, packing=0.0, item_packing=0.0)
+        light = forecast(weightless, backend, workers) <= most
         return Choice("serial", 1, "bytes" if light else "short")
     return Choice(backend, workers, "waits" if does_wait else "computes")
 
@@ -119,7 +121,7 @@ def forecast(seen: Measured, backend: str, workers: int) -> float:
     work = stay if waits(seen.wall, seen.cpu) else left * max(seen.cpu / max(seen.tasks, 1), per_task)
     send = left * TASK_SECONDS
     if backend == "processes":
-        send += left * MEGABYTE_SECONDS * (seen.megabytes or 0.0)
+        send += left * (MEGABYTE_SECONDS * (seen.megabytes or 0.0) + PACKINGS * seen.item_packing)
     start = WARM_SECONDS if seen.warm or backend == "threads" else COLD_SECONDS + workers * WORKER_SECONDS
     if backend == "processes":
         start += LUGGAGE_SECONDS * seen.luggage + PACKINGS * seen.packing

@@ -318,9 +318,13 @@ class HeadStart:
         self._luggage_scale.read(self._elsewhere.luggage, max(within / 2, within - took))
 
     def _with_weights(self, seen: Measured) -> Measured:
-        task, luggage = self._task_scale.megabytes, self._luggage_scale.megabytes
-        megabytes = self._next_scale.megabytes if task is None else task
-        return seen._replace(megabytes=megabytes, luggage=luggage or 0.0, packing=self._luggage_scale.seconds)
+        task, luggage = self._task_scale, self._luggage_scale
+        if task.megabytes is None:
+            task = self._next_scale
+        return seen._replace(
+            megabytes=task.megabytes, item_packing=task.seconds,
+            luggage=luggage.megabytes or 0.0, packing=luggage.seconds,
+        )  # fmt: skip
 
     def _weigh_task(self, within: float) -> Weight:
         last = self._last

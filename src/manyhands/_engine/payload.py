@@ -164,6 +164,8 @@ def _weigh(value: object, within: float) -> Weight:
         made = make(sink, _big_ones_to(buffers))
         began = time.thread_time()  # from now: cloudpickle had to be imported
         sink.until = began + within - spent
+        if make is pickler:
+            made.reducer_override = _timed(made.reducer_override, sink)  # type: ignore[method-assign]
         try:
             made.dump(value)
         except _TooLongError:
@@ -175,6 +177,16 @@ def _weigh(value: object, within: float) -> Weight:
             return Weight(sink.bytes + travelling(_raw(buffers)), spent + time.thread_time() - began)
         spent += time.thread_time() - began
     raise AssertionError  # the second has returned or raised
+
+
+def _timed(reduce: Callable[[Any], Any], sink: _Sink) -> Callable[[Any], Any]:
+    """Objects of the program's own classes are slow to pickle, and a sink hears of them only by the ten thousand."""
+
+    def reduce_in_time(value: Any) -> Any:
+        sink.look_at_the_time()
+        return reduce(value)
+
+    return reduce_in_time
 
 
 class _TooLongError(Exception):
@@ -197,6 +209,10 @@ class _Sink:
         self.bytes += len(data)
         if not self._any_name and _needs_value(data):
             raise _ByValueError
+        self.look_at_the_time()
+
+    def look_at_the_time(self) -> None:
+        """Raise if it is up."""
         if time.thread_time() > self.until:
             raise _TooLongError
 
