@@ -127,7 +127,7 @@ def test_what_a_task_does_to_its_array_stays_with_it(process_backend, size):
         argument += 1
         return argument[-1]
 
-    assert mh.map(spoil, [array] * 4, workers=2, chunksize=1, **process_backend) == [1.0] * 4
+    assert mh.map(spoil, [array] * 40, workers=2, chunksize=20, **process_backend) == [1.0] * 40
     assert not array.any()
 
 

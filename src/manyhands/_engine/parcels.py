@@ -15,6 +15,9 @@ from manyhands.interrupts import is_of_a_signal
 from manyhands.showing import error_text
 
 
+_UNCHANGING = {int, float, complex, bool, str, bytes, type(None)}
+
+
 class Parcel(NamedTuple):
     """A packed chunk: ``sizes`` and ``buffers`` as in the CHUNK message."""
 
@@ -26,10 +29,11 @@ class Parcel(NamedTuple):
 def pack(job: Job, items: Sequence[Any], *, isolated: bool, main_by_name: bool) -> Parcel:
     """Inputs of this job: together if that works, else (or if ``isolated``) each by itself.
 
+    One that is the input of several tasks also goes to each by itself: what one writes into it, no other may see.
     ``main_by_name``: the workers were forked from this process and have its ``__main__``.
     """
     retry_on = payload.pack(job.retry_on).data if job.retry_on else b""
-    if not isolated:
+    if not isolated and not (job.style is Style.ITEM and _is_repeated(items)):
         try:
             packed = payload.pack(items, main_by_name=main_by_name)
             return Parcel(None, (packed.data, *packed.buffers), retry_on)
@@ -38,6 +42,13 @@ def pack(job: Job, items: Sequence[Any], *, isolated: bool, main_by_name: bool) 
                 raise
     sizes, buffers = flatten(_pack_item(item, job.style, main_by_name=main_by_name) for item in items)
     return Parcel(sizes, buffers, retry_on)
+
+
+def _is_repeated(items: Sequence[Any]) -> bool:
+    """There is an object in it twice that could be changed."""
+    if type(items) is range or set(map(type, items)) <= _UNCHANGING:
+        return False
+    return len(set(map(id, items))) < len(items)
 
 
 def _pack_item(item: Any, style: Style, *, main_by_name: bool) -> Packed | Fault:
