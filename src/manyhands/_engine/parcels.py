@@ -14,7 +14,6 @@ from manyhands.errors import NotSendable
 from manyhands.interrupts import is_of_a_signal
 from manyhands.showing import error_text
 
-
 _UNCHANGING = {int, float, complex, bool, str, bytes, type(None)}
 
 
