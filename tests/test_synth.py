@@ -313,6 +313,13 @@ def test_nothing_is_written_over_inputs_or_a_dataset(place):
         synth.report(out, out / "dataset.json")
     background = next((place / "back").iterdir())
     before = background.read_bytes()
+    other = make(place, "other").out
+    for write in (
+        lambda: synth.preview(config(place), other / "images" / "train" / "x.png"),
+        lambda: synth.replay(out, next((out / "images" / "train").iterdir()).stem, other / "images" / "x.jpg"),
+    ):
+        with pytest.raises(mh.OptionError, match="is in the dataset"):
+            write()
     for write in (
         lambda: synth.preview(config(place), background.with_suffix(".png")),
         lambda: synth.replay(out, next((out / "images" / "train").iterdir()).stem, background.with_suffix(".jpg")),
@@ -506,9 +513,9 @@ def test_an_error_in_the_users_function_is_one_line(place, body, told):
 
 def test_other_versions_of_what_decides_the_bytes_are_told(place):
     out = make(place).out
-    about = json.loads((out / dataset.ABOUT).read_text())
+    about = dataset.about_of(out)
     about["versions"]["numpy"] = "1.0"
-    (out / dataset.ABOUT).write_text(json.dumps(about))
+    dataset.write_about(out, about)
     assert synth.resume(out).notes == ()  # nothing was made
     min((out / "images" / "train").iterdir()).unlink()
     assert synth.resume(out).notes == ("numpy is another version than the dataset was begun with",)
@@ -685,14 +692,16 @@ def test_splits_share_no_object_and_no_background(place):
     assert any("dog" in note for note in plan.notes)  # it has one picture
 
 
-def test_the_same_picture_in_two_splits_is_told(place):
-    """Under another name: what is tested on would have been trained on."""
-    for name in "uvwxyz":
+def test_the_same_picture_under_several_names_is_in_one_split(place):
+    """What is tested on would have been trained on."""
+    for name in "uvwx":
         shutil.copy(place / "back/b0.png", place / f"back/{name}.png")
-    summary = make(place, split=(0.5, 0.5))
-    (told,) = [note for note in summary.notes if "the same picture" in note]
-    assert "in train and val: leave out all but one" in told
-    assert not [note for note in make(place, "other").notes if "same picture" in note]
+    (place / "back/y.png").symlink_to(place / "back/b0.png")
+    plan = synth.plan(config(place, split=(0.5, 0.5)))
+    contents = [{(place / "back" / key.split("/")[1]).read_bytes() for key in pool.backgrounds} for pool in
+                plan.pools.values() if pool.backgrounds]  # fmt: skip
+    assert len(contents) == 2
+    assert not contents[0] & contents[1]
 
 
 def test_objects_of_a_picture_come_from_its_own_split(place):
@@ -1093,3 +1102,104 @@ def test_bars_tell_of_each_class_and_of_all(place, capfd):
 def test_the_page_tells_of_each_run(place):
     page = synth.report(make(place).out).read_text()
     assert re.search(r"run 1</td><td>20 samples in [\d.]+ s with 2 workers", page)
+
+
+# --- what an audit found ------------------------------------------------------------------------------------------
+
+
+def records_of(out):
+    lines = (out / "samples.jsonl").read_text(encoding="utf-8").splitlines()
+    return {record["id"]: record for record in map(json.loads, lines)}
+
+
+@pytest.mark.parametrize("blend", ["hard", "gaussian"])
+def test_what_is_labelled_can_be_seen_also_where_it_is_thin(place, blend):
+    shutil.rmtree(place / "photo")
+    (place / "photo" / "wire").mkdir(parents=True)
+    wires = Image.new("RGBA", (40, 40), (0, 0, 0, 0))
+    for at in range(2, 40, 8):
+        wires.paste((255, 0, 255, 255), (at, 0, at + 2, 40))
+    wires.save(place / "photo" / "wire" / "a.png")
+    how = {"scale": 1, "brightness": 1, "blur": 0, "image_format": "png", "blend": blend, "max_truncation": 0}
+    out = make(place, **how).out
+    for picture in sorted((out / "images" / "train").iterdir()):
+        behind = next(path for path in sorted((place / "back").iterdir()) if f"-{path.stem}-" in picture.stem)
+        changed = np.abs(pixels_of(picture).astype(int) - pixels_of(behind)).max(axis=2) > 20
+        (label,) = records_of(out)[picture.stem]["labels"]
+        rows, columns = np.nonzero(changed)
+        assert [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1] == label["box"]
+
+
+def test_quadrants_show_other_backgrounds(place):
+    shutil.rmtree(place / "back")
+    (place / "back").mkdir()
+    for name, colour in {"r": "red", "g": "lime", "b": "blue"}.items():
+        Image.new("RGB", (80, 60), colour).save(place / "back" / f"{name}.png")
+    out = make(place, quadrants=True, brightness=1, image_format="png", times=3).out
+    for picture in (out / "images" / "train").iterdir():
+        own = {"r": (255, 0, 0), "g": (0, 255, 0), "b": (0, 0, 255)}[picture.stem.split("-")[2]]
+        corners = pixels_of(picture)[[0, 0, -1, -1], [0, -1, 0, -1]]
+        assert sum(tuple(corner) == own for corner in corners) <= 1
+
+
+def test_the_own_transparency_of_a_mask_counts(place):
+    for picture in (place / "photo").rglob("*.png"):
+        mask = Image.new("RGBA", size_of(picture), (255, 255, 255, 0))
+        mask.paste((255, 255, 255, 255), (2, 2, 7, 8))
+        target = place / "mask" / picture.relative_to(place / "photo")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        mask.save(target)
+    out = make(place, masks=str(place / "mask"), scale=1, min_size=1, max_overlap=0, max_truncation=0).out
+    assert {tuple(label["box"][at + 2] - label["box"][at] for at in (0, 1))
+            for record in records_of(out).values() for label in record["labels"]} == {(5, 6)}  # fmt: skip
+
+
+def test_what_would_not_be_looked_at_is_told_with_all_else(place):
+    (place / "photo" / "cat" / "more").mkdir()
+    shutil.copy(next((place / "photo" / "cat").glob("*.png")), place / "photo" / "cat" / "more")
+    (place / "photo" / "cat" / "lost.png").symlink_to("nowhere")
+    with pytest.raises(synth.InputProblems) as caught:
+        synth.plan(config(place))
+    assert "are not looked at" in str(caught.value)
+    assert "leads nowhere" in str(caught.value)
+
+
+def test_settings_that_somebody_has_changed_by_hand_are_not_gone_on_with(place):
+    out = make(place).out
+    text = (out / dataset.ABOUT).read_text()
+    assert '"seed": 7' in text
+    (out / dataset.ABOUT).write_text(text.replace('"seed": 7', '"seed": 8'))
+    for use in (synth.resume, synth.verify, synth.report, lambda out: synth.export(out, "yolo")):
+        with pytest.raises(mh.OptionError, match="was changed by hand"):
+            use(out)
+
+
+def test_an_input_that_is_replaced_during_the_run_is_told(place, monkeypatch):
+    monkeypatch.setattr("manyhands.apps.synth.inputs.SHARED_BYTES", 0)
+    replaced = place / "back" / "b2.png"
+
+    def exchange(image, mask, rng):
+        background(99).save(replaced)
+        return image, mask
+
+    with pytest.raises(synth.InputProblems, match=r"b2\.png: it has changed since the run began"):
+        synth.generate(config(place, augment=exchange), place / "ds", backend="serial")
+
+
+def test_a_change_may_be_asked_for_by_its_name_alone_and_workers_by_auto(place):
+    args = ("run", "--objects", "photo", "--backgrounds", "back", "--out", "ds", "-j", "auto")
+    code, _, told = run_command(*args, "--shear", "--perspective", "--rotate", "-5:5", "--brightness", cwd=place)
+    assert code == 0, told
+    made = synth.config_of(place / "ds")
+    assert (made.shear, made.perspective, made.rotate) == ((-15, 15), 0.1, (-5, 5))
+    assert made.brightness == (0.6, 1.4)
+
+
+def test_what_a_process_of_the_same_number_has_left_is_removed(place):
+    """As in containers, where each run has the same numbers."""
+    out = make(place).out
+    left = out / "images" / "train" / f".manyhands-{os.getpid()}-1-0123456789abcdef.part"
+    left.write_bytes(b"half")
+    next(path for path in (out / "images" / "train").iterdir() if path.suffix == ".jpg").unlink()
+    synth.resume(out)
+    assert not left.exists()

@@ -14,7 +14,7 @@ from pathlib import Path
 PATIENCE = 2.0  # seconds for worker processes to end after Ctrl-C
 LOOKS = 3  # without anything unfinished, after which there will be no more
 LOOK_SECONDS = 0.02  # between two of them
-UNFINISHED = ".manyhands-"  # how the name of a file that is being written begins; then the process, then chance
+UNFINISHED = ".manyhands-"  # how the name of a file that is being written begins; then whose it is, then chance
 
 
 def is_text(name: str) -> bool:
@@ -39,7 +39,7 @@ def is_disk_full(error: OSError) -> bool:
 def whole(path: Path) -> Iterator[Path]:
     """Where to write: it is moved to its place at the end of the block; after an error it is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{UNFINISHED}{os.getpid()}-{secrets.token_hex(8)}.part")
+    unfinished = path.with_name(f"{UNFINISHED}{os.getpid()}-{_begun(os.getpid())}-{secrets.token_hex(8)}.part")
     try:
         yield unfinished
         unfinished.replace(path)
@@ -92,9 +92,9 @@ def remove_unfinished(folder: Path, patience: float = 0.0) -> int:
 
 
 def _is_left_over(path: Path) -> bool:
-    """Whoever was writing it is no more."""
-    owner = path.name[len(UNFINISHED) :].split("-")[0]
-    return owner.isdigit() and not _lives(int(owner))
+    """Whoever was writing it is no more. Numbers of processes come again, in containers the same ones each time."""
+    owner, begun, *_ = [*path.name[len(UNFINISHED) :].split("-"), ""]
+    return owner.isdigit() and (not _lives(int(owner)) or begun != _begun(int(owner)))
 
 
 @contextlib.contextmanager
@@ -124,6 +124,14 @@ def append_line(path: Path, line: bytes) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
     finally:
         os.close(fd)
+
+
+def _begun(pid: int) -> str:
+    """When the process began, which a later one of the same number did not; 0 where the system does not tell."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19].decode()
+    except (OSError, IndexError):
+        return "0"
 
 
 def _lives(pid: int) -> bool:

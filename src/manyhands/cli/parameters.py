@@ -12,6 +12,7 @@ from manyhands.cli.formats import Call as CallShape
 from manyhands.cli.options import Backend as BackendName
 from manyhands.cli.options import OnError as OnErrorChoice
 from manyhands.cli.reporting import ProgressKind
+from manyhands.cli.values import parse_workers
 
 NONE = " "  # of a flag, beside which typer would write <bool>
 _source = partial(Option, rich_help_panel="Inputs: give exactly one source")
@@ -43,7 +44,9 @@ Call = Annotated[
     CallShape | None,
     _work(help="Call f(item), f(*item) or f(**item); kwargs for --csv, else item.", show_default=False),
 ]
-Workers = Annotated[int | None, _work("--workers", "-j", metavar="N", min=1, help="By default one per core.")]
+Workers = Annotated[
+    int | None, _work("--workers", "-j", metavar="N", parser=parse_workers, help="auto, the default, is one per core.")
+]
 Backend = Annotated[BackendName, _work(help="Where the workers come from.")]
 Timeout = Annotated[str | None, _work(metavar="TIME", help="For each item: 500ms, 30s, 5m, 2h or seconds.")]
 Retries = Annotated[int, _work(metavar="N", min=0, help="Extra attempts for an item that fails.")]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Argument, Option
+from typer.core import TyperCommand
 
 import manyhands as mh
 from manyhands.cli import parameters
@@ -82,17 +83,22 @@ Quadrants = Annotated[bool | None, _rule("--quadrants/--no-quadrants", metavar=N
 
 Scale = Annotated[Text, _change(metavar="LOW:HIGH", help="Times its own size; 0.5:2 if not given.")]
 Rotate = Annotated[
-    Text, _change(metavar="LOW:HIGH", help="Degrees, as -30:30; a single number is always that. 0 if not given.")
+    Text, _change(metavar="LOW:HIGH", help="Degrees, as -30:30; 5 is always 5; by its name alone -30:30; else 0.")
 ]
 Shear = Annotated[
-    Text, _change(metavar="LOW:HIGH", help="Degrees, as -30:30; a single number is always that. 0 if not given.")
+    Text, _change(metavar="LOW:HIGH", help="Degrees, as -30:30; 5 is always 5; by its name alone -15:15; else 0.")
 ]
-Perspective = Annotated[Share, _change(metavar="SHARE", help="How far a corner moves at most; 0 if not given.")]
+Perspective = Annotated[
+    Share, _change(metavar="SHARE", help="How far a corner moves at most; by its name alone 0.1; else 0.")
+]
 Flip = Annotated[bool | None, _change("--flip/--no-flip", metavar=NONE, help="Mirror half of them.")]
 Brightness = Annotated[
-    Text, _change(metavar="LOW:HIGH", help="A factor; for the background, too; 0.7:1.3 if not given.")
+    Text,
+    _change(metavar="LOW:HIGH", help="A factor; of the background, too; by its name alone 0.6:1.4; else 0.7:1.3."),
 ]
-Blur = Annotated[Text, _change(metavar="LOW:HIGH", help="Standard deviation in pixels; 0:1 if not given.")]
+Blur = Annotated[
+    Text, _change(metavar="LOW:HIGH", help="Standard deviation in pixels; by its name alone 0:2; else 0:1.")
+]
 Blend = Annotated[Text, _change(metavar="NAMES", help="Any of hard,gaussian,poisson; hard if not given.")]
 Interpolation = Annotated[Text, _change(metavar="NAME", help="smooth, if not given, or nearest.")]
 
@@ -105,7 +111,32 @@ def _synth() -> None:
     """Training sets for object detection: cut-outs pasted on backgrounds, labelled exactly, on all cores."""
 
 
-@app.command("run")
+# What is drawn if an option of a change is given by its name alone.
+USUAL = {"--rotate": "-30:30", "--shear": "-15:15", "--perspective": "0.1", "--brightness": "0.6:1.4", "--blur": "0:2"}
+
+
+class _Run(TyperCommand):
+    """A change may be asked for without saying how much of it."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, _with_usual(args))
+
+
+def _with_usual(words: list[str]) -> list[str]:
+    """Each that is followed by another option, or by nothing, gets what is usual.
+
+    >>> _with_usual(["--shear", "--blur", "1", "--rotate", "-5:5", "--perspective"])
+    ['--shear', '-15:15', '--blur', '1', '--rotate', '-5:5', '--perspective', '0.1']
+    """
+    found = []
+    for word, following in zip(words, [*words[1:], "--"], strict=True):
+        found.append(word)
+        if word in USUAL and re.match("--|-[A-Za-z]", following):
+            found.append(USUAL[word])
+    return found
+
+
+@app.command("run", cls=_Run)
 def _run(
     *,
     out: Out,
@@ -209,7 +240,7 @@ def _preview_sheet(
     def run() -> int:
         from manyhands.apps import synth
 
-        settings = synth.from_mapping(synth.read_settings(config), augment=_function(augment))
+        settings = synth.load(config, augment=_function(augment))
         drawn = synth.preview(settings, out, count=count, workers=workers)
         say(f"{drawn} samples are drawn in {out}")
         return Exit.DONE

@@ -40,6 +40,19 @@ def parse_count(text: str, option: str) -> int:
     return number
 
 
+def parse_workers(text: str) -> int | None:
+    """Read how many; None for ``auto``.
+
+    >>> parse_workers("3"), parse_workers("auto")
+    (3, None)
+    """
+    if text.strip().lower() == "auto":
+        return None
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise CommandError(f"'-j' / '--workers' {text!r} is no number of workers: write 1 or more, or auto")
+    return int(text)
+
+
 def parse_range(text: str) -> range:
     """Read whole numbers from a up to, not including, b.
 

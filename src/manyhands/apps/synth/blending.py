@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
 
 EDGE = 2.0  # pixels: standard deviation of a soft edge
+LEAST = 0.5  # share of the object in any pixel of its mask: what is labelled can be seen, thin parts, too
 
 
 def hard(under: Pixels, colour: Pixels, mask: Mask) -> None:
@@ -28,9 +29,12 @@ def gaussian(under: Pixels, colour: Pixels, mask: Mask) -> None:
     import cv2
     import numpy as np
 
-    framed = cv2.copyMakeBorder(mask.view(np.uint8) * np.uint8(255), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
-    inside = cv2.erode(framed, np.ones((3, 3), np.uint8))
-    share = cv2.GaussianBlur(inside, (0, 0), EDGE)[1:-1, 1:-1].astype(np.float32) / 255
+    wide = round(4 * EDGE)  # beyond the box there is nothing of the object
+    framed = cv2.copyMakeBorder(
+        mask.view(np.uint8) * np.uint8(255), wide, wide, wide, wide, cv2.BORDER_CONSTANT, value=0
+    )
+    soft = cv2.GaussianBlur(framed, (0, 0), EDGE)[wide:-wide, wide:-wide]
+    share = np.maximum(soft.astype(np.float32) / 255, np.float32(LEAST))
     mixed = cv2.blendLinear(colour, np.ascontiguousarray(under), share, 1 - share)
     hard(under, mixed, mask)
 

@@ -57,7 +57,7 @@ class Config:
         aspect: width through height of boxes, at least and at most.
         min_size: of boxes: pixels of the shorter side.
         attempts: places that are tried for an object before it is given up.
-        quadrants: three quarters of the background each show a background drawn at random.
+        quadrants: three quarters of the background each show another background, drawn at random.
         interpolation: of objects: ``smooth`` or ``nearest``.
         split: shares of ``train``, ``val`` and ``test``; they share no object picture and no background.
         preview: second pictures with the boxes drawn: how many; None or ``"all"``: of all; ``"none"``: of none.
@@ -337,7 +337,7 @@ _FORMS = {
     "max_overlap": _share(1.0),
     "min_visible": _share(1.0),
     "max_truncation": _share(1.0),
-    "aspect": _range(0.0, math.inf),
+    "aspect": _range(0.0, float(LONGEST_SIDE)),
     "min_size": _number(1, 10**6),
     "attempts": _number(1, 10**6),
     "quadrants": _FLAG,

@@ -19,6 +19,7 @@ tells; previews also on the fonts that are there.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -109,7 +110,7 @@ def read_about(folder: Path) -> dict[str, Any] | None:
         version = told["version"]
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise OptionError(f"{path} cannot be read: {error}; it was changed, or is of another program") from None
     if version != VERSION:
         raise OptionError(f"{path} is of version {version}; this program reads {VERSION}")
@@ -117,9 +118,14 @@ def read_about(folder: Path) -> dict[str, Any] | None:
         raise OptionError(
             f"{path} does not tell {', '.join(sorted(missing))}; it was changed, or is of another program"
         )
-    if {"image_format", "formats"} - told["config"].keys():
-        raise OptionError(f"{path} tells other settings than a dataset has; it was changed, or is of another program")
+    if told.pop("seal", None) != _seal_of(told):
+        raise OptionError(f"{path} was changed by hand: put it back, or name another folder")
     return dict(told)
+
+
+def _seal_of(about: dict[str, Any]) -> str:
+    plain = json.dumps(about, ensure_ascii=False, sort_keys=True)
+    return hashlib.sha256(plain.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 def about_of(folder: Path) -> dict[str, Any]:
@@ -141,13 +147,21 @@ def held(folder: Path) -> Iterator[None]:
         yield
 
 
+def check_target(path: Path) -> None:
+    """Raise OptionError for a file in a dataset's folder: only the dataset itself writes there."""
+    for folder in path.resolve().parents:
+        if (folder / ABOUT).exists():
+            raise OptionError(f"{path} is in the dataset {folder}: name another place")
+
+
 def holds_other_files(folder: Path) -> bool:
     """Something else than what is left of a run that was ended before it had begun."""
     return any(path.name != HIDDEN and not path.name.startswith(files.UNFINISHED) for path in folder.iterdir())
 
 
 def write_about(folder: Path, about: dict[str, Any]) -> None:
-    """Config, classes and inputs, as a whole."""
+    """Config, classes and inputs, as a whole; sealed, since by half-changed settings nothing could be made again."""
+    about = about | {"seal": _seal_of(about)}
     with files.whole(folder / ABOUT) as unfinished:
         unfinished.write_text(json.dumps(about, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
 

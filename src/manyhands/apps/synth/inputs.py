@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
     Pixels = NDArray[Any]  # of uint8
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2")
+SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2", ".avif",
+)  # fmt: skip
 SHARED_BYTES = 2 << 30  # decoded pictures that are kept; of those beyond, each is decoded when it is needed
 KEPT_BYTES = 256 << 20  # of these, in each process
 
@@ -113,12 +115,20 @@ def _objects(folder: Path, masks: dict[str, Path] | None, problems: list[str]) -
             )
         if not there:
             problems.append(f"{place}: an empty class; put pictures in it or remove the folder")
+        problems += [f"{path}: this link leads nowhere" for path in place.iterdir() if _leads_nowhere(path)]
+        problems += [
+            f"{path}: pictures in a folder of a class's folder are not looked at: put them into {place}"
+            for path in place.iterdir()
+            if path.is_dir() and not path.name.startswith(".") and _pictures_in(path)
+        ]
         problems += [f"{place}: two pictures are called {name!r}" for name in _twice(file.stem for file in there)]
         for file in there:
             key = f"objects/{place.name}/{file.name}"
             mask = masks.get(_stem_key(key)) if masks is not None else None
             if masks is not None and mask is None:
                 problems.append(f"{file}: it has no mask of the same name")
+            elif mask is not None:
+                problems += _misfit(file, mask)
             yield Picture(key, file, place.name, mask)
 
 
@@ -156,6 +166,21 @@ def _pictures_in(folder: Path) -> list[Path]:
     return sorted(path for path in there if path.suffix.lower() in SUFFIXES and path.is_file())
 
 
+def _leads_nowhere(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and path.is_symlink() and not path.exists()
+
+
+def _misfit(picture: Path, mask: Path) -> list[str]:
+    """By their headers, which are quick to read, and do not tell of turning; what cannot be read is told later."""
+    try:
+        own, wanted = pictures.size_of(mask), pictures.size_of(picture)
+    except (Unusable, OSError):
+        return []
+    if sorted(own) == sorted(wanted):
+        return []
+    return [f"{mask}: {pictures.mismatch(own, picture, wanted)}"]
+
+
 def _stem_key(key: str) -> str:
     return key.rpartition(".")[0]
 
@@ -171,6 +196,25 @@ def _is_forbidden(letter: str) -> bool:
 
 def _twice(names: Iterable[str]) -> list[str]:
     return [name for name, count in Counter(names).items() if count > 1]
+
+
+def same_content(ones: Iterable[Picture]) -> list[list[Picture]]:
+    """In their order, each with all later ones whose files have the same bytes; few need be read for that."""
+    sizes = {one: _length(one.path) for one in ones}
+    often = Counter(sizes.values())
+    groups: dict[Any, list[Picture]] = {}
+    for one, size in sizes.items():
+        content = hashlib.sha256(one.path.read_bytes()).digest() if size and often[size] > 1 else one.key
+        groups.setdefault(content, []).append(one)
+    return list(groups.values())
+
+
+def _length(path: Path) -> int:
+    """In bytes; 0 if nobody may look."""
+    try:
+        return path.stat().st_size if os.access(path, os.R_OK) else 0
+    except OSError:
+        return 0
 
 
 # --- decoded ----------------------------------------------------------------------------------------------------
@@ -189,6 +233,7 @@ class Decoded:
     """Pictures as pixels, by their keys. Travels to workers; the pixels do not. They are not to be written to."""
 
     sources: dict[str, Picture]
+    digests: dict[str, str]
     size: tuple[int, int] | None
     memory: Any  # a shared array of uint8
     places: dict[str, _Place]
@@ -219,7 +264,13 @@ class Decoded:
         with self.lock:
             if key in self.kept:
                 return self.kept[key]
-        pixels = _decode(self.sources[key], self.size)
+        one = self.sources[key]
+        try:
+            pixels, is_same = _decode(one, self.size), _digest(one) == self.digests[key]
+        except (Unusable, pictures.Mismatch, OSError):
+            is_same = False
+        if not is_same:
+            raise InputProblems([f"{one.path}: it has changed since the run began"])
         with self.lock:
             self.kept[key] = pixels
             while len(self.kept) > 1 and sum(map(_bytes_of, self.kept.values())) > KEPT_BYTES:
@@ -227,7 +278,7 @@ class Decoded:
         return pixels
 
     def __reduce__(self) -> tuple[type[Decoded], tuple[Any, ...]]:
-        return Decoded, (self.sources, self.size, self.memory, self.places)
+        return Decoded, (self.sources, self.digests, self.size, self.memory, self.places)
 
 
 class Ready(NamedTuple):
@@ -266,7 +317,7 @@ def prepare(found: Found, config: Config, *, workers: int | None = None, progres
     places = {key: seen.place for key, seen in loaded.items() if seen.place is not None}
     sources = {one.key: one for one in left.all()}
     digests = {key: seen.digest for key, seen in loaded.items()}
-    return Ready(left, Decoded(sources, config.size, memory, places), digests, aside)
+    return Ready(left, Decoded(sources, digests, config.size, memory, places), digests, aside)
 
 
 class _Seen(NamedTuple):

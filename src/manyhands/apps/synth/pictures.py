@@ -63,7 +63,7 @@ def cut_out(path: Path, mask: Path | None) -> CutOut:
         raise Unusable("it has no transparency to cut it out by; give masks, or pictures with an alpha channel")
     shown = image.getchannel("A") if mask is None else _loaded(mask, opaque=True).convert("L")
     if shown.size != image.size:
-        raise Mismatch(f"the mask has {_times(shown)} pixels and its picture {path} has {_times(image)}")
+        raise Mismatch(mismatch(shown.size, path, image.size))
     alpha = np.asarray(shown)
     box = box_of(alpha >= HALF)
     if box is None:
@@ -91,19 +91,22 @@ def _opened(path: Path) -> Image:
 
 
 def _loaded(path: Path, *, opaque: bool = False) -> Image:
-    """Upright, in RGB or RGBA. Raises Unusable."""
+    """Upright, in RGB or RGBA; ``opaque``: what is transparent is black. Raises Unusable."""
     from PIL import ImageOps
 
     with _opened(path) as image:
         try:
             image.load()
             upright = ImageOps.exif_transpose(image)
+            is_wide = image.mode == "I" and image.format not in {"PNG", "PPM"}
         except MemoryError:
             raise
         except Exception as error:  # decoders of broken files raise nearly anything
             if is_of_a_signal(error):
                 raise
             raise Unusable(f"it is damaged: {error}") from None
+    if is_wide:
+        raise Unusable("its pixels are numbers without a known range: convert it to 8 or 16 bits")
     return _eight_bit(upright, opaque=opaque)
 
 
@@ -117,7 +120,12 @@ def _eight_bit(image: Image, *, opaque: bool) -> Image:
             raise Unusable("its pixels are numbers without a known range: convert it to 8 or 16 bits")
         return PillowImage.fromarray((values.astype(np.int64) >> 8).astype(np.uint8)).convert("RGB")
     transparent = image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info
-    return image.convert("RGBA" if transparent and not opaque else "RGB")
+    if not transparent:
+        return image.convert("RGB")
+    whole = image.convert("RGBA")
+    if not opaque:
+        return whole
+    return PillowImage.alpha_composite(PillowImage.new("RGBA", image.size, (0, 0, 0, 255)), whole).convert("RGB")
 
 
 def _bgr(image: Image) -> Pixels:
@@ -126,8 +134,9 @@ def _bgr(image: Image) -> Pixels:
     return np.ascontiguousarray(np.asarray(image)[:, :, ::-1])
 
 
-def _times(image: Any) -> str:
-    return f"{image.width} x {image.height}"
+def mismatch(mask: tuple[int, int], path: Path, picture: tuple[int, int]) -> str:
+    """What is told of a mask of another size than its picture."""
+    return f"the mask has {mask[0]} x {mask[1]} pixels and its picture {path} has {picture[0]} x {picture[1]}"
 
 
 def encoded(pixels: Pixels, suffix: str, quality: int) -> bytes:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from manyhands.apps.synth.config import SPLITS, Config
-from manyhands.apps.synth.inputs import Found, Picture
+from manyhands.apps.synth.inputs import Found, Picture, same_content
 from manyhands.errors import OptionError
 
 MOST = 10_000_000  # samples: their names alone take gigabytes
@@ -132,17 +132,22 @@ def random_of(seed: int, sample: str) -> Any:
 
 
 def _divided(pictures: list[Picture], config: Config, what: str, notes: list[str]) -> dict[str, list[Picture]]:
-    """Over the splits, by shares; which goes where depends on all their names and the seed."""
+    """Over the splits, by shares; which goes where depends on all their names and the seed.
+
+    Files of the same content go to the same split.
+    """
     order = sorted(pictures, key=lambda one: hashlib.sha256(f"{config.seed}\0{one.key}".encode()).digest())
     wanted = [split for split, share in zip(SPLITS, config.split, strict=True) if share > 0]
     counts = _counts(len(order), config.split)
-    missing = [split for split in wanted if counts[SPLITS.index(split)] == 0]
-    if missing and order:
-        notes.append(f"{what}: too few pictures ({len(order)}) for {' and '.join(missing)}")
-    parts, start = {}, 0
+    parts: dict[str, list[Picture]] = {split: [] for split in SPLITS}
+    groups = list(same_content(order) if len(wanted) > 1 else [[one] for one in order])
     for split, count in zip(SPLITS, counts, strict=True):
-        parts[split] = sorted(order[start : start + count], key=lambda one: one.key)
-        start += count
+        while groups and len(parts[split]) < count:
+            parts[split] += groups.pop(0)
+        parts[split].sort(key=lambda one: one.key)
+    missing = [split for split in wanted if not parts[split]]
+    if missing and order:
+        notes.append(f"{what}: too few different pictures (of {len(order)}) for {' and '.join(missing)}")
     return parts
 
 

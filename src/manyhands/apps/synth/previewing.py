@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import manyhands as mh
-from manyhands.apps.synth import drawing, generating, inputs, pictures, planning
+from manyhands.apps.synth import dataset, drawing, generating, inputs, pictures, planning
 from manyhands.apps.synth.config import Config
 from manyhands.errors import OptionError
 
@@ -40,6 +40,7 @@ def preview(config: Config, to: str | os.PathLike[str], *, count: int = 16, work
     if count < 1:
         raise OptionError(f"count is at least 1; got {count!r}")
     inputs.check_target(sheet, config)
+    dataset.check_target(sheet)
     ready = inputs.prepare(inputs.find(config), config, workers=workers, progress=False)
     plan = planning.make(ready.found, config)
     maker = generating.maker_of(config, ready, plan, sheet.parent)

@@ -80,8 +80,9 @@ def _background(sample: Sample, config: Config, decoded: Decoded, pool: Pool, rn
     rows, columns = (slice(None, middle[0]), slice(middle[0], None)), (slice(None, middle[1]), slice(middle[1], None))
     quarters = [made[down, across] for down in rows for across in columns]
     del quarters[int(rng.integers(4))]
+    others = [key for key in pool.backgrounds if key != sample.background] or [sample.background]
     for quarter in quarters:
-        other = decoded.background(pool.backgrounds[int(rng.integers(len(pool.backgrounds)))])
+        other = decoded.background(others[int(rng.integers(len(others)))])
         small = cv2.resize(other, (quarter.shape[1], quarter.shape[0]), interpolation=cv2.INTER_AREA)
         quarter[...] = transforming.brighter(small, factor)
     return made

@@ -75,6 +75,7 @@ def replay(out: Place, sample: str, to: Place | None = None, *, augment: Any = N
         )
     if to is not None:
         inputs.check_target(Path(to), maker.config)
+        dataset.check_target(Path(to))
     made = maker.render(samples[sample])
     if not made.labels:
         raise OptionError(f"the sample {sample!r} has no picture: none of its objects found a place")
