@@ -10,6 +10,7 @@ import json
 import math
 import os
 import random
+import re
 import subprocess
 import sys
 import threading
@@ -676,3 +677,54 @@ def test_ctrl_c_ends_a_comparison(folder):
     running.send_signal(2)
     assert running.communicate(timeout=20)[1].count(b"Traceback") == 0
     assert running.returncode == 130
+
+
+# --- what an audit found ------------------------------------------------------------------------------------------
+
+
+def test_plain_python_and_numpy_may_give_the_same():
+    def python(values):
+        return sum(value * value for value in values) / len(values)
+
+    def numpy(values):
+        return np.mean(np.square(np.asarray(values, dtype=float)))
+
+    found = mh.compare_functions([python, numpy], [[1, 2, 4]], rounds=3)
+    assert found.rows[1].difference == pytest.approx(0.0)
+    lists = mh.compare_functions([lambda n: [1, n], lambda n: np.array([1.0, n + 0.5])], [2], rounds=3, tolerance=1)
+    assert lists.rows[1].difference == 0.5
+
+
+def test_functions_that_write_into_their_input_are_told_apart():
+    def twice(array):
+        array *= 2
+        return array
+
+    def thrice(array):
+        array *= 3
+        return array
+
+    with pytest.raises(mh.ResultsDiffer):
+        mh.compare_functions([twice, thrice], [np.ones(3)], rounds=3)
+    assert mh.compare_functions([twice], [np.ones(3)], rounds=3).warnings
+
+
+def test_a_result_that_only_differs_in_a_later_round_is_told(tmp_path):
+    """As that of tasks which are in each other's way now and then."""
+
+    def task(number):
+        with (tmp_path / "calls").open("a") as file:
+            file.write("x")
+        return number + ((tmp_path / "calls").stat().st_size > 20)
+
+    with pytest.raises(mh.ResultsDiffer):
+        mh.compare(task, range(5), strategies=["loop", "threads"], rounds=5)
+
+
+@pytest.mark.parametrize("name", ["a_function_with_quite_a_long_name_" * 4, "长名字的函数" * 12], ids=["en", "zh"])
+def test_long_names_are_shown_in_part(name, tmp_path):
+    found = mh.compare_functions([abs, int], [1], names=[name, "int"], rounds=3)
+    found.html(tmp_path / "a.html")
+    page = (tmp_path / "a.html").read_text()
+    assert not re.findall(r'width="-', page)
+    assert "…" in page

@@ -101,6 +101,9 @@ class Outputs:
                 raise CommandError(f"{option} {path}: there is no folder {path.absolute().parent}")
             if path is not None and os.path.isdir(path):  # noqa: PTH112 - whatever the path is, this does not raise
                 raise CommandError(f"{option} {path} is a folder: name a file")
+        is_file = self.html is not None and (self.html.is_file() or not self.html.exists())  # no device, no pipe
+        if self.html is not None and is_file and self.html.suffix.lower() not in {".html", ".htm"}:
+            raise CommandError(f"--html {self.html}: give a file that ends in .html")
         if self.plot is not None and self.plot.suffix.lower() not in {".png", ".svg", ".pdf", ".jpg", ".webp"}:
             raise CommandError(f"--plot {self.plot}: give a file that ends in .png, .svg, .pdf, .jpg or .webp")
 

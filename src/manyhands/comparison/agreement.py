@@ -13,6 +13,7 @@ from manyhands.showing import short_repr
 
 CLOSE = 1e-6  # relative: sums in another order differ by less
 _PLAIN = (str, bytes, bytearray, bool, type(None))
+_NUMBERS = "iufc"  # kinds of arrays
 
 
 def difference(one: Any, other: Any, where: str = "") -> str | None:
@@ -32,6 +33,7 @@ def difference(one: Any, other: Any, where: str = "") -> str | None:
 def _differs(one: Any, other: Any, where: str) -> str | None:
     if one is other:
         return None
+    one, other = _plain(one), _plain(other)
     for fits, compare in _KINDS:
         if fits(one) and fits(other):
             return compare(one, other, where)
@@ -53,6 +55,7 @@ def largest_difference(one: Any, other: Any) -> float | None:
     >>> largest_difference([1.0, 2.0], [1.0, 2.5])
     0.5
     """
+    one, other = _plain(one), _plain(other)
     if _is_array(one) and _is_array(other):
         return _of_numbers_in_arrays(one, other)
     plain = isinstance(one, _PLAIN) or isinstance(other, _PLAIN)
@@ -161,6 +164,36 @@ def _fields(value: Any) -> dict[str, Any]:
 
 def _is_array(value: Any) -> bool:
     return hasattr(value, "__array_interface__") and hasattr(value, "dtype")
+
+
+def _plain(value: Any) -> Any:
+    """A single number of numpy as Python's own."""
+    return value.item() if _is_array(value) and value.shape == () and type(value).__name__ != "ndarray" else value
+
+
+def alike(one: Any, other: Any) -> tuple[Any, Any]:
+    """Results of two functions in one kind: a list as an array if it meets one, arrays of numbers in a common type."""
+    if _is_array(one) and isinstance(other, list):
+        other = _as_array(other)
+    elif _is_array(other) and isinstance(one, list):
+        one = _as_array(one)
+    if _is_array(one) and _is_array(other) and set(one.dtype.kind + other.dtype.kind) <= set(_NUMBERS):
+        import numpy as np
+
+        common = np.result_type(one.dtype, other.dtype)
+        return one.astype(common), other.astype(common)
+    return one, other
+
+
+def _as_array(given: list[Any]) -> Any:
+    """Of numbers; what is no such list stays."""
+    import numpy as np
+
+    try:
+        made = np.asarray(given)
+    except (ValueError, TypeError):
+        return given
+    return made if made.dtype.kind in _NUMBERS else given
 
 
 def _of_arrays(one: Any, other: Any, where: str) -> str | None:

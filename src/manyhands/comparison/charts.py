@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from os import PathLike
 from typing import Any
 
-from manyhands.comparison.drawing import Chart, colour
+from manyhands.comparison.drawing import Chart, colour, shortened, wrapped
 from manyhands.comparison.files import written_whole
 from manyhands.errors import OptionError
 
@@ -31,7 +31,8 @@ FILES = (
     "fallback",
 )  # parts of names
 DPI = 150
-INCHES = 0.3  # of a bar
+INCHES = 0.3  # of a bar, and of a line of the title
+TITLE, SUBTITLE, LABEL = 70, 84, 40  # letters in a line of them
 
 
 def draw(chart: Chart, path: str | PathLike[str]) -> None:
@@ -102,7 +103,8 @@ def figure(chart: Chart) -> Any:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    height = 1.9 + INCHES * len(chart.bars) + 0.12 * len(chart.labels())
+    title, subtitle = wrapped(chart.title, TITLE), wrapped(chart.subtitle, SUBTITLE)
+    height = 1.3 + INCHES * (len(chart.bars) + len(title)) + 0.12 * len(chart.labels()) + 0.2 * len(subtitle)
     made = Figure(figsize=(8.5, height), layout="constrained", dpi=DPI)
     FigureCanvasAgg(made)
     axes = made.add_subplot()
@@ -110,8 +112,8 @@ def figure(chart: Chart) -> Any:
     axes.invert_yaxis()
     axes.set_xlabel(chart.axis)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title(chart.subtitle, fontsize=9, color="#555555", loc="left")
-    made.suptitle(chart.title, fontsize=13, x=0.02, ha="left")
+    axes.set_title("\n".join(subtitle), fontsize=9, color="#555555", loc="left")
+    made.suptitle("\n".join(title), fontsize=13, x=0.02, ha="left")
     _legend(axes, chart)
     return made
 
@@ -129,7 +131,7 @@ def _bars(axes: Any, chart: Chart) -> None:
             axes.text(bar.high + 0.012 * most, at, bar.shown, va="center", fontsize=10)
             at += 1.0
         at += 0.4
-    axes.set_yticks([place for place, _ in ticks], [label for _, label in ticks])
+    axes.set_yticks([place for place, _ in ticks], [shortened(label, LABEL) for _, label in ticks])
     axes.set_xlim(0, 1.16 * most)
 
 

@@ -7,6 +7,7 @@ import pickle
 import platform
 import random
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -70,18 +71,19 @@ def compare(
     inputs = checked([func], items, rounds, language)
     what = ways.ways(strategies, workers)
     order = random.Random(seed)
-    before = _digest(inputs)
+    before = digest(inputs)
     with Steps(len(what) * (1 + 2 * rounds), show=progress) as steps, machine.others_at_work() as others:
         taken = _Taken(what)
         expected = _check_results(func, inputs, taken, equal, steps)
+        check = partial(_check, inputs=inputs, expected=expected, equal=equal)
         for _ in range(rounds):
             for way in order.sample(what, len(what)):
-                _measure(way, func, inputs, taken, steps)
+                _measure(way, partial(ways.run, func=func, items=inputs), taken, steps, check)
         ways.end_workers()
     sent = _sent(func, inputs, expected)
     rows = [_row(way, taken, sent, len(inputs)) for way in what]
     doubts = words.warnings(
-        language, rows, others, taken.cores_of_loop, cpu_count(), waiting=taken.waits, changed=_digest(inputs) != before
+        language, rows, others, taken.cores_of_loop, cpu_count(), waiting=taken.waits, changed=digest(inputs) != before
     )
     return Comparison(
         function=name_of(func),
@@ -162,12 +164,12 @@ def _check_results(
         with machine.PeakMemory() as peak:
             ran = ways.run(way, func, inputs)
         taken.peak[way] = peak.size
-        _check(way, inputs, expected, ran.results, equal)
+        _check(way, ran.results, inputs, expected, equal)
         steps.one()
     return expected
 
 
-def _check(way: Way, inputs: list[Any], expected: list[Any], found: list[Any], equal: Any) -> None:
+def _check(way: Way, found: list[Any], inputs: list[Any], expected: list[Any], equal: Any) -> None:
     for index, (one, other) in enumerate(zip(expected, found, strict=True)):
         if equal is None:
             told = agreement.difference(one, other)
@@ -177,16 +179,24 @@ def _check(way: Way, inputs: list[Any], expected: list[Any], found: list[Any], e
             raise ResultsDiffer(way.label, index, short_repr(inputs[index]), told)
 
 
-def _measure(way: Way, func: Callable[[Any], Any], inputs: list[Any], taken: _Taken, steps: Steps) -> None:
-    """One round of it: cold, then warm. The loop starts nothing, so its one run is both."""
+def _measure(
+    way: Way, run: Callable[[Way], ways.Run], taken: _Taken, steps: Steps, check: Callable[[Way, list[Any]], None]
+) -> None:
+    """One round of it: cold, then warm. The loop starts nothing, so its one run is both.
+
+    Results are checked each time: what only sometimes goes wrong, as tasks in each other's way do, goes wrong once.
+    """
     if way != taken.loop:
         ways.end_workers()
-        taken.cold[way].append(ways.run(way, func, inputs).seconds)
+        ran = run(way)
+        check(way, ran.results)
+        taken.cold[way].append(ran.seconds)
     steps.one()
     before = machine.children_cpu_seconds()
-    ran = ways.run(way, func, inputs)
-    taken.warm[way].append(ran.seconds)
+    ran = run(way)
     taken.cpu[way].append(ran.cpu + machine.children_cpu_seconds() - before)
+    check(way, ran.results)
+    taken.warm[way].append(ran.seconds)
     if way == taken.loop:
         taken.cold[way].append(taken.warm[way][-1])
     elif (report := last_report()) is not None:
@@ -196,7 +206,7 @@ def _measure(way: Way, func: Callable[[Any], Any], inputs: list[Any], taken: _Ta
     steps.one()
 
 
-def _digest(inputs: list[Any]) -> bytes | None:
+def digest(inputs: list[Any]) -> bytes | None:
     """Of what they hold, to see whether that changes; None if that cannot be told."""
     try:
         return hashlib.sha256(pickle.dumps(inputs, 5)).digest()

@@ -77,3 +77,33 @@ def colour(kind: str, *, light: bool) -> str:
 def places(text: str) -> int:
     """How wide it is, in letters: Chinese characters are as wide as two."""
     return sum(2 if east_asian_width(character) in "WF" else 1 for character in text)
+
+
+def shortened(text: str, most: int) -> str:
+    """At most so many letters wide: what is over is left out in the middle.
+
+    >>> shortened("plain_python_mean_of_squares", 15)
+    'plain_p…squares'
+    """
+    if places(text) <= most:
+        return text
+    half = (most - 1) // 2
+    start = next(at for at in range(len(text), -1, -1) if places(text[:at]) <= half)
+    end = next(at for at in range(len(text) + 1) if places(text[at:]) <= half)
+    return f"{text[:start]}…{text[end:]}"
+
+
+def wrapped(text: str, most: int) -> list[str]:
+    """In lines of at most so many letters: broken at spaces, or, if there are none, anywhere.
+
+    >>> wrapped("one or two words", 8)
+    ['one or', 'two', 'words']
+    """
+    lines, rest = [], text
+    while places(rest) > most:
+        fits = next(at for at in range(len(rest), 0, -1) if places(rest[:at]) <= most)
+        at = rest.rfind(" ", 1, fits + 1)
+        at = at if at > 0 else fits
+        lines.append(rest[:at].rstrip())
+        rest = rest[at:].lstrip()
+    return [*lines, rest]

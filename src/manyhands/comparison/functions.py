@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import random
 import time
@@ -11,7 +12,7 @@ from typing import Any, Literal
 
 from manyhands._engine.cpus import cpu_count
 from manyhands.comparison import agreement, intervals, machine, ways, words
-from manyhands.comparison.comparing import ROUNDS, checked, name_of, name_of_machine
+from manyhands.comparison.comparing import ROUNDS, checked, digest, name_of, name_of_machine
 from manyhands.comparison.function_comparison import FunctionComparison, FunctionMeasured
 from manyhands.comparison.progress import Steps
 from manyhands.errors import OptionError, ResultsDiffer
@@ -67,14 +68,16 @@ def compare_functions(
     named = _names(calls, names)
     steady: list[list[float]] = [[] for _ in calls]
     order = random.Random(seed)
+    before = digest(inputs)
     with Steps(len(calls) * (1 + rounds), show=progress) as steps, machine.others_at_work() as others:
         first, results = [], []
         for call in calls:
+            own = _copied(inputs)  # one may write into them, and give them back as its result
             with ways.undisturbed():
                 began = time.perf_counter()
-                results.append([call(inputs[0])])
+                results.append([call(own[0])])
                 first.append(time.perf_counter() - began)
-            results[-1] += [call(item) for item in inputs[1:]]
+            results[-1] += [call(item) for item in own[1:]]
             steps.one()
         differences = [0.0] + [_apart(named, at, inputs, results, tolerance) for at in range(1, len(calls))]
         for _ in range(rounds):
@@ -94,8 +97,16 @@ def compare_functions(
         rows.append(FunctionMeasured(name, first[at], tuple(steady[at]), ratio, differences[at], even))
     return FunctionComparison(
         tuple(rows), len(inputs), rounds, cpu_count(), name_of_machine(), language, title, unit,
-        warnings=tuple(words.busy(language, others, cpu_count())),
+        warnings=(*words.busy(language, others, cpu_count()),
+                  *words.changes(language, changed=digest(inputs) != before)),
     )  # fmt: skip
+
+
+def _copied(inputs: list[Any]) -> list[Any]:
+    try:
+        return copy.deepcopy(inputs)
+    except Exception:  # noqa: BLE001 - there are things that cannot be copied: then all get the same
+        return inputs
 
 
 def break_even(first: float, later: float, other_first: float, other_later: float) -> int | None:
@@ -122,6 +133,7 @@ def _apart(names: list[str], at: int, inputs: list[Any], results: list[list[Any]
     """The largest difference to the first function's results."""
     worst = 0.0
     for index, (one, other) in enumerate(zip(results[0], results[at], strict=True)):
+        one, other = agreement.alike(one, other)  # noqa: PLW2901 - what is told of them, too
         apart = agreement.largest_difference(one, other)
         told = agreement.difference(one, other)
         if apart is None or (told if tolerance is None else apart > tolerance):

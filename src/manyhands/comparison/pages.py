@@ -6,11 +6,12 @@ import base64
 import html
 from os import PathLike
 
-from manyhands.comparison.drawing import Chart, Page, colour, places
+from manyhands.comparison.drawing import Chart, Page, colour, places, shortened
 from manyhands.comparison.files import written_whole
 
 WIDTH, ROW, GAP, TOP = 860, 24, 12, 8  # of the chart, in its own units
 BARS = 480  # the longest
+LABEL = 40  # letters
 _STYLE = """
 body { font: 16px/1.5 system-ui, "Noto Sans CJK SC", "Microsoft YaHei", sans-serif; margin: 2rem auto; max-width: 70rem;
   padding: 0 1rem; color: #1d1d1f; background: #fff; }
@@ -76,13 +77,14 @@ def _bars(chart: Chart) -> str:
     """The chart as SVG, with the browser's own fonts."""
     show, lighter = html.escape, chart.series()[1:]
     most = max(*(bar.high for bar in chart.bars), 1e-9)
-    left = 16 + 9 * max(places(label) for label in chart.labels())
+    short = {label: shortened(label, LABEL) for label in chart.labels()}
+    left = 16 + 9 * max(map(places, short.values()))
     scale = min(BARS, WIDTH - left - 100) / most
     parts, at = [], TOP
     for label in chart.labels():
         group = [bar for bar in chart.bars if bar.label == label]
         middle = at + ROW * len(group) / 2
-        parts.append(f'<text x="{left - 10}" y="{middle + 5:.0f}" text-anchor="end">{show(label)}</text>')
+        parts.append(f'<text x="{left - 10}" y="{middle + 5:.0f}" text-anchor="end">{show(short[label])}</text>')
         for bar in group:
             fill, y = colour(bar.kind, light=bar.series in lighter), at + 2
             title = f"<title>{show(f'{label} {bar.series} {bar.shown}')}</title>"

@@ -225,11 +225,16 @@ def warnings(
             yield text["crowd"].format(label=_name(row, language), cores=cores)
     if cores_of_loop > SEVERAL_CORES:
         yield text["several"].format(cores=cores_of_loop)
-    if changed:
-        yield text["changes"]
+    yield from changes(language, changed=changed)
     loop = rows[0].warm
     if max(loop) > VARIES * min(loop):
         yield text["varies"].format(low=duration(min(loop)), high=duration(max(loop)))
+
+
+def changes(language: str, *, changed: bool) -> Iterator[str]:
+    """The inputs are not as they were."""
+    if changed:
+        yield of(language)["changes"]
 
 
 def busy(language: str, others: Sequence[float], cores: int) -> Iterator[str]:
