@@ -51,6 +51,24 @@ def ours(**options: Any) -> Any:
 
 
 @contextlib.contextmanager
+def ours_unordered(work: Work) -> Iterator[Run]:
+    """From a generator; sorted, so that what it gives can be compared."""
+    import manyhands as mh
+
+    options: dict[str, Any] = {"workers": work.workers, "backend": "processes", "progress": False}
+    yield lambda: sorted(mh.imap_unordered(work.func, (item for item in work.items), **options))
+
+
+@contextlib.contextmanager
+def pool_imap_unordered(work: Work) -> Iterator[Run]:
+    """The same, with a chunk size that is good for it."""
+    from multiprocessing import Pool
+
+    with Pool(work.workers) as pool:
+        yield lambda: sorted(pool.imap_unordered(work.func, (item for item in work.items), 1000))
+
+
+@contextlib.contextmanager
 def pool_map(work: Work) -> Iterator[Run]:
     from multiprocessing import Pool
 
@@ -191,17 +209,23 @@ def dask(work: Work) -> Iterator[Run]:
         yield run
 
 
-@contextlib.contextmanager
-def images(work: Work) -> Iterator[Run]:
+def images(**options: Any) -> Any:
     """The application: the same pictures as the function's, in its own way; safe, and again only what is missing."""
-    from manyhands.apps import images as application
 
-    def run() -> list[Any]:
-        with tempfile.TemporaryDirectory(dir=".demo") as out:
-            made = application.process(work.items, out, [application.Resize("200x200")], format="jpg", progress=False)
-            return [one.status == "written" for one in made.done]
+    @contextlib.contextmanager
+    def contender(work: Work) -> Iterator[Run]:
+        from manyhands.apps import images as application
 
-    yield run
+        steps = [application.Resize("200x200")]
+
+        def run() -> list[Any]:
+            with tempfile.TemporaryDirectory(dir=".demo") as out:
+                made = application.process(work.items, out, steps, format="jpg", progress=False, **options)
+                return [one.status == "written" for one in made.done]
+
+        yield run
+
+    return contender
 
 
 @contextlib.contextmanager
@@ -268,9 +292,12 @@ CONTENDERS: dict[str, tuple[str, Any]] = {
     "loop": ("sys", loop),
     "manyhands": ("manyhands.mapping", ours()),
     "manyhands, processes": ("manyhands.mapping", ours(backend="processes")),
+    "manyhands, forked": ("manyhands.mapping", ours(backend="processes", start_method="fork")),
+    "manyhands, unordered": ("manyhands.mapping", ours_unordered),
     "manyhands, threads": ("manyhands.mapping", ours(backend="threads")),
     "manyhands, chunksize=1": ("manyhands.mapping", ours(backend="processes", chunksize=1)),
-    "manyhands images": ("manyhands.apps.images", images),
+    "manyhands images": ("manyhands.apps.images", images()),
+    "manyhands images, one by one": ("manyhands.apps.images", images(backend="serial")),
     "manyhands synth": ("manyhands.apps.synth", synth),
     "manyhands synth, all cores": ("manyhands.apps.synth", synth_long),
     "two programs, half each": ("manyhands.apps.synth", synth_apart),
@@ -279,6 +306,7 @@ CONTENDERS: dict[str, tuple[str, Any]] = {
     "threads": ("concurrent.futures.thread", futures("ThreadPoolExecutor", chunks=False)),
     "Pool.map": ("multiprocessing.pool", pool_map),
     "Pool.map, forked": ("multiprocessing.pool", pool_map_forked),
+    "Pool.imap_unordered": ("multiprocessing.pool", pool_imap_unordered),
     "Pool.imap": ("multiprocessing.pool", pool_imap),
     "PPE": ("concurrent.futures.process", futures("ProcessPoolExecutor", chunks=False)),
     "PPE, chunks": ("concurrent.futures.process", futures("ProcessPoolExecutor", chunks=True)),
