@@ -53,8 +53,8 @@ CAUSES = {
         "that forks has the array as it was at the fork, and never hears of a change."
     ),
     "captured-again": (
-        "Each call looks at the 200 MB, whether they have changed (0.03 s): tried without it, results were those of an "
-        "older array. A pool that forks does not look."
+        "Each call looks at the 200 MB, whether they have changed (0.03 s): without that a call could give "
+        "the results of an older array. A pool that forks does not look."
     ),
     "generator-speed": (
         "An item that is read from a generator travels by itself in a list, not as a range, and its result comes back "
@@ -84,13 +84,13 @@ CAUSES = {
     ),
     "initialisation": (
         "The model takes 0.07 s. With all defaults the caller makes one for the first task, and then each worker. "
-        "`@mh.per_worker` tells the caller to leave that to the workers. Tried and kept: the thread that has the workers "
-        "started no longer waits for the interpreter beside a caller that computes (0.74 s before, 0.57 s with it)."
+        "`@mh.per_worker` tells the caller to leave that to the workers. Tried and kept: the thread that starts "
+        "workers no longer waits for the interpreter beside a caller that computes (0.74 s before, 0.57 s with it)."
     ),
     "sleep": (
         "Each of the twenty clean workers imports the module in which the function is, 0.018 s each on two cores. With "
-        "a function of the script itself, or one whose module is there anyway, it takes 1.10 × the limit. Tried: to "
-        "import it once, in the process that workers are forked from; but a user's module may start threads there."
+        "a function of the script itself, or one whose module is there anyway, it takes 1.10 × the limit. It could "
+        "be imported once, in the process that workers are forked from; but a user's module may start threads there."
     ),
     "pictures": (
         "`manyhands images` decodes by Pillow and shrinks by Lanczos, 11 ms a picture; the function, by OpenCV and the "
