@@ -1308,3 +1308,17 @@ def test_a_name_that_no_terminal_shows_is_escaped(tmp_path):
     code, planned, told = command("photos", "-o", "out", "--dry-run", cwd=tmp_path)
     assert (code, planned.count("\n")) == (0, 1), told
     assert r"a\n\udcff.png" in planned
+
+
+def test_what_a_function_calls_or_looks_up_in_its_file_counts(photos, tmp_path):
+    own = "LEVEL = 10\n\ndef helper(array):\n    return array // 2\n\ndef f(array):\n    return helper(array) + LEVEL\n"
+
+    def run(source):
+        (tmp_path / "own.py").write_text(source)
+        code, _, told = command("photos/a.png", "-o", "out", "--apply", "own.py:f", cwd=tmp_path)
+        assert code == 0, told
+        return "1 up to date" in told
+
+    assert [run(own), run(own)] == [False, True]
+    assert not run(own.replace("LEVEL = 10", "LEVEL = 20"))
+    assert not run(own.replace("// 2", "// 3"))

@@ -23,6 +23,7 @@ from gates import Gate, say_and_wait
 from watching import eventually
 
 import manyhands as mh
+from manyhands import strategy
 from manyhands._core.strategy import Choice, Measured, decide
 from manyhands._engine import payload, shared
 from manyhands._engine.head_start import HeadStart
@@ -891,3 +892,23 @@ def test_the_switch_interval_that_a_program_has_chosen_is_kept():
         assert sys.getswitchinterval() == pytest.approx(0.0001)
     finally:
         sys.setswitchinterval(before)
+
+
+@pytest.mark.parametrize(
+    ("place", "ran", "told"),
+    [
+        (("threads", 2), strategy.Ran(200, 2.0, 1.0, 1.0), "took turns"),
+        (("threads", 2), strategy.Ran(200, 2.0, 2.0, 1.0), ""),  # they were at work together
+        (("threads", 2), strategy.Ran(200, 2.0, 0.01, 1.0), "waiting"),
+        (("processes", 2), strategy.Ran(200, 2.0, 2.0, 1.0), ""),
+    ],
+)
+def test_advice(place, ran, told):
+    assert told in strategy.of_workers(place, "it was asked for", ran).advice
+    assert bool(told) == bool(strategy.of_workers(place, "it was asked for", ran).advice)
+
+
+def test_a_task_that_cannot_be_shared_out_takes_its_time_elsewhere_too():
+    ran = strategy.Ran(51, 0.75, 0.75, 0.76, slowest=0.7)
+    said = strategy.of_caller(None, seen(51, 0.015, 0), ran).reason
+    assert "would have needed about 700 ms" in said

@@ -55,7 +55,8 @@ class Crew:
         place, tally = self._options.place(), self._tally
         wall = time.monotonic() - tally.began
         isolated = self._options.backend == "auto" and place[0] == "processes" and bool(self.asked_for)
-        ran = strategy.Ran(tasks, sum(tally.busy.values()), tally.cpu, wall, tally.lost, isolated)
+        slowest = max(tally.slowest.values(), default=0.0)
+        ran = strategy.Ran(tasks, sum(tally.busy.values()), tally.cpu, wall, tally.lost, isolated, slowest)
         if head is None:
             used = max(place[1], len(tally.busy))  # more than one a core, if tasks waited
             return strategy.of_workers((place[0], used), self.asked_for, ran)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from manyhands import report
 from manyhands._core.strategy import MOST_WAITING, WAITING_SHARE, Choice, Measured, forecast, gain
+from manyhands._engine.cpus import cpu_count
 from manyhands.types import Strategy
 
 LONG_SECONDS = 0.1  # of a call; for shorter ones no advice is worth the reading
@@ -23,6 +24,7 @@ class Ran(NamedTuple):
     wall: float
     lost: float = 0.0  # of the busy ones, in tasks that were ended: what they did then is not known
     isolated: bool = False  # workers were asked for by something that threads cannot give
+    slowest: float = 0.0  # seconds of the longest task
 
     @property
     def processor(self) -> float:
@@ -61,8 +63,8 @@ def of_caller(choice: Choice | None, seen: Measured, ran: Ran) -> Strategy:
     if tasks == 0:
         reason = "There was nothing to do."
     elif tasks == 1 or (seen.workers or seen.cores) == 1:
-        what = "the only task" if tasks == 1 else f"all {tasks} tasks"
-        reason = f"{what[0].upper()}{what[1:]} ran in this program: there was nobody to share them with."
+        what = "One task ran, in this program" if tasks == 1 else f"All {tasks} tasks ran in this program"
+        reason = f"{what}: there was nobody to share {'it' if tasks == 1 else 'them'} with."
     else:
         instead = _processes_instead(choice, seen, ran)
         here = f"All {tasks} tasks ran in this program, as in a loop"
@@ -74,6 +76,7 @@ def _processes_instead(choice: Choice | None, seen: Measured, ran: Ran) -> str:
     """What they would have cost."""
     workers = min(ran.tasks, seen.workers or seen.cores)
     away = forecast(seen._replace(left=ran.tasks, tasks=ran.tasks, wall=ran.busy, cpu=ran.cpu), "processes", workers)
+    away = max(away, ran.slowest)
     if math.isinf(away):
         what = "what the function captures" if math.isinf(seen.luggage) else "a task's input and result"
         return f"to pack {what} for worker processes was tried, and took too long to be worth it"
@@ -108,11 +111,17 @@ def _made(place: tuple[str, int], here: int, megabytes: float | None, ran: Ran, 
         processor=ran.processor,
         megabytes_per_task=None if megabytes is None or math.isinf(megabytes) else megabytes,
         reason=reason,
-        advice=_advice(backend, workers, ran) if ran.wall > LONG_SECONDS else "",
+        advice=_advice(place, here, ran) if ran.wall > LONG_SECONDS else "",
     )
 
 
-def _advice(backend: str, workers: int, ran: Ran) -> str:
+def _take_turns(ran: Ran) -> bool:
+    """Together they were on a processor for as long as the call took, and mostly waited for each other."""
+    return WAITING_SHARE * ran.wall < ran.cpu < MANY_CORES * ran.wall < ran.busy
+
+
+def _advice(place: tuple[str, int], here: int, ran: Ran) -> str:
+    backend, workers = place
     crowd = min(ran.tasks, MOST_WAITING)
     waits = ran.processor < WAITING_SHARE and ran.busy > LONG_SECONDS
     if backend == "threads":  # one of them may only wait until the others let go of the interpreter
@@ -122,6 +131,13 @@ def _advice(backend: str, workers: int, ran: Ran) -> str:
         how = f"workers={crowd}" if ran.isolated else f"backend='threads', workers={crowd}"
         wait = f"{1 - ran.processor:.0%} of the time in the function was waiting"
         return f"{wait}: {how} would take about {part} of the call's time."
+    if backend == "threads" and workers > 1 and _take_turns(ran):
+        return (
+            "The threads took turns, since the function does not let go of Python's interpreter: backend='processes' "
+            "uses all cores."
+        )
+    if backend == "serial" and here < ran.tasks > 1 and ran.busy > LONG_SECONDS and cpu_count() > 1:
+        return f"One core was at work: backend='auto' may use {min(ran.tasks, cpu_count())}."
     if backend != "serial" and ran.tasks > 1 and ran.wall > SLOWER * ran.busy:
         return (
             f"The tasks took {_seconds(ran.busy)} by themselves and the call {_seconds(ran.wall)}: a plain loop may be "

@@ -10,7 +10,8 @@ import types
 from pathlib import Path
 from typing import Any
 
-DEEP = 5  # functions that functions hold
+DEEP = 5  # functions that functions hold, or call
+_VALUES = (bool, int, float, complex, str, bytes, tuple, frozenset, type(None))
 
 
 def name_of(func: Any) -> str:
@@ -28,10 +29,11 @@ def where_raised(error: BaseException, func: Any) -> str:
 
 
 def digest_of(func: Any) -> str:
-    """Of its code and of what is bound to it: when that changes, its results do.
+    """Of its code and of what belongs to it: when that changes, its results do.
 
-    Bound values count by their repr. What is looked up elsewhere, globals and the state of objects, is not seen; of
-    a callable object, the code of its ``__call__`` and of what it wraps is.
+    That is what is bound to it, by its repr; functions of its own file that it calls, and plain values that it looks up
+    there; of a callable object, the code of its ``__call__`` and of what it wraps. Other modules and the state of
+    objects are not seen.
     """
     return hashlib.sha256(repr(_content(func, DEEP)).encode()).hexdigest()[:12]
 
@@ -49,10 +51,26 @@ def _content(value: Any, depth: int) -> Any:
     func = getattr(value, "__func__", value)
     if isinstance(func, types.FunctionType):
         bound = [*(func.__defaults__ or ()), *(func.__kwdefaults__ or {}).values(), *_captured(func)]
-        return _code(func.__code__), [_content(one, depth - 1) for one in bound]
+        return _code(func.__code__), [_content(one, depth - 1) for one in (*bound, *_looked_up(func))]
     behind = getattr(value, "__wrapped__", None), getattr(type(value), "__call__", None)  # noqa: B004
     told = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))  # an address is another in each run
     return told, [_content(part, depth - 1) for part in behind if isinstance(part, types.FunctionType)]
+
+
+def _looked_up(func: types.FunctionType) -> list[Any]:
+    """In its own file: other functions, and plain values."""
+    there = func.__globals__
+    found = [there[name] for name in sorted(_names(func.__code__)) if name in there]
+    return [
+        one
+        for one in found
+        if isinstance(one, _VALUES) or (isinstance(one, types.FunctionType) and one.__globals__ is there)
+    ]
+
+
+def _names(code: types.CodeType) -> set[str]:
+    inner = (constant for constant in code.co_consts if isinstance(constant, types.CodeType))
+    return set(code.co_names).union(*map(_names, inner))
 
 
 def _captured(func: types.FunctionType) -> list[Any]:
