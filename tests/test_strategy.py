@@ -912,3 +912,31 @@ def test_a_task_that_cannot_be_shared_out_takes_its_time_elsewhere_too():
     ran = strategy.Ran(51, 0.75, 0.75, 0.76, slowest=0.7)
     said = strategy.of_caller(None, seen(51, 0.015, 0), ran).reason
     assert "would have needed about 700 ms" in said
+
+
+@pytest.mark.parametrize("backend", ["auto", "processes"])
+def test_where_no_worker_can_be_had_the_caller_does_it_or_it_is_told(backend, tmp_path):
+    """Row 48: there is no descriptor left."""
+    source = f"""
+        import os, resource
+        import manyhands as mh
+        import manyhands.mapping, manyhands._engine.supervisor, cloudpickle
+
+        def task(number):
+            return sum(range(100_000 + number))
+
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        held = []
+        try:
+            while True:
+                held.append(os.open(os.devnull, os.O_RDONLY))
+        except OSError:
+            os.close(held.pop())
+        try:
+            print(len(mh.map(task, range(300), backend={backend!r})), mh.explain())
+        except mh.WorkerStartError as error:
+            print(error)
+    """
+    told = programs.run_source(source, cwd=tmp_path).stdout
+    assert "no workers could be started: OSError: [Errno 24] Too many open files. Close files" in told
+    assert told.startswith("300 All 300 tasks ran in this program") is (backend == "auto")

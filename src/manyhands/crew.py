@@ -21,9 +21,10 @@ from manyhands._engine.payload import Weight
 from manyhands._engine.protocol import Style, caller
 from manyhands._engine.stream import Stream
 from manyhands._engine.tally import Tally
+from manyhands.errors import ManyhandsError, WorkerStartError
 from manyhands.interrupts import is_of_a_signal
 from manyhands.options import Options
-from manyhands.showing import MISSING
+from manyhands.showing import MISSING, error_text
 from manyhands.tasks import per_worker
 from manyhands.types import Strategy
 
@@ -61,7 +62,7 @@ class Crew:
             used = max(place[1], len(tally.busy))  # more than one a core, if tasks waited
             return strategy.of_workers((place[0], used), self.asked_for, ran)
         if not self.at_work or head.tasks >= tasks:
-            return strategy.of_caller(head.choice, head.judged, ran)
+            return strategy.of_caller(head.choice, head.judged, ran, refused=head.refused)
         used = max(place[1], len(tally.busy) - 1)  # more than one a core, if tasks waited; and the caller
         return strategy.of_both((place[0], used), head.judged, head.tasks, ran)
 
@@ -74,9 +75,10 @@ class Crew:
         return HeadStart(feed, call, self, limits, self._tally, arguments, options.seed, lazy=lazy)
 
     def begin(self) -> None:
-        """Run all of it."""
-        self._prepare()
-        self.take(0, 0.0)
+        """Run all of it. Raises WorkerStartError."""
+        with self._told_if_none_can_be_had():
+            self._prepare()
+            self.take(0, 0.0)
 
     def release(self) -> None:
         """The call is over."""
@@ -129,14 +131,31 @@ class Crew:
         return _weigh(self._func, within)
 
     def prepare(self, choice: Choice, tasks: int) -> None:
-        """Have the workers started that were chosen, as many as so many tasks can use."""
+        """Have the workers started that were chosen, as many as so many tasks can use. Raises WorkerStartError."""
         usual = self._options.workers is None and choice.backend == self._options.place()[0]
         if not usual:  # the usual ones are those that a call without a head start has, too
             self._options = replace(self._options, backend=choice.backend, workers=choice.workers)
-        self._prepare()
-        self._job.crowd = choice.workers
-        assert self._dispatcher is not None  # noqa: S101 - just made
-        self._dispatcher.expect(self._job, min(choice.workers, tasks))
+        with self._told_if_none_can_be_had():
+            self._prepare()
+            self._job.crowd = choice.workers
+            assert self._dispatcher is not None  # noqa: S101 - just made
+            self._dispatcher.expect(self._job, min(choice.workers, tasks))
+
+    @contextlib.contextmanager
+    def _told_if_none_can_be_had(self) -> Iterator[None]:
+        """The system has no descriptors, or no threads, for those who would start them."""
+        try:
+            yield
+        except (OSError, RuntimeError) as error:
+            if isinstance(error, ManyhandsError) or is_of_a_signal(error):
+                raise
+            self._dispatcher = None
+            with contextlib.suppress(IndexError):
+                self._releases.pop()()
+            raise WorkerStartError(
+                f"no workers could be started: {error_text(error)}. Close files, or raise the limits (ulimit -n, -u); "
+                "`manyhands doctor` shows them."
+            ) from error
 
     def _prepare(self) -> None:
         options = self._options

@@ -56,8 +56,8 @@ def of_workers(place: tuple[str, int], asked: str, ran: Ran) -> Strategy:
     return _made(place, 0, None, ran, reason)
 
 
-def of_caller(choice: Choice | None, seen: Measured, ran: Ran) -> Strategy:
-    """Of a call whose tasks all ran in the caller."""
+def of_caller(choice: Choice | None, seen: Measured, ran: Ran, *, refused: BaseException | None = None) -> Strategy:
+    """Of a call whose tasks all ran in the caller; ``refused``: why no others could be had."""
     tasks = ran.tasks
     each = _seconds(ran.busy / max(tasks, 1))
     if tasks == 0:
@@ -66,7 +66,7 @@ def of_caller(choice: Choice | None, seen: Measured, ran: Ran) -> Strategy:
         what = "One task ran, in this program" if tasks == 1 else f"All {tasks} tasks ran in this program"
         reason = f"{what}: there was nobody to share {'it' if tasks == 1 else 'them'} with."
     else:
-        instead = _processes_instead(choice, seen, ran)
+        instead = str(refused).rstrip(".") if refused is not None else _processes_instead(choice, seen, ran)
         here = f"All {tasks} tasks ran in this program, as in a loop"
         reason = f"{here}: {each} a task, {_seconds(ran.busy)} together; {instead}."
     return _made(("serial", 1), ran.tasks, seen.megabytes, ran, reason)

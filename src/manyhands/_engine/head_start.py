@@ -31,7 +31,7 @@ from manyhands._engine.payload import Weight
 from manyhands._engine.results import Batch, Piece
 from manyhands._engine.stream import IteratorFeed, SequenceFeed
 from manyhands._engine.tally import Stats, Tally
-from manyhands.errors import WorkersUnavailable
+from manyhands.errors import WorkerStartError, WorkersUnavailable
 from manyhands.interrupts import start_thread, stops_the_call
 from manyhands.showing import MISSING
 
@@ -100,6 +100,7 @@ class HeadStart:
     ) -> None:
         self.choice: Choice | None = None  # the last one there was
         self.seen = self.judged = limits  # until now; and when it was decided
+        self.refused: WorkerStartError | None = None  # why no workers could be had
         self.tasks = 0  # that the caller has claimed; what it has not begun may be taken back
         self._feed, self._call, self._elsewhere = feed, call, elsewhere
         self._tally, self._arguments = tally, arguments  # of failed tasks
@@ -259,9 +260,9 @@ class HeadStart:
     def _consider(self, seen: Measured, running: _Slice | None) -> None:
         """Have workers started if that is worth it; when they are there, hand over what ``running`` does not have."""
         try:
-            if self._prepared is None and self._deciding.acquire(blocking=False):
+            if self._is_undecided() and self._deciding.acquire(blocking=False):
                 try:
-                    if self._prepared is None:  # still
+                    if self._is_undecided():  # still
                         seen = seen._replace(warm=self._elsewhere.warm, gap=self._gap)
                         self._decide(seen._replace(megabytes=self._task_scale.known))
                 finally:
@@ -272,6 +273,9 @@ class HeadStart:
             if self._stopped:  # meanwhile, by somebody who did not wait for us
                 haste.end(self)
                 self._elsewhere.give_up()
+
+    def _is_undecided(self) -> bool:
+        return self._prepared is None and self.refused is None
 
     def _hand_over(self, spent: float, running: _Slice | None) -> None:
         with self._lock:
@@ -297,7 +301,11 @@ class HeadStart:
             self.judged = self._with_weights(seen)
             self.choice = decide(self.judged) if choice.backend == "processes" else choice
             if self.choice.goes and not self._over.is_set():
-                self._elsewhere.prepare(self.choice, seen.left)
+                try:
+                    self._elsewhere.prepare(self.choice, seen.left)
+                except WorkerStartError as error:  # then there is nobody but the caller, who can do it
+                    self.refused = error
+                    return
                 self._prepared = time.monotonic()
         finally:
             if self._prepared is None:
