@@ -1203,3 +1203,16 @@ def test_what_a_process_of_the_same_number_has_left_is_removed(place):
     next(path for path in (out / "images" / "train").iterdir() if path.suffix == ".jpg").unlink()
     synth.resume(out)
     assert not left.exists()
+
+
+def test_colours_that_nobody_sees_do_not_bleed_into_an_object(place):
+    shutil.rmtree(place / "photo")
+    (place / "photo" / "disc").mkdir(parents=True)
+    disc = Image.new("RGBA", (40, 40), (0, 0, 0, 0))
+    disc.paste((255, 255, 255, 255), (6, 6, 34, 34))
+    disc.save(place / "photo" / "disc" / "a.png")
+    out = make(place, scale=0.8, blur=2, brightness=1, image_format="png", max_truncation=0).out
+    for picture in (out / "images" / "train").iterdir():
+        (label,) = records_of(out)[picture.stem]["labels"]
+        x0, y0, x1, y1 = label["box"]
+        assert pixels_of(picture)[y0:y1, x0:x1].min() >= 250

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     Pixels = NDArray[Any]  # of uint8
 
 HALF = 128  # a pixel whose mask is at least this belongs to the object
+REACH = 16  # pixels beyond the edge of an object that blurring and shrinking may look at
 
 
 class CutOut(NamedTuple):
@@ -69,8 +70,25 @@ def cut_out(path: Path, mask: Path | None) -> CutOut:
     if box is None:
         raise Unusable(f"its mask is empty: no pixel of it is {HALF} or lighter")
     x0, y0, x1, y1 = box
-    colour = np.asarray(image.convert("RGB"))[y0:y1, x0:x1, ::-1]
-    return CutOut(np.ascontiguousarray(colour), np.ascontiguousarray(alpha[y0:y1, x0:x1]))
+    colour = np.ascontiguousarray(np.asarray(image.convert("RGB"))[y0:y1, x0:x1, ::-1])
+    own = np.ascontiguousarray(alpha[y0:y1, x0:x1])
+    return CutOut(_continued(colour, own) if mask is None else colour, own)
+
+
+def _continued(colour: Pixels, mask: Pixels) -> Pixels:
+    """Beyond the edge the colours near it: else what nobody is to see there would show in what is blurred."""
+    import cv2
+    import numpy as np
+
+    seen = (mask >= HALF).view(np.uint8)
+    if seen.all():
+        return colour
+    width = (2 * REACH + 1, 2 * REACH + 1)
+    share = cv2.blur(seen.astype(np.float32), width)
+    mean = cv2.blur(cv2.copyTo(colour, seen).astype(np.float32), width) / np.maximum(share, 1e-6)[:, :, None]
+    near = ((seen == 0) & (share > 1e-5)).view(np.uint8)
+    cv2.copyTo(np.clip(np.rint(mean), 0, 255).astype(np.uint8), near, colour)
+    return colour
 
 
 def _opened(path: Path) -> Image:
