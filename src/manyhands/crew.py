@@ -14,17 +14,17 @@ from manyhands import calls, strategy
 from manyhands._core.strategy import Choice, Measured
 from manyhands._engine import payload, shared
 from manyhands._engine.cpus import cpu_count
-from manyhands._engine.dispatcher import Dispatcher, is_here
+from manyhands._engine.dispatcher import Dispatcher, is_here, no_workers
 from manyhands._engine.head_start import HeadStart
 from manyhands._engine.interface import Job
 from manyhands._engine.payload import Weight
 from manyhands._engine.protocol import Style, caller
 from manyhands._engine.stream import Stream
 from manyhands._engine.tally import Tally
-from manyhands.errors import ManyhandsError, WorkerStartError
+from manyhands.errors import WorkerStartError
 from manyhands.interrupts import is_of_a_signal
 from manyhands.options import Options
-from manyhands.showing import MISSING, error_text
+from manyhands.showing import MISSING
 from manyhands.tasks import per_worker
 from manyhands.types import Strategy
 
@@ -76,7 +76,7 @@ class Crew:
 
     def begin(self) -> None:
         """Run all of it. Raises WorkerStartError."""
-        with self._told_if_none_can_be_had():
+        with self._nobody_if_refused():
             self._prepare()
             self.take(0, 0.0)
 
@@ -135,31 +135,29 @@ class Crew:
         usual = self._options.workers is None and choice.backend == self._options.place()[0]
         if not usual:  # the usual ones are those that a call without a head start has, too
             self._options = replace(self._options, backend=choice.backend, workers=choice.workers)
-        with self._told_if_none_can_be_had():
+        with self._nobody_if_refused():
             self._prepare()
             self._job.crowd = choice.workers
             assert self._dispatcher is not None  # noqa: S101 - just made
             self._dispatcher.expect(self._job, min(choice.workers, tasks))
 
     @contextlib.contextmanager
-    def _told_if_none_can_be_had(self) -> Iterator[None]:
-        """The system has no descriptors, or no threads, for those who would start them."""
+    def _nobody_if_refused(self) -> Iterator[None]:
+        """If the dispatcher cannot even begin, there is none that would have to hear of the end."""
         try:
             yield
-        except (OSError, RuntimeError) as error:
-            if isinstance(error, ManyhandsError) or is_of_a_signal(error):
-                raise
+        except WorkerStartError:
             self._dispatcher = None
             with contextlib.suppress(IndexError):
                 self._releases.pop()()
-            raise WorkerStartError(
-                f"no workers could be started: {error_text(error)}. Close files, or raise the limits (ulimit -n, -u); "
-                "`manyhands doctor` shows them."
-            ) from error
+            raise
 
     def _prepare(self) -> None:
         options = self._options
-        dispatcher, release = calls.dispatcher_for(options, self._func)
+        try:
+            dispatcher, release = calls.dispatcher_for(options, self._func)
+        except OSError as error:  # no descriptors are left
+            raise no_workers(error) from error
         try:
             shipment = dispatcher.backend.ship(self._func)
         except BaseException:

@@ -73,6 +73,14 @@ _log = logging.getLogger("manyhands")
 _here = threading.local()  # .pid: this thread is a dispatcher's own, in that process
 
 
+def no_workers(error: OSError | RuntimeError) -> WorkerStartError:
+    """What is told where the system has no descriptors, or no threads, for whoever would start them."""
+    return WorkerStartError(
+        f"no workers could be started: {error_text(error)}. Close files, or raise the limits (ulimit -n, -u); "
+        "`manyhands doctor` shows them."
+    )
+
+
 def is_here() -> bool:
     """The calling thread is a dispatcher's own, in user code that packs something: nothing may be awaited here."""
     return getattr(_here, "pid", None) == os.getpid()
@@ -271,7 +279,10 @@ class Dispatcher:
                 finally:
                     self._turn.release()
         elif self._thread is None and not self._closing:
-            start_thread(threading.Thread(target=self._run, name=self._name, daemon=True))
+            try:
+                start_thread(threading.Thread(target=self._run, name=self._name, daemon=True))
+            except RuntimeError as error:
+                raise no_workers(error) from error
         elif self._asleep:
             self.backend.wake()
         if self._ended.is_set():
