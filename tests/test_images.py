@@ -1322,3 +1322,49 @@ def test_what_a_function_calls_or_looks_up_in_its_file_counts(photos, tmp_path):
     assert [run(own), run(own)] == [False, True]
     assert not run(own.replace("LEVEL = 10", "LEVEL = 20"))
     assert not run(own.replace("// 2", "// 3"))
+
+
+def test_of_several_outputs_one_that_fails_costs_no_edit_of_another(photos, tmp_path):
+    def bad(array):
+        raise ValueError
+
+    steps = {"good": [images.Resize("8x8")], "bad": [images.Apply(bad)]}
+    assert only(images.process(photos / "a.png", tmp_path / "out", steps, format="bmp")).status == "failed"
+    edited = tmp_path / "out" / "a_good.bmp"
+    edited.write_bytes(edited.read_bytes() + b"mine")
+    steps["bad"] = [images.Resize("9x9")]
+    one = only(images.process(photos / "a.png", tmp_path / "out", steps, format="bmp"))
+    assert edited.read_bytes().endswith(b"mine")
+    assert [Path(path).name for path in one.outputs] == ["a_bad.bmp"]
+
+
+def test_an_edited_output_holds_up_no_other(photos, tmp_path):
+    out = tmp_path / "out"
+    images.process(photos / "a.png", out, {"x": [images.Resize("8x8")], "y": [images.Resize("9x9")]})
+    (out / "a_x.png").write_text("mine")
+    os.utime(photos / "a.png", (1, 1))
+    one = only(images.process(photos / "a.png", out, {"x": [images.Resize("8x8")], "y": [images.Resize("9x9")]}))
+    assert ([Path(path).name for path in one.outputs], (out / "a_x.png").read_text()) == (["a_y.png"], "mine")
+    assert "left alone" in one.notes[-1]
+
+
+def test_an_output_that_is_made_later_is_the_same(tmp_path):
+    """A JPEG is decoded for all of them, also if only a small one is lacking."""
+    noise(1600, 1200).save(tmp_path / "a.jpg")
+    both = {"small": [images.Resize("100x")], "large": [images.Resize("1500x")]}
+    images.process(tmp_path / "a.jpg", tmp_path / "out", both)
+    before = (tmp_path / "out" / "a_small.jpg").read_bytes()
+    (tmp_path / "out" / "a_small.jpg").unlink()
+    images.process(tmp_path / "a.jpg", tmp_path / "out", both)
+    assert (tmp_path / "out" / "a_small.jpg").read_bytes() == before
+
+
+def test_the_plainest_format_is_read(tmp_path):
+    (tmp_path / "a.pbm").write_text("P1\n2 2\n0 1 1 0\n")
+    assert only(images.process(tmp_path / "a.pbm", tmp_path / "out", format="png")).status == "written"
+
+
+def test_an_untouched_tiff_keeps_only_what_is_asked_for(tmp_path):
+    noise().save(tmp_path / "a.tif", tiffinfo={700: b"<x:xmpmeta>secret</x:xmpmeta>"})
+    one = only(images.process(tmp_path / "a.tif", tmp_path / "out"))
+    assert b"secret" not in Path(one.outputs[0]).read_bytes()

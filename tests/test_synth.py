@@ -1182,7 +1182,7 @@ def test_an_input_that_is_replaced_during_the_run_is_told(place, monkeypatch):
         background(99).save(replaced)
         return image, mask
 
-    with pytest.raises(synth.InputProblems, match=r"b2\.png: it has changed since the run began"):
+    with pytest.raises(OSError, match=r"it has changed since the run began: put it back and resume: .*b2\.png"):
         synth.generate(config(place, augment=exchange), place / "ds", backend="serial")
 
 
@@ -1216,3 +1216,16 @@ def test_colours_that_nobody_sees_do_not_bleed_into_an_object(place):
         (label,) = records_of(out)[picture.stem]["labels"]
         x0, y0, x1, y1 = label["box"]
         assert pixels_of(picture)[y0:y1, x0:x1].min() >= 250
+
+
+def test_no_split_is_empty_where_there_are_enough_different_pictures(place):
+    shutil.copy(place / "back" / "b0.png", place / "back" / "again.png")
+    for seed in range(20):
+        plan = synth.plan(config(place, seed=seed, split=(0.4, 0.3, 0.3)))
+        assert all(pool.backgrounds for pool in plan.pools.values())
+        assert len({key for pool in plan.pools.values() for key in pool.backgrounds}) == 5
+
+
+def test_other_programs_may_call_a_file_as_a_dataset_calls_its_own(place):
+    (place / "dataset.json").write_text('{"name": "of somebody else"}')
+    assert synth.preview(config(place), place / "sheet.png", count=2) == 2

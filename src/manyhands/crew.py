@@ -147,8 +147,10 @@ class Crew:
         try:
             yield
         except WorkerStartError:
-            self._dispatcher = None
-            with contextlib.suppress(IndexError):
+            if self._dispatcher is not None:
+                self._dispatcher.forget(self._job)
+                self._dispatcher = None
+            with contextlib.suppress(IndexError, WorkerStartError):
                 self._releases.pop()()
             raise
 

@@ -282,6 +282,8 @@ class Dispatcher:
             try:
                 start_thread(threading.Thread(target=self._run, name=self._name, daemon=True))
             except RuntimeError as error:
+                with contextlib.suppress(ValueError):
+                    self._requests.remove(request)  # nobody will come for it, or only when nobody waits for it any more
                 raise no_workers(error) from error
         elif self._asleep:
             self.backend.wake()

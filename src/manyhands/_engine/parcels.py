@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -18,11 +19,12 @@ _UNCHANGING = {int, float, complex, bool, str, bytes, type(None)}
 
 
 class Parcel(NamedTuple):
-    """A packed chunk: ``sizes`` and ``buffers`` as in the CHUNK message."""
+    """A packed chunk: ``sizes``, ``isolated`` and ``buffers`` as in the CHUNK message."""
 
     sizes: list[Any] | None
     buffers: tuple[Any, ...]
     retry_on: bytes
+    isolated: bool = False
 
 
 def pack(job: Job, items: Sequence[Any], *, isolated: bool, main_by_name: bool) -> Parcel:
@@ -32,21 +34,25 @@ def pack(job: Job, items: Sequence[Any], *, isolated: bool, main_by_name: bool) 
     ``main_by_name``: the workers were forked from this process and have its ``__main__``.
     """
     retry_on = payload.pack(job.retry_on).data if job.retry_on else b""
-    if not isolated and not (job.style is Style.ITEM and _is_repeated(items)):
+    if not isolated:
         try:
+            if job.style is Style.ITEM and _is_repeated(items):
+                sizes, buffers = flatten([payload.pack(item, main_by_name=main_by_name) for item in items])
+                return Parcel(sizes, buffers, retry_on)
             packed = payload.pack(items, main_by_name=main_by_name)
             return Parcel(None, (packed.data, *packed.buffers), retry_on)
         except BaseException as error:
             if is_of_a_signal(error):
                 raise
     sizes, buffers = flatten(_pack_item(item, job.style, main_by_name=main_by_name) for item in items)
-    return Parcel(sizes, buffers, retry_on)
+    return Parcel(sizes, buffers, retry_on, isolated=True)
 
 
 def _is_repeated(items: Sequence[Any]) -> bool:
     """There is an object in it twice that could be changed."""
-    if type(items) is range or set(map(type, items)) <= _UNCHANGING:
-        return False
+    with contextlib.suppress(TypeError):  # a class of the user's, whose hash raises
+        if type(items) is range or set(map(type, items)) <= _UNCHANGING:
+            return False
     return len(set(map(id, items))) < len(items)
 
 

@@ -167,7 +167,7 @@ def _weigh(value: object, within: float) -> Weight:
         if make is pickler:
             made.reducer_override = _timed(made.reducer_override, sink)  # type: ignore[method-assign]
         try:
-            made.dump(value)
+            _dump(made, value)
         except _TooLongError:
             return Weight(math.inf, spent + time.thread_time() - began)
         except Exception as error:  # anything may come out of __reduce__; cloudpickle has the last word
@@ -177,6 +177,14 @@ def _weigh(value: object, within: float) -> Weight:
             return Weight(sink.bytes + travelling(_raw(buffers)), spent + time.thread_time() - began)
         spent += time.thread_time() - began
     raise AssertionError  # the second has returned or raised
+
+
+def _dump(made: Any, value: object) -> None:
+    """And then it holds neither itself nor all that it has seen."""
+    try:
+        made.dump(value)
+    finally:
+        getattr(made, "__dict__", {}).pop("reducer_override", None)
 
 
 def _timed(reduce: Callable[[Any], Any], sink: _Sink) -> Callable[[Any], Any]:

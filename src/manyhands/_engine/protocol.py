@@ -6,7 +6,7 @@ To the worker::
     AROUND   -                              + surroundings, when they have changed
     FUNCTION key, early                     + the packed function; ``early``: load it now, chunks may follow
     FORGET   keys                           functions that will not be needed again
-    CHUNK    serial, first task, key, style, seed, retry_on, timed, sizes   + the packed inputs
+    CHUNK    serial, first task, key, style, seed, retry_on, timed, sizes, isolated   + the packed inputs
     STOP     -                              leave when done
 
 To the caller::
@@ -24,7 +24,7 @@ To the caller::
     LOADED   key, seconds                   a function was unpacked, and what it needs imported; or that failed
 
 ``sizes``: None when the values share one pickle; else for each value how many buffers are its own, and for
-an input that could not be packed, the Fault that says so.
+an input that could not be packed, the Fault that says so. ``isolated``: each input is its own task's trouble.
 """
 
 from __future__ import annotations

@@ -259,7 +259,7 @@ class Supervisor:
         self._send_needs(worker, record, job)
         message = (
             _CHUNK, chunk.serial, chunk.start, job.shipment.key, int(job.style), job.seed,
-            parcel.retry_on, job.policy.timeout is not None, parcel.sizes,
+            parcel.retry_on, job.policy.timeout is not None, parcel.sizes, parcel.isolated,
         )  # fmt: skip
         self._write(worker, record, message, parcel.buffers)
         if not job.single:

@@ -16,7 +16,7 @@ import threading
 import time
 import types
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from manyhands._engine import (
     appetite,
@@ -202,17 +202,17 @@ class Worker:
     # --- a chunk ----------------------------------------------------------------------------------------------
 
     def _run(self, frame: Frame) -> None:
-        _, serial, first_task, key, style, seed, retry_on, timed, sizes = frame.message
+        _, serial, first_task, key, style, seed, retry_on, timed, sizes, isolated = frame.message
         began, slot = time.monotonic(), self._context.slot
         slot[board.SINCE] = time.monotonic_ns()
         slot[board.CURRENT] = board.base_tag(serial) + board.UNPACKING
         try:
-            call = self._call(serial, key, style, isolated=sizes is not None)
+            call = self._call(serial, key, style, isolated=isolated)
             slot[board.SINCE] = time.monotonic_ns()
             if frame.error is not None:
-                items, call = self._unreceived(serial, sizes, frame.error)
+                items, call = self._unreceived(serial, sizes if isolated else None, frame.error)
             else:
-                items, call = self._items(serial, frame.buffers, sizes, call)
+                items, call = self._items(frame, call)
         except _RefusedError:
             return
         work = runner.Work(serial, first_task, items, call, seed, self._retry_classes(retry_on), timed)
@@ -249,15 +249,20 @@ class Worker:
             advice = "What it needs must be importable in a new Python process."
             return _raiser("the function could not be unpacked in the worker", error, advice)
 
-    def _items(
-        self, serial: int, buffers: tuple[memoryview, ...], sizes: list[Any] | None, call: Callable[[Any], Any]
-    ) -> tuple[Sequence[Any], Callable[[Any], Any]]:
+    def _items(self, frame: Frame, call: Callable[[Any], Any]) -> tuple[Sequence[Any], Callable[[Any], Any]]:
         """The inputs, and how to call with one: isolated ones are unpacked only then."""
-        if sizes is not None:
+        serial, sizes, isolated, buffers = frame.message[1], frame.message[8], frame.message[9], frame.buffers
+        if isolated:
             return unflatten(sizes, buffers), _unpacking(call)
         packed = Packed(buffers[0], buffers[1:])
         try:
-            return payload.unpack(packed), call
+            if sizes is None:
+                return payload.unpack(packed), call
+            items = []
+            for one in unflatten(sizes, buffers):
+                packed = cast("Packed", one)  # each could be packed
+                items.append(payload.unpack(packed))
+            return items, call
         except BaseException as error:  # noqa: BLE001 - user code in __setstate__
             self._refuse(serial, None, packed, error)
 

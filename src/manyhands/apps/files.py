@@ -14,6 +14,7 @@ from pathlib import Path
 PATIENCE = 2.0  # seconds for worker processes to end after Ctrl-C
 LOOKS = 3  # without anything unfinished, after which there will be no more
 LOOK_SECONDS = 0.02  # between two of them
+UNKNOWN = "0"  # when a process began
 UNFINISHED = ".manyhands-"  # how the name of a file that is being written begins; then whose it is, then chance
 
 
@@ -94,7 +95,9 @@ def remove_unfinished(folder: Path, patience: float = 0.0) -> int:
 def _is_left_over(path: Path) -> bool:
     """Whoever was writing it is no more. Numbers of processes come again, in containers the same ones each time."""
     owner, begun, *_ = [*path.name[len(UNFINISHED) :].split("-"), ""]
-    return owner.isdigit() and (not _lives(int(owner)) or begun != _begun(int(owner)))
+    if not owner.isdigit():
+        return False
+    return not _lives(int(owner)) or _begun(int(owner)) not in {begun, UNKNOWN}
 
 
 @contextlib.contextmanager
@@ -131,7 +134,7 @@ def _begun(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19].decode()
     except (OSError, IndexError):
-        return "0"
+        return UNKNOWN
 
 
 def _lives(pid: int) -> bool:

@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -54,6 +55,7 @@ class _Ending:
 
     def __init__(self) -> None:
         self.code = INTERRUPTED
+        self._pid = os.getpid()
 
     def listen(self) -> None:
         """Unless somebody has wished otherwise, as `nohup` does."""
@@ -64,5 +66,8 @@ class _Ending:
 
     def _interrupt(self, number: int, _frame: object) -> None:
         signal.signal(number, signal.SIG_DFL)
+        if os.getpid() != self._pid:  # a process that a task has forked: it ends as any does
+            os.kill(os.getpid(), number)
+            return
         self.code = 128 + number
         raise KeyboardInterrupt

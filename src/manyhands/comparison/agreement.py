@@ -181,6 +181,8 @@ def alike(one: Any, other: Any) -> tuple[Any, Any]:
         import numpy as np
 
         common = np.result_type(one.dtype, other.dtype)
+        if common.kind == "f" and one.dtype.kind in "iu" and other.dtype.kind in "iu":
+            common = np.dtype(object)  # no float holds all of both
         return one.astype(common), other.astype(common)
     return one, other
 

@@ -17,7 +17,7 @@ def written_whole(path: str | PathLike[str]) -> Iterator[Path]:
     if path.exists() and not path.is_file():  # a pipe, or a device: it is written to, and stays what it is
         yield path
         return
-    unfinished = path.with_name(f".manyhands-{os.getpid()}-{secrets.token_hex(8)}.part")
+    unfinished = path.with_name(f".manyhands_{os.getpid()}_{secrets.token_hex(8)}.part")
     try:
         yield unfinished
         unfinished.replace(path)

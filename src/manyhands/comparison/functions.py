@@ -72,12 +72,12 @@ def compare_functions(
     with Steps(len(calls) * (1 + rounds), show=progress) as steps, machine.others_at_work() as others:
         first, results = [], []
         for call in calls:
-            own = _copied(inputs)  # one may write into them, and give them back as its result
             with ways.undisturbed():
                 began = time.perf_counter()
-                results.append([call(own[0])])
+                result = call(inputs[0])
                 first.append(time.perf_counter() - began)
-            results[-1] += [call(item) for item in own[1:]]
+            results.append([_kept(result, inputs[0])])
+            results[-1] += [_kept(call(item), item) for item in inputs[1:]]
             steps.one()
         differences = [0.0] + [_apart(named, at, inputs, results, tolerance) for at in range(1, len(calls))]
         for _ in range(rounds):
@@ -102,11 +102,14 @@ def compare_functions(
     )  # fmt: skip
 
 
-def _copied(inputs: list[Any]) -> list[Any]:
+def _kept(result: Any, item: Any) -> Any:
+    """A copy, if it is the input itself, into which the next function may write."""
+    if result is not item:
+        return result
     try:
-        return copy.deepcopy(inputs)
-    except Exception:  # noqa: BLE001 - there are things that cannot be copied: then all get the same
-        return inputs
+        return copy.deepcopy(result)
+    except Exception:  # noqa: BLE001 - there are things that cannot be copied
+        return result
 
 
 def break_even(first: float, later: float, other_first: float, other_later: float) -> int | None:

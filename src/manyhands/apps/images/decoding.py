@@ -237,7 +237,7 @@ def _picture(image: Image, path: Path, reading: Reading, need: tuple[int, int] |
 def _is_deep(image: Image) -> bool:
     """The file has more than 8 bits a channel, which Pillow says nothing of. To be asked before it is loaded."""
     return any(
-        ";16" in str(tile.args) or (tile.codec_name.startswith("ppm") and tile.args[-1] > 0xFF)
+        ";16" in str(tile.args) or (tile.codec_name == "ppm" and isinstance(tile.args, tuple) and tile.args[-1] > 0xFF)
         for tile in getattr(image, "tile", ())
     )
 

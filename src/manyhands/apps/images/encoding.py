@@ -66,6 +66,8 @@ def encoded(picture: Picture, image: Image, suffix: str, quality: int) -> tuple[
         options["icc_profile"] = picture.icc
     elif picture.icc:
         notes.append("its colour profile was not kept, since it is one of other pixels")
+    if hasattr(image, "tag_v2"):  # of a TIFF, from which Pillow would take what is not to be kept
+        image = image.copy()
     before, image.info = image.info, {}  # Pillow writes unasked what is in it: profile, comment, transparency
     into = io.BytesIO()
     try:

@@ -134,8 +134,8 @@ class Maker:
         began = time.perf_counter()
         with decoding.open_picture(source.path, self.reading) as image:
             done.width, done.height = image.size
-            need = _need(image.size, source.targets)
-            keep = encoding.keepable(self.reading.keep, image, [target.path for target in source.targets])
+            need = _need(image.size, source.all_targets)
+            keep = encoding.keepable(self.reading.keep, image, [target.path for target in source.all_targets])
             with self.budget.take(_cost(image.size, source.targets, shrunk=need is not None)):
                 written: dict[Target, dict[Path, Seal]] = {target: {} for target in source.targets}
                 for picture in decoding.pictures(image, source.path, replace(self.reading, keep=keep), need):
@@ -143,12 +143,17 @@ class Maker:
                     done.note(picture.notes)
                     for target in source.targets:
                         self._write(source, target, picture, done, written[target])
+                        if not target.numbered:
+                            self._finish(source, target, done, written.pop(target))
                     began = time.perf_counter()
         for target, outputs in written.items():
-            for path in target.old - outputs.keys():  # a frame that there is no more
-                path.unlink(missing_ok=True)
-            self.writer.finish(source, target, outputs)
-            done.outputs += map(str, outputs)
+            self._finish(source, target, done, outputs)
+
+    def _finish(self, source: Source, target: Target, done: Done, outputs: dict[Path, Seal]) -> None:
+        for path in target.old - outputs.keys():  # a frame that there is no more
+            path.unlink(missing_ok=True)
+        self.writer.finish(source, target, outputs)
+        done.outputs += map(str, outputs)
 
     def _write(self, source: Source, target: Target, picture: Picture, done: Done, outputs: dict[Path, Seal]) -> None:
         """Make one output, and put it down with its seal."""
@@ -162,9 +167,9 @@ class Maker:
         made = time.perf_counter()
         data, notes = encoding.encoded(picture, flat, suffix, self.quality)
         done.note(notes)
-        self.writer.begin(source, target, path)
-        encoding.write(data, path)
         outputs[path] = seal(data)
+        self.writer.begin(source, target, path, outputs[path])
+        encoding.write(data, path)
         done.bytes += len(data)
         done.operations += made - began
         done.encode += time.perf_counter() - made

@@ -54,12 +54,18 @@ class Target(NamedTuple):
 
 
 class Source(NamedTuple):
-    """One file to be read, as it is now, and what is made from it."""
+    """One file to be read, as it is now, and what is made from it; not ``others``, which are there already."""
 
     path: Path
     size: int
     mtime_ns: int
     targets: tuple[Target, ...]
+    others: tuple[Target, ...] = ()
+
+    @property
+    def all_targets(self) -> tuple[Target, ...]:
+        """What a picture is decoded for: else its outputs would depend on which of them are lacking."""
+        return self.targets + self.others
 
 
 class Lost(NamedTuple):
@@ -288,6 +294,6 @@ def renamed(target: Target, taken: Container[Path], names: Names) -> Target:
     """Under the first name of this kind that is free, or was given to it before."""
     for number in range(1, 1_000_000):
         other = target._replace(path=target.path.with_stem(f"{target.path.stem}_{number}"))
-        if other.path not in taken and (other.path in target.old or not existing(other, names)):
+        if other.path not in taken and set(existing(other, names)) <= target.old:
             return other
     raise OptionError(f"there is no free name for {target.path}")

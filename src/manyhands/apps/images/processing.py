@@ -125,7 +125,7 @@ def process(
     planning.check_linked(plan.sources, places, into, inside=out_inside)
     fresh, stale = _compared(plan.sources, known, into)
     taken = {target.path for source in plan.sources for target in source.targets}
-    todo, skipped = _settled(stale, taken, on_conflict, names)
+    todo, skipped, partly = _settled(stale, taken, on_conflict, names)
     done = [Done(str(lost.path), "failed", kind=lost.kind, reason=lost.reason) for lost in plan.lost]
     done += [
         Done(str(source.path), "up to date", [str(into / o) for t in source.targets for o in known[t.key].outputs])
@@ -141,6 +141,9 @@ def process(
         maker = Maker(reading, quality, Background(background), state.Writer(into), budget)
         with _folder(into), _pixel_limit():
             done += _run(maker, todo, place, count, progress)
+    for one in done:
+        if one.source in partly:
+            one.note([f"left alone: an output is there that {FOREIGN}"])
     order = {str(source.path): index for index, source in enumerate(plan.sources)}
     done.sort(key=lambda one: order.get(one.source, -1))
     return Summary(tuple(done), time.monotonic() - began, count)
@@ -237,13 +240,14 @@ def _compared(sources: list[Source], known: Mapping[str, state.Made], out: Path)
     fresh: list[Source] = []
     stale: list[Source] = []
     for source in sources:
+        there = {target for target in source.targets if state.is_fresh(source, target, known.get(target.key), out)}
         lacking = tuple(
             target._replace(old=state.replaceable(source, known.get(target.key), out))
             for target in source.targets
-            if not state.is_fresh(source, target, known.get(target.key), out)
+            if target not in there
         )
         if lacking:
-            stale.append(source._replace(targets=lacking))
+            stale.append(source._replace(targets=lacking, others=tuple(there)))
         else:
             fresh.append(source)
     return fresh, stale
@@ -251,9 +255,12 @@ def _compared(sources: list[Source], known: Mapping[str, state.Made], out: Path)
 
 def _settled(
     sources: list[Source], taken: set[Path], on_conflict: str, names: planning.Names
-) -> tuple[list[Source], list[Source]]:
-    """What is to be made, and what is left alone since something is there that is not ours."""
-    todo, skipped, foreign = [], [], []
+) -> tuple[list[Source], list[Source], set[str]]:
+    """What is to be made, and what is left alone since something is there that is not ours; all of it, or partly."""
+    todo: list[Source] = []
+    skipped: list[Source] = []
+    foreign: list[Path] = []
+    partly: set[str] = set()
     for source in sources:
         there = {
             target: others
@@ -269,17 +276,28 @@ def _settled(
             )
             taken.update(target.path for target in moved)
             todo.append(source._replace(targets=moved))
-        elif on_conflict == "newer" and all(_is_older(path, source) for others in there.values() for path in others):
-            todo.append(source)
         else:
-            skipped.append(source)
+            older = on_conflict == "newer"
+            left = {t for t, others in there.items() if not (older and all(_is_older(path, source) for path in others))}
+            targets = tuple(target for target in source.targets if target not in left)
+            if not targets:
+                skipped.append(source)
+                continue
+            partly |= {str(source.path)} if left else set()
+            todo.append(source._replace(targets=targets, others=(*source.others, *left)))
     if foreign and on_conflict == "error":
         more = f" (and {len(foreign) - 1} more)" if len(foreign) > 1 else ""
         raise OptionError(
             f"nothing was done: {foreign[0]}{more} is there, and {FOREIGN}. Move it away, or choose another "
             "on_conflict (--on-conflict)"
         )
-    return todo, skipped
+    written = {target.path for source in todo for target in source.targets}
+    return [_without(source, written) for source in todo], skipped, partly
+
+
+def _without(source: Source, written: set[Path]) -> Source:
+    """Of what it has made before, that keeps what this run writes for others."""
+    return source._replace(targets=tuple(target._replace(old=target.old - written) for target in source.targets))
 
 
 def _is_older(path: Path, source: Source) -> bool:

@@ -29,7 +29,7 @@ class Made(NamedTuple):
     size: int  # of the source, in bytes
     mtime_ns: int  # of the source
     how: str
-    outputs: dict[str, Seal | None]  # None: it was about to be written
+    outputs: dict[str, tuple[Seal, ...]]  # one, or, of what was about to be replaced, the one before as well
     whole: bool
 
 
@@ -41,15 +41,15 @@ def load(out: Path) -> dict[str, Made]:
     except OSError:
         return known
     for line in lines:
-        with contextlib.suppress(
-            ValueError, KeyError, TypeError, AttributeError
-        ):  # a run was killed in the midst of it
+        with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):  # a run was killed meanwhile
             told = json.loads(line)
             key = str(out / _checked(told.pop("key")))
             made = Made(**told)
-            outputs = {_checked(name): _seal_from(seal) for name, seal in made.outputs.items()}
-            if not made.whole and key in known:  # what was made before is ours still
-                outputs = known[key].outputs | outputs
+            outputs = {_checked(name): _seals_from(seals) for name, seals in made.outputs.items()}
+            before = known.get(key)
+            if not made.whole and before is not None and before.source == made.source:  # that is ours still
+                outputs = {name: (*seals, *before.outputs.get(name, ())) for name, seals in outputs.items()}
+                outputs = before.outputs | outputs
             known[key] = made._replace(outputs=outputs)
     return known
 
@@ -61,7 +61,7 @@ def is_fresh(source: Source, target: Target, made: Made | None, out: Path) -> bo
         and made.whole
         and (made.size, made.mtime_ns, made.how) == (source.size, source.mtime_ns, target.variant.how)
         and made.source == _from(source, out)
-        and all(seal is not None and _size_of(out / output) == seal[0] for output, seal in made.outputs.items())
+        and all(_size_of(out / output) == seals[0][0] for output, seals in made.outputs.items())
     )
 
 
@@ -69,9 +69,8 @@ def replaceable(source: Source, made: Made | None, out: Path) -> frozenset[Path]
     """Outputs made from this source, and still as they were written."""
     if made is None or made.source != _from(source, out):
         return frozenset()
-    return frozenset(
-        out / name for name, seal in made.outputs.items() if seal is None or _is_as_it_was(out / name, seal)
-    )
+    outputs = {out / name: seals for name, seals in made.outputs.items()}
+    return frozenset(path for path, seals in outputs.items() if _is_as_it_was(path, seals))
 
 
 def outputs_of(known: Mapping[str, Made], out: Path) -> set[Path]:
@@ -90,16 +89,16 @@ class Writer:
     def __init__(self, out: Path) -> None:
         self.out = out
 
-    def begin(self, source: Source, target: Target, path: Path) -> None:
+    def begin(self, source: Source, target: Target, path: Path, coming: Seal) -> None:
         """This is about to be in its place: should we be ended now, it is known as ours."""
-        self._append(source, target, {path: None}, whole=False)
+        self._append(source, target, {path: coming}, whole=False)
 
     def finish(self, source: Source, target: Target, outputs: Mapping[Path, Seal]) -> None:
         """All of these are in their places."""
         self._append(source, target, outputs, whole=True)
 
-    def _append(self, source: Source, target: Target, outputs: Mapping[Path, Seal | None], *, whole: bool) -> None:
-        relative = {_relative(path, self.out): seal for path, seal in outputs.items()}
+    def _append(self, source: Source, target: Target, outputs: Mapping[Path, Seal], *, whole: bool) -> None:
+        relative: dict[str, tuple[Seal, ...]] = {_relative(path, self.out): (one,) for path, one in outputs.items()}
         made = Made(_from(source, self.out), source.size, source.mtime_ns, target.variant.how, relative, whole)
         with files.locked(self.out):
             # A line that was cut short before stays alone.
@@ -134,21 +133,19 @@ def _checked(name: str) -> str:
     return name
 
 
-def _seal_from(told: Any) -> Seal | None:
-    """As it is in the file. Raises TypeError, ValueError."""
-    if told is None:
-        return None
-    size, checksum = map(int, told)
-    return size, checksum
+def _seals_from(told: Any) -> tuple[Seal, ...]:
+    """As they are in the file. Raises TypeError, ValueError."""
+    first, *more = [(int(size), int(checksum)) for size, checksum in told]
+    return first, *more
 
 
-def _is_as_it_was(path: Path, wanted: Seal) -> bool:
+def _is_as_it_was(path: Path, wanted: tuple[Seal, ...]) -> bool:
     """Or not there at all. Somebody may have edited it."""
     size = _size_of(path)
-    if size != wanted[0]:
+    if size not in {length for length, _ in wanted}:
         return size < 0
     try:
-        return seal(path.read_bytes()) == wanted
+        return seal(path.read_bytes()) in wanted
     except OSError:
         return False
 

@@ -150,8 +150,16 @@ def held(folder: Path) -> Iterator[None]:
 def check_target(path: Path) -> None:
     """Raise OptionError for a file in a dataset's folder: only the dataset itself writes there."""
     for folder in path.resolve().parents:
-        if (folder / ABOUT).exists():
+        if _is_one(folder):
             raise OptionError(f"{path} is in the dataset {folder}: name another place")
+
+
+def _is_one(folder: Path) -> bool:
+    """Others call files so as well."""
+    try:
+        return bool(json.loads((folder / ABOUT).read_bytes()).keys() >= TOLD)
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return False
 
 
 def holds_other_files(folder: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import math
 import os
@@ -167,7 +168,8 @@ def _pictures_in(folder: Path) -> list[Path]:
 
 
 def _leads_nowhere(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and path.is_symlink() and not path.exists()
+    is_ours = path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    return is_ours and path.is_symlink() and not path.exists()
 
 
 def _misfit(picture: Path, mask: Path) -> list[str]:
@@ -270,7 +272,7 @@ class Decoded:
         except (Unusable, pictures.Mismatch, OSError):
             is_same = False
         if not is_same:
-            raise InputProblems([f"{one.path}: it has changed since the run began"])
+            raise OSError(errno.EINVAL, "it has changed since the run began: put it back and resume", str(one.path))
         with self.lock:
             self.kept[key] = pixels
             while len(self.kept) > 1 and sum(map(_bytes_of, self.kept.values())) > KEPT_BYTES:

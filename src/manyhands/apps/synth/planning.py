@@ -141,8 +141,9 @@ def _divided(pictures: list[Picture], config: Config, what: str, notes: list[str
     counts = _counts(len(order), config.split)
     parts: dict[str, list[Picture]] = {split: [] for split in SPLITS}
     groups = list(same_content(order) if len(wanted) > 1 else [[one] for one in order])
-    for split, count in zip(SPLITS, counts, strict=True):
-        while groups and len(parts[split]) < count:
+    for at, (split, count) in enumerate(zip(SPLITS, counts, strict=True)):
+        later = sum(count > 0 for count in counts[at + 1 :])  # each is to have something
+        while len(groups) > later and (len(parts[split]) < count or (count and not later)):
             parts[split] += groups.pop(0)
         parts[split].sort(key=lambda one: one.key)
     missing = [split for split in wanted if not parts[split]]
