@@ -284,13 +284,13 @@ def test_import_of_the_function_does_not_count_as_the_tasks_time(tmp_path, monke
 
 def test_a_repeated_input_of_a_module_that_no_worker_finds_travels_by_value(process_backend, tmp_path):
     source = tmp_path / "plugin.py"
-    source.write_text("class Config:\n    n = 3\n\ndef task(config):\n    return config.n\n")
+    source.write_text("class Config:\n    n = 3\n")
     spec = importlib.util.spec_from_file_location("plugin_of_a_test", source)
     plugin = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = plugin
     try:
         spec.loader.exec_module(plugin)
-        found = mh.map(plugin.task, [plugin.Config()] * 40, chunksize=8, workers=2, **process_backend)
+        found = mh.map(lambda config: config.n, [plugin.Config()] * 40, chunksize=8, workers=2, **process_backend)
     finally:
         del sys.modules[spec.name]
     assert found == [3] * 40
