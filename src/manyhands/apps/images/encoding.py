@@ -50,7 +50,7 @@ def keepable(keep: frozenset[str], image: Image, paths: Iterable[Path]) -> froze
     return keep - {"icc"} if becomes_colour or not names <= TELLING else keep
 
 
-def encoded(picture: Picture, image: Image, suffix: str, quality: int) -> tuple[memoryview, list[str]]:
+def encoded(picture: Picture, image: Image, suffix: str, quality: int) -> tuple[bytes, list[str]]:
     """As the file will be, and notes on what it could not take along.
 
     In memory: Pillow's JPEG encoder takes a write that a full disk has cut short for a whole one.
@@ -76,10 +76,10 @@ def encoded(picture: Picture, image: Image, suffix: str, quality: int) -> tuple[
         raise Unusable("unwritable", f"it cannot be written as {name}: {error}") from None
     finally:
         image.info = before  # it may be the opened file, whose next frame needs that
-    return into.getbuffer(), notes
+    return into.getvalue(), notes
 
 
-def write(data: memoryview, path: Path) -> None:
+def write(data: bytes, path: Path) -> None:
     """Beside its place, and then to it."""
     with files.whole(path) as unfinished:
         unfinished.write_bytes(data)

@@ -78,7 +78,7 @@ def outputs_of(known: Mapping[str, Made], out: Path) -> set[Path]:
     return {out / output for made in known.values() for output in made.outputs}
 
 
-def seal(data: memoryview | bytes) -> Seal:
+def seal(data: bytes) -> Seal:
     """Of what is written."""
     return len(data), zlib.crc32(data)
 
