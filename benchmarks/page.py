@@ -95,8 +95,8 @@ CAUSES = {
     "pictures": (
         "Against itself, one by one: its workers start and import Pillow, some 0.15 s of 4, and one process lists the "
         "files (2%). It decodes by Pillow and shrinks by Lanczos, 11 ms a picture; the function, by OpenCV and the "
-        "mean of pixels, takes 7 to 9. OpenCV as its decoder was tried: PNGs took as long, and it takes a JPEG that is cut "
-        "short for whole."
+        "mean of pixels, takes 7 to 9. OpenCV as its decoder was tried: PNGs took as long, and it takes a JPEG that is "
+        "cut short for whole."
     ),
     "single-call": (
         "Of about 95 us, 26 are the caller's Python up to the end of sendmsg, 9 the worker's beginning, 31 the "
