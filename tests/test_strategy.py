@@ -937,6 +937,8 @@ def test_where_no_worker_can_be_had_the_caller_does_it_or_it_is_told(backend, tm
             print(len(mh.map(task, range(300), backend={backend!r})), mh.explain())
         except mh.WorkerStartError as error:
             print(error)
+        for descriptor in held:  # Python's own end may need to load a library
+            os.close(descriptor)
     """
     told = programs.run_source(source, cwd=tmp_path).stdout
     assert re.search(r"no workers could be started: OSError: \[Errno 24\] Too many open files.*\. Close files", told)
