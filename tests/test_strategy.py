@@ -919,13 +919,17 @@ def test_a_task_that_cannot_be_shared_out_takes_its_time_elsewhere_too():
 def test_where_no_worker_can_be_had_the_caller_does_it_or_it_is_told(backend, tmp_path):
     """Row 48: there is no descriptor left."""
     source = f"""
-        import os, resource
+        import ctypes, os, resource, threading
         import manyhands as mh
         import manyhands.mapping, manyhands._engine.supervisor, cloudpickle
 
         def task(number):
             return sum(range(100_000 + number))
 
+        # A thread's end loads a library, which would take a descriptor: glibc ends the program if there is none.
+        ended = threading.Thread(target=lambda: ctypes.CDLL("libgcc_s.so.1"))
+        ended.start()
+        ended.join()
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
         held = []
         try:
