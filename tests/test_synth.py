@@ -1226,6 +1226,14 @@ def test_no_split_is_empty_where_there_are_enough_different_pictures(place):
         assert len({key for pool in plan.pools.values() for key in pool.backgrounds}) == 5
 
 
+def test_pictures_that_are_all_the_same_are_to_learn_from(place):
+    for number in range(1, 4):
+        shutil.copy(place / "back" / "b0.png", place / "back" / f"b{number}.png")
+    plan = synth.plan(config(place, split=(0.5, 0.5)))
+    assert [len(pool.backgrounds) for pool in plan.pools.values()] == [4, 0, 0]
+    assert "too few different pictures (of 4) for val" in " ".join(plan.notes)
+
+
 def test_other_programs_may_call_a_file_as_a_dataset_calls_its_own(place):
     (place / "dataset.json").write_text('{"name": "of somebody else"}')
     assert synth.preview(config(place), place / "sheet.png", count=2) == 2

@@ -19,9 +19,9 @@ import signal
 import sys
 from collections.abc import Sequence
 
-__all__ = ["main"]
+from manyhands.cli.problems import Exit
 
-INTERRUPTED = 128 + signal.SIGINT
+__all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,8 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = execute(sys.argv[1:] if arguments is None else arguments)
     except KeyboardInterrupt as interrupted:
         print("manyhands: " + ": ".join(["interrupted", *getattr(interrupted, "__notes__", [])]), file=sys.stderr)
-        code = INTERRUPTED
-    return ending.code if code == INTERRUPTED else code
+        code = Exit.INTERRUPTED
+    return ending.code if code == Exit.INTERRUPTED else code
 
 
 class _Ending:
@@ -54,7 +54,7 @@ class _Ending:
     """
 
     def __init__(self) -> None:
-        self.code = INTERRUPTED
+        self.code: int = Exit.INTERRUPTED
         self._pid = os.getpid()
 
     def listen(self) -> None:

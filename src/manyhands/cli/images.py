@@ -183,9 +183,9 @@ def make(
     from manyhands.apps import images
     from manyhands.apps.images.summary import shown
 
-    if manifest is not None:
-        _check_manifest(manifest, dry_run=options["dry_run"])
     with _refusals(out):
+        if manifest is not None:
+            _check_manifest(manifest, dry_run=options["dry_run"])
         summary = images.process(sources, out, operations(), **options)
         if manifest is not None:
             summary.write_manifest(manifest)

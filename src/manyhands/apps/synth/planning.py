@@ -140,16 +140,23 @@ def _divided(pictures: list[Picture], config: Config, what: str, notes: list[str
     wanted = [split for split, share in zip(SPLITS, config.split, strict=True) if share > 0]
     counts = _counts(len(order), config.split)
     parts: dict[str, list[Picture]] = {split: [] for split in SPLITS}
-    groups = list(same_content(order) if len(wanted) > 1 else [[one] for one in order])
+    groups = same_content(order) if len(wanted) > 1 else [[one] for one in order]
     for at, (split, count) in enumerate(zip(SPLITS, counts, strict=True)):
-        later = sum(count > 0 for count in counts[at + 1 :])  # each is to have something
-        while len(groups) > later and (len(parts[split]) < count or (count and not later)):
+        later = sum(count > 0 for count in counts[at + 1 :])  # each is to have something, the first ones first
+        while groups and count and _takes_more(parts[split], count, len(groups), later):
             parts[split] += groups.pop(0)
         parts[split].sort(key=lambda one: one.key)
     missing = [split for split in wanted if not parts[split]]
     if missing and order:
         notes.append(f"{what}: too few different pictures (of {len(order)}) for {' and '.join(missing)}")
     return parts
+
+
+def _takes_more(part: list[Picture], count: int, groups: int, later: int) -> bool:
+    """A split with these pictures, of so many that it should have, while so many splits come after it."""
+    if not part or not later:
+        return True
+    return groups > later and len(part) < count
 
 
 def _counts(total: int, shares: Sequence[float]) -> list[int]:
