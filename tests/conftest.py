@@ -98,6 +98,7 @@ def nothing_is_left_behind() -> Iterator[None]:
     descriptors = _descriptors()
     threads = _threads()
     yield
+    assert eventually(lambda: not _watchers()), "a call's watcher has outlived it"  # it may be starting workers just now
     end_shared_workers()
     courier.deliveries.flush()
     courier.callbacks.flush()
@@ -105,6 +106,10 @@ def nothing_is_left_behind() -> Iterator[None]:
     assert eventually(lambda: not _new_processes(processes)), f"processes left: {_new_processes(processes)}"
     assert eventually(lambda: _threads() <= threads), f"threads left: {_threads() - threads}"
     assert eventually(lambda: _descriptors() <= descriptors), f"descriptors left: {_descriptors() - descriptors}"
+
+
+def _watchers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "manyhands-watcher"]
 
 
 def _new_processes(before: set[int]) -> list[str]:

@@ -188,6 +188,17 @@ class TestJobs:
         assert ranges(play.tell(m.WorkerStarted(0))) == [(0, 1)]
         assert ranges(play.tell(m.TasksAdded(0, 3, closed=True))) == [(1, 2)]
 
+    def test_tasks_that_were_run_elsewhere_are_left_out(self) -> None:
+        play = Play()
+        play.job(3, closed=False, chunksize=1)
+        assert ranges(play.tell(m.WorkerStarted(0))) == [(0, 1), (1, 2)]
+        assert play.tell(m.TasksSkipped(0, 7, 0.1)) == []
+        play.tell(m.TasksAdded(0, 8, closed=True))
+        assert ranges(play.tell(m.ResultsArrived(0, 1, 1, ended=True))) == [(2, 3)]
+        assert ranges(play.tell(m.ResultsArrived(0, 2, 2, ended=True))) == [(7, 8)]
+        play.tell(m.ResultsArrived(0, 3, 3, ended=True))
+        assert only(play.tell(m.ResultsArrived(0, 4, 8, ended=True)), m.FinishJob)
+
     def test_a_job_is_finished_when_its_last_task_has_ended(self) -> None:
         play = Play()
         play.job(2, chunksize=1)
@@ -239,6 +250,7 @@ class TestJobs:
         play = Play()
         for event in (
             m.TasksAdded(7, 3),
+            m.TasksSkipped(7, 3, 0.0),
             m.JobCancelled(7),
             m.WorkerStarted(7),
             m.WorkerDied(7),

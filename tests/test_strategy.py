@@ -25,7 +25,7 @@ from watching import eventually
 
 import manyhands as mh
 from manyhands import strategy
-from manyhands._core.strategy import Choice, Measured, decide
+from manyhands._core.strategy import Choice, Measured, decide, hands_over
 from manyhands._engine import payload, shared
 from manyhands._engine.head_start import HeadStart
 
@@ -75,6 +75,9 @@ CASES = {
     "waiting, in threads": (seen(2, 50 * MS, 400, waiting=0.99, threads=True), "threads", "waits"),
     "letting go of the interpreter": (seen(5, 10 * MS, 400, threads=True, gap=0.6 * MS), "threads", "computes"),
     "keeping the interpreter": (seen(5, 10 * MS, 400, threads=True, gap=6 * MS), "processes", "computes"),
+    "seconds are left, after a first task that took as long": (seen(10, 1 * MS, 2000, first=1.5), "serial", "short"),
+    "after a longer one, a minute": (seen(10, 1 * MS, 60_000, first=1.5), "processes", "computes"),
+    "the same in threads": (seen(5, 10 * MS, 200, threads=True, gap=1 * MS, first=1.5), "threads", "computes"),
     "not known yet whether": (seen(1, 10 * MS, 400, threads=True), "serial", "short"),
 }
 
@@ -104,6 +107,26 @@ def test_numbers_of_workers(measured, workers):
 def test_a_task_that_uses_all_cores_by_itself_stays():
     busy = Measured(tasks=5, wall=0.5, cpu=1.0, spent=0.5, left=100, cores=2)
     assert decide(busy) == Choice("serial", 1, "short")
+
+
+SHARED = {  # workers are ready: whether they get all that is left, by what is known of first tasks
+    "the first task runs": (seen(1, 1 * SECOND, 20, busy=True), [], False),
+    "and each that is left has a worker": (seen(1, 1 * SECOND, 2, busy=True), [], True),
+    "and it waits": (seen(1, 1 * SECOND, 20, busy=True, waiting=1.0), [], True),
+    "the workers' first ones took as long": (seen(1, 1 * SECOND, 20, busy=True), [1.0], False),
+    "and their second ones, too": (seen(1, 1 * SECOND, 20, busy=True), [1.0, 1.0], True),
+    "and their second ones nothing": (seen(1, 1 * SECOND, 20, busy=True), [1.0, 0.001], False),
+    "the first task was like the others": (seen(3, 1 * SECOND, 20, first=0.01), [], True),
+    "it took longer than all that is left": (seen(3, 10 * MS, 100, first=1.0), [], False),
+    "it took a part of what is left": (seen(3, 10 * MS, 1000, first=1.0), [], True),
+    "it was the caller's alone that took so long": (seen(3, 10 * MS, 100, first=1.0), [0.011, 0.010], True),
+}
+
+
+@pytest.mark.parametrize("case", SHARED)
+def test_when_the_caller_leaves_the_rest_to_workers(case):
+    measured, there, leaves = SHARED[case]
+    assert hands_over(measured, Choice("processes", 2, "waits" if measured.cpu == 0 else "computes"), there) == leaves
 
 
 # --- who runs what ------------------------------------------------------------------------------------------
@@ -152,6 +175,40 @@ class Computing:
 def test_others_are_got_ready_beside_a_caller_that_computes():
     mh.map(where, range(2), workers=2, backend="processes")
     assert set(mh.map(Computing(), range(3000), workers=2)) - {HOME}
+
+
+@pytest.mark.parametrize("run", [mh.map, mh.imap, mh.imap_unordered])
+@pytest.mark.parametrize("make", [list, iter], ids=["list", "iterator"])
+def test_a_model_that_the_first_task_makes_is_not_made_by_workers_for_what_is_next_to_nothing(run, make, tmp_path):
+    """A worker takes as long for its first task, and ends it only when all others have ended: in the caller."""
+
+    def task(number):
+        mine, lead = tmp_path / str(os.getpid()), tmp_path / "lead"
+        if not mine.exists():
+            mine.touch()
+            wanted = (lambda: len(list(tmp_path.iterdir())) > 1) if os.getpid() == HOME else lead.exists
+            while not wanted():  # it computes
+                pass
+        if number == 39:
+            lead.touch()
+        return number, os.getpid()
+
+    results = sorted(run(task, make(range(40)), workers=2))
+    assert [number for number, _ in results] == list(range(40))
+    assert [pid for _, pid in results].count(HOME) == 39
+
+
+def test_a_longer_call_is_shared_out_though_its_first_task_makes_a_model(tmp_path):
+    def task(number):
+        if not (mine := tmp_path / str(os.getpid())).exists():
+            mine.touch()
+            sum(range(3_000_000))
+        sum(range(300_000))
+        return number, os.getpid()
+
+    results = mh.map(task, range(400), workers=2)
+    assert [number for number, _ in results] == list(range(400))
+    assert len({pid for _, pid in results}) == 3
 
 
 @pytest.mark.parametrize("make", [list, iter], ids=["list", "iterator"])

@@ -43,6 +43,7 @@ class Crew:
         waits: bool,
     ) -> None:
         self.at_work = False  # it has the job
+        self.first = 0  # task of those that it has had
         self.asked_for = _asked_for(options, func, waits=waits)  # by what; if by nothing, the caller may begin
         self._func, self._style, self._options = func, style, options
         self._stream, self._tally = stream, tally
@@ -178,14 +179,23 @@ class Crew:
         self._releases.append(release)
         self._dispatcher = dispatcher  # last: the call may end meanwhile in another thread, which looks for it
 
-    def take(self, start: int, seconds: float) -> None:
-        """Run all tasks from this one on; those before took so long."""
+    @property
+    def idle(self) -> bool:
+        """What was handed over so far has come back."""
+        return self._stream.idle
+
+    def take(self, start: int, seconds: float, most: int | None = None) -> int:
+        """Run all tasks from this one on, or for now so many; those before, since the last time, took so long."""
         assert self._dispatcher is not None  # noqa: S101 - prepared
-        self._job.start, self._job.seconds = start, seconds
-        self._stream.open(self._dispatcher, self._job)
+        if self.at_work:
+            return self._stream.go_on(start, seconds, most)
+        self.first, self._job.seconds = start, seconds
+        self._job.start = start
+        given = self._stream.open(self._dispatcher, self._job, most)
         self.at_work = True
         if self._background and self._dispatcher.backend.threaded:
             self._stream.read_in_background()
+        return given
 
 
 def _asked_for(options: Options, func: Callable[..., Any], *, waits: bool) -> str:

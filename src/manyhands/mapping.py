@@ -164,7 +164,11 @@ class _Call(Generic[R]):
     def _pieces(self) -> Iterator[Piece | None]:
         """First those that the caller runs itself, if it does, then those of the workers."""
         if self._head is not None:
-            yield from self._head.pieces()
+            for piece in self._head.pieces():
+                if self._crew.at_work and piece.start >= self._crew.first:
+                    yield from self._stream.own(piece)
+                else:
+                    yield piece
         if self._crew.at_work:
             yield from self._stream.pieces(self._meter.interval)
         elif (error := self._stream.input_error) is not None:

@@ -287,6 +287,13 @@ def more_input(history: History) -> None:
 
 
 @_action
+def some_tasks_are_run_elsewhere(history: History) -> None:
+    jobs = history.world.open_jobs()
+    if jobs:
+        history.world.skip_tasks(history.one_of(jobs), history.choose(4))
+
+
+@_action
 def a_job_is_cancelled(history: History) -> None:
     jobs = history.world.open_jobs()
     if jobs and history.choose(3) == 2:

@@ -45,6 +45,17 @@ class World:
         job.closed = closed
         self.tell(m.TasksAdded(number, len(job.natures), closed))
 
+    def skip_tasks(self, number: int, count: int) -> None:
+        """The next ones are run elsewhere."""
+        job = self.state.jobs[number]
+        if job.over or job.closed:
+            return
+        self.obey()
+        known = len(job.natures)
+        job.natures.extend([Nature.GOOD] * count)
+        job.ended.update(range(known, known + count))
+        self.tell(m.TasksSkipped(number, known + count, 0.01 * count))
+
     def cancel(self, number: int, grace: float | None) -> None:
         """Nobody wants the job any more."""
         job = self.state.jobs[number]

@@ -74,6 +74,14 @@ class TasksAdded(NamedTuple):
     closed: bool = False
 
 
+class TasksSkipped(NamedTuple):
+    """The tasks from those known so far up to this one were run elsewhere, so many of them in so many seconds."""
+
+    job: int
+    upto: int
+    seconds: float
+
+
 class TasksWeighed(NamedTuple):
     """The inputs, or the results, of so many tasks of this job have so many bytes: told if they are many."""
 
@@ -185,6 +193,7 @@ class ShutdownAsked:
 Event = (
     JobAdded
     | TasksAdded
+    | TasksSkipped
     | TasksWeighed
     | WorkersWanted
     | JobCancelled

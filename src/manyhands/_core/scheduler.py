@@ -62,6 +62,7 @@ from manyhands._core.messages import (
     StartFailed,
     StartWorker,
     TasksAdded,
+    TasksSkipped,
     TasksWeighed,
     Tick,
     WorkerDied,
@@ -202,6 +203,7 @@ class Scheduler:
         self._handlers: dict[type, Callable[[Any, float], Iterable[Command]]] = {
             JobAdded: self._job_added,
             TasksAdded: self._tasks_added,
+            TasksSkipped: self._tasks_skipped,
             TasksWeighed: self._tasks_weighed,
             WorkersWanted: self._workers_wanted,
             JobCancelled: self._job_cancelled,
@@ -339,6 +341,19 @@ class Scheduler:
         if job.waiting():
             self._make_ready(number, job, is_new=is_new)
         return self._maybe_finish(number, job)
+
+    def _tasks_skipped(self, event: TasksSkipped, _now: float) -> Iterable[Command]:
+        job = self._jobs.get(event.job)
+        if job is None:
+            return ()
+        count = event.upto - job.known
+        if job.issued < job.known:  # those before
+            self._put_back(event.job, _Span(job.issued, job.known))
+        job.issued = job.known = event.upto
+        job.ended += count
+        job.chunker.learn(count, event.seconds)
+        self._ran, self._spent = self._ran + count, self._spent + event.seconds
+        return self._maybe_finish(event.job, job)
 
     def _tasks_weighed(self, event: TasksWeighed, _now: float) -> Iterable[Command]:
         if event.job in self._jobs:

@@ -12,6 +12,7 @@ Choice(backend='processes', workers=8, why='computes')
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 COLD_SECONDS = 0.08  # until the first of new worker processes is at work: 0.05 alone, 0.11 on a busy machine
@@ -49,6 +50,7 @@ class Measured(NamedTuple):
     packing: float = 0.0  # seconds that it took to weigh these; weights are infinite where it took too long
     item_packing: float = 0.0  # the same for a task's input and result
     threads: bool = False  # it may run in threads
+    first: float | None = None  # seconds that the first task took more than those after it; None: there is no other
     gap: float | None = None  # how long another thread waited for the interpreter meanwhile
 
 
@@ -110,6 +112,23 @@ def pays(left: int, per_task: float, workers: int, loading: float) -> bool:
     return left * per_task / workers > loading
 
 
+def hands_over(seen: Measured, choice: Choice, there: Sequence[float] = ()) -> bool:
+    """The caller gives all that is left to the workers, which are ready, instead of being one of the hands.
+
+    A first task that takes long may import something, or make a model, and each worker will have to do so, too: the
+    caller, which has done it, is the quickest then. ``there``: seconds a task, in each round that workers have run.
+    """
+    if choice.why == "waits":
+        return True
+    known = [] if seen.first is None else [(seen.first, seen.wall / max(seen.tasks, 1))]
+    if len(there) > 1:
+        known.append((there[0] - there[-1], there[-1]))
+    if not known:
+        return seen.left <= choice.workers  # whatever they are like, each can have one
+    first, per_task = min(known)
+    return pays(seen.left, per_task, choice.workers, first)
+
+
 def forecast(seen: Measured, backend: str, workers: int) -> float:
     """Seconds until the rest is done by workers; the caller goes on while they start.
 
@@ -124,6 +143,7 @@ def forecast(seen: Measured, backend: str, workers: int) -> float:
         send += left * (MEGABYTE_SECONDS * (seen.megabytes or 0.0) + PACKINGS * seen.item_packing)
     start = WARM_SECONDS if seen.warm or backend == "threads" else COLD_SECONDS + workers * WORKER_SECONDS
     if backend == "processes":
+        start += seen.first or 0.0  # if that was an import, or a model: each of them has to do the same
         start += LUGGAGE_SECONDS * seen.luggage + PACKINGS * seen.packing
     if seen.busy:
         return max(per_task, start + max((work + 2 * send) / workers, send))

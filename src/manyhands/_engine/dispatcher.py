@@ -186,6 +186,10 @@ class Dispatcher:
         """The job's tasks up to ``stop`` exist now."""
         self.request(lambda: self._handle(m.TasksAdded(number, stop, closed)))
 
+    def skip(self, number: int, upto: int, seconds: float) -> None:
+        """Those after the job's tasks known so far, up to this one, were run elsewhere, in so many seconds."""
+        self.request(lambda: self._handle(m.TasksSkipped(number, upto, seconds)))
+
     def cancel(self, number: int, *, grace: float | None = None) -> None:
         """Nobody waits for this job any more; what runs is stopped after ``grace`` seconds (None: is not)."""
         self.request(lambda: self._cancel(number, grace))

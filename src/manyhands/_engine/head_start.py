@@ -7,6 +7,10 @@
 
     consider:     decide() says "go" ─► workers are started ─► one of them is ready ─► the rest is handed over
 
+As long as it is not known whether the first task takes long because it imports something or makes a model, as it would
+in each worker, the workers get a task each, but for one of them, in whose place the caller goes on. So it does for good
+if what is left takes less time than a worker's first call.
+
 Small work so costs what a loop costs: no process, no pickle, no message. Large work loses nothing: the caller works
 while the workers start, and the watcher, a thread that mostly sleeps, sees to it that not even the first task holds
 up the second.
@@ -24,7 +28,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
-from manyhands._core.strategy import Choice, Measured, decide, weighing_seconds
+from manyhands._core.strategy import Choice, Measured, decide, hands_over, weighing_seconds
 from manyhands._engine import context, faults, haste, run_queue
 from manyhands._engine.latch import Latch
 from manyhands._engine.payload import Weight
@@ -76,8 +80,12 @@ class Elsewhere(Protocol):
     def prepare(self, choice: Choice, tasks: int) -> None:
         """Have the workers started, as many as so many tasks can use. Raises NotSendable."""
 
-    def take(self, start: int, seconds: float) -> None:
-        """Run the tasks from this one on; those before took so long."""
+    @property
+    def idle(self) -> bool:
+        """What was handed over so far has come back."""
+
+    def take(self, start: int, seconds: float, most: int | None = None) -> int:
+        """Run all tasks from this one on, or for now so many (how many?); those before, since then, took so long."""
 
     def give_up(self) -> None:
         """The call is over."""
@@ -102,6 +110,14 @@ class HeadStart:
         self.seen = self.judged = limits  # until now; and when it was decided
         self.refused: WorkerStartError | None = None  # why no workers could be had
         self.tasks = 0  # that the caller has claimed; what it has not begun may be taken back
+        self._at = 0  # the next task to claim, or to hand over
+        self._away = False  # the reader has a result, and is busy with that or something else
+        self._shares = False  # workers have some tasks, and the caller goes on
+        self._round = 0  # tasks that they were given last
+        self._busy_there = 0.0  # seconds in workers' tasks, before that
+        self._told = 0.0  # seconds in tasks of which the workers' side knows
+        self._there: list[float] = []  # seconds a task, in each round that they have run
+        self._first = 0.0  # and the caller's own
         self._feed, self._call, self._elsewhere = feed, call, elsewhere
         self._tally, self._arguments = tally, arguments  # of failed tasks
         self._context = _CallerContext(seed)
@@ -134,7 +150,10 @@ class HeadStart:
             while (items := self._claim()) is not None:
                 piece = self._run(items)
                 if piece is not None:
+                    self._away = True
                     yield piece
+                    with self._lock:
+                        self._away = False
         finally:
             self._wind_up()
             context.drop(self._context, before)  # an interrupt may have kept the slice from that
@@ -167,8 +186,10 @@ class HeadStart:
 
     def _claim(self) -> Sequence[Any] | None:
         """The inputs of the next slice; None if there is nothing left to do here."""
-        if self.tasks and not self._over.is_set():
-            self._consider(self.seen._replace(left=self._left(self.tasks)), None)
+        if self._shares and self.choice is not None:
+            self._feed.pull(max(0, self._at + self.choice.workers - 1 - self._feed.count))  # what others may be given
+        if self._at and not self._over.is_set():
+            self._consider(self.seen._replace(left=self._left(self._at)), None)
         with self._lock:
             if self._over.is_set() and self._forked:
                 raise WorkersUnavailable("this process was forked by a task, and the results come to its parent")
@@ -176,11 +197,21 @@ class HeadStart:
                 return None
         if self._prepared is not None:
             time.sleep(GIVE_WAY)
-        items = self._feed.draw(self.tasks, self._size)  # without the lock: that may take as long as it likes
-        if not items or self._over.is_set():  # the input may have closed the call
+        items = self._feed.draw(self._at, self._size)  # without the lock: that may take as long as it likes
+        if self._over.is_set():  # the input may have closed the call
+            return None
+        if not items:
+            self._leave_rest()
             return None
         self.tasks += len(items)
+        self._at += len(items)
         return items
+
+    def _leave_rest(self) -> None:
+        """There is nothing to claim, but workers may have tasks: those are all."""
+        with self._lock:
+            if self._shares and not self._over.is_set():
+                self._give(self.seen.spent, None)
 
     def _go_on_alone(self) -> None:
         """A task has forked, and this is the child, which came back from it: workers and watcher are its parent's."""
@@ -190,7 +221,7 @@ class HeadStart:
 
     def _run(self, items: Sequence[Any]) -> Piece | None:
         """Run a slice, or what the watcher leaves of it, or up to a failure; None if that is nothing."""
-        running = self._slice = _Slice(self.tasks - len(items), items)  # from here on the watcher looks
+        running = self._slice = _Slice(self._at - len(items), items)  # from here on the watcher looks
         start, values, place = running.start, running.values, self._context
         place.values, place.first_task = values, start
         errors = []
@@ -239,6 +270,10 @@ class HeadStart:
     def _measure(self, ran: _Slice, items: Sequence[Any], seconds: float, cpu: float) -> None:
         count, seen, spent = len(ran.values), self.seen, self.seen.spent + seconds
         self._slices += 1
+        if self._slices == 1:
+            self._first = seconds
+        else:
+            seen = seen._replace(first=max(0.0, self._first - seconds / count))
         if self._slices <= 2:  # the first call is not like the others: it imports, allocates, fills caches
             self.seen = seen._replace(tasks=count, wall=seconds, cpu=cpu, spent=spent)
         else:
@@ -268,7 +303,7 @@ class HeadStart:
                 finally:
                     self._deciding.release()
             if self._prepared is not None:
-                self._hand_over(seen.spent, running)
+                self._hand_over(seen, running)
         finally:
             if self._stopped:  # meanwhile, by somebody who did not wait for us
                 haste.end(self)
@@ -277,15 +312,31 @@ class HeadStart:
     def _is_undecided(self) -> bool:
         return self._prepared is None and self.refused is None
 
-    def _hand_over(self, spent: float, running: _Slice | None) -> None:
+    def _hand_over(self, seen: Measured, running: _Slice | None) -> None:
         with self._lock:
-            if self._slice is not running or self._over.is_set() or self._prepared is None:
+            if self._slice is not running or self._over.is_set() or self._prepared is None or self.choice is None:
                 return
-            late = time.monotonic() - self._prepared > START_PATIENCE and not self._elsewhere.would_wait
-            if self._elsewhere.ready or late:
-                self._elsewhere.take(self.tasks, spent)
-                self._over.set()
-                haste.end(self)
+            elsewhere, others = self._elsewhere, self.choice.workers - 1
+            late = time.monotonic() - self._prepared > START_PATIENCE and not elsewhere.would_wait
+            if not (self._shares or elsewhere.ready or late):
+                return
+            if self._round and elsewhere.idle:
+                self._there.append((self._tally.busy_but(CALLER) - self._busy_there) / self._round)
+            if late or hands_over(seen, self.choice, self._there):
+                self._give(seen.spent, None)
+            elif not self._shares or elsewhere.idle:
+                self._give(seen.spent, others)
+
+    def _give(self, spent: float, most: int | None) -> None:
+        """Hand over so many tasks, and go on; or all that is left, and stop."""
+        self._busy_there = self._tally.busy_but(CALLER)
+        self._round = given = self._elsewhere.take(self._at, spent - self._told, most)
+        self._at += given
+        self._shares = most is not None
+        self._told = spent
+        if most is None:
+            self._over.set()
+            haste.end(self)
 
     def _decide(self, seen: Measured) -> None:
         choice = decide(seen)
@@ -315,7 +366,9 @@ class HeadStart:
         """What the caller has claimed and not begun: it took that for a matter of a moment, and may claim it again."""
         rest = list(running.rest)  # in one step: a thread takes the next item before that, or not at all
         self.tasks -= len(rest)
-        self._feed.put_back(self.tasks, rest)
+        if rest:
+            self._at -= len(rest)
+            self._feed.put_back(self._at, rest)
 
     def _weigh(self, within: float) -> None:
         """What would travel: with the function, and with a task that has ended; until one has, with the next."""
@@ -339,7 +392,7 @@ class HeadStart:
         return Weight(0.0, 0.0) if last is None else self._elsewhere.weight(*last, within)
 
     def _weigh_next(self, within: float) -> Weight:
-        following = self._feed.source.items(self.tasks, self.tasks + 1)  # not one that a task is at work on
+        following = self._feed.source.items(self._at, self._at + 1)  # not one that a task is at work on
         return self._elsewhere.weight(following[0], MISSING, within) if following else Weight(0.0, 0.0)
 
     def _left(self, done: int) -> int:
@@ -358,7 +411,8 @@ class HeadStart:
             self._measure_gap()
         while not self._over.wait(PATIENCE):
             if self._lazy and self._slice is None:
-                self._sleep()
+                if not self._leave_to_others():
+                    self._sleep()
                 continue
             with self._lock:
                 running = self._slice
@@ -370,7 +424,7 @@ class HeadStart:
                     continue  # the caller will look for itself
                 ended, seconds, cpu = running.lately()
                 self._take_back(running)
-                left = self._left(self.tasks)
+                left = self._left(self._at)
                 spent = self.seen.spent + time.monotonic() - running.began
                 measured = self.seen._replace(tasks=max(1, ended), wall=seconds, cpu=cpu, spent=spent)
                 lately = measured._replace(left=left, busy=True)
@@ -380,6 +434,13 @@ class HeadStart:
                 return  # the caller will come to the same, and raise it
             if ended:
                 running.mark()
+
+    def _leave_to_others(self) -> bool:
+        """The reader is away, and workers have begun: they go on without him."""
+        with self._lock:
+            if self._shares and self._away and not self._over.is_set():
+                self._give(self.seen.spent, None)
+        return self._over.is_set()
 
     def _sleep(self) -> None:
         """The reader is busy with something else, for hours maybe: until it asks for more, or the call is over."""

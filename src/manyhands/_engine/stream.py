@@ -130,6 +130,10 @@ class Stream:
         self._inbox: queue.SimpleQueue[Piece | _End] = queue.SimpleQueue()
         self._number = -1
         self._taken = 0  # tasks whose results were taken
+        self._given_upto = 0  # the dispatcher knows of the tasks before this one
+        self._own = 0  # of which the caller has run so many, since it shares
+        self._crowd = 0  # workers that may be of use
+        self._shared = False  # between the dispatcher and the caller, who reads on by itself
         self._step = 1
         self._in_turn: deque[Piece] = deque()
         self._background: queue.SimpleQueue[None] | None = None  # something was taken or has arrived
@@ -171,15 +175,43 @@ class Stream:
 
     # --- as the caller sees it ----------------------------------------------------------------------------------
 
-    def open(self, dispatcher: Dispatcher, job: Job) -> None:
-        """Begin, with the job's first task."""
-        feed, self._dispatcher = self.feed, dispatcher
+    def open(self, dispatcher: Dispatcher, job: Job, most: int | None = None) -> int:
+        """Begin, with the job's first task; or, for now, with so many tasks. How many those are."""
+        self._dispatcher, self._crowd = dispatcher, job.crowd
         self._taken = self._arrived = job.start
         if self._reorder is not None:
             self._reorder = Reorder(job.start)
+        stop, closed = self._known(job.start, most)
+        self._number = dispatcher.add(job, stop=stop, closed=closed)
+        return stop - job.start
+
+    def go_on(self, start: int, seconds: float, most: int | None = None) -> int:
+        """As `open`, with what follows after the caller has run those before, since then, in so many seconds."""
+        self._own += start - self._given_upto
+        self._dispatcher.skip(self._number, start, seconds)
+        stop, closed = self._known(start, most)
+        self._dispatcher.supply(self._number, stop, closed=closed)
+        return stop - start
+
+    def _known(self, start: int, most: int | None) -> tuple[int, bool]:
+        """The dispatcher is to know of the tasks from this one up to which, and whether these are all."""
+        feed, self._shared = self.feed, most is not None
         if isinstance(feed, SequenceFeed):  # the reader may be in a long task of its own for now
-            feed.pull(IN_ADVANCE * job.crowd if self._window else feed.total)
-        self._number = dispatcher.add(job, stop=feed.count, closed=feed.ended)
+            ahead = IN_ADVANCE * self._crowd if self._window else feed.total
+            feed.pull(ahead if most is None else max(0, start + most - feed.count))
+        self._given_upto = feed.count if most is None else min(feed.count, start + most)
+        return self._given_upto, feed.ended and most is None
+
+    @property
+    def idle(self) -> bool:
+        """Nobody has any of what was given out so far."""
+        return self._arrived + self._own == self._given_upto
+
+    def own(self, piece: Piece) -> Iterator[Piece]:
+        """What the caller has run after it began to share; and all pieces that are due now."""
+        self._line_up(piece)
+        while (due := self.next_piece(0.0)) is not None:
+            yield due
 
     @property
     def input_error(self) -> BaseException | None:
@@ -209,10 +241,8 @@ class Stream:
                 error = got.error or self.input_error
                 if error is not None:
                     raise error
-            elif self._reorder is None:
-                self._in_turn.append(got)
             else:
-                self._in_turn.extend(self._reorder.put(got.start, got.stop, got))
+                self._line_up(got)
         if not self._in_turn:
             return None
         piece = self._in_turn.popleft()
@@ -220,9 +250,15 @@ class Stream:
         self._tell_reader()
         return piece
 
+    def _line_up(self, piece: Piece) -> None:
+        if self._reorder is None:
+            self._in_turn.append(piece)
+        else:
+            self._in_turn.extend(self._reorder.put(piece.start, piece.stop, piece))
+
     def _take(self, until: float | None) -> Piece | _End | None:
         if self._dispatcher.backend.threaded:
-            if not self._window and self.feed.ended and self._inbox.empty():
+            if not self._window and self.feed.ended and self._inbox.empty() and not self._shared:
                 # Nobody waits for single pieces: to be woken for each would cost the workers' cores more than it gains.
                 self._over.wait(PAUSE_SECONDS if until is None else min(PAUSE_SECONDS, until - time.monotonic()))
             try:
@@ -261,7 +297,7 @@ class Stream:
     def _read_on(self) -> None:
         """Fill the window; when results wait already, only for a moment."""
         feed = self.feed
-        if feed.ended or self._background is not None:
+        if feed.ended or self._background is not None or self._shared:
             return
         window = self._window_size()
         if feed.count - self._taken > window - max(1, window // 4):

@@ -40,6 +40,10 @@ class Tally:
         self.cpu += stats.cpu
         self.transfer += max(0.0, stats.seconds - stats.busy)
 
+    def busy_but(self, one: int) -> float:
+        """Seconds in the function, of all workers but this one."""
+        return sum(seconds for worker, seconds in list(self.busy.items()) if worker != one)
+
     def add_lost(self, worker: int, seconds: float) -> None:
         """Count a task that was ended, or ended its worker, after so long."""
         self.busy[worker] = self.busy.get(worker, 0.0) + seconds
