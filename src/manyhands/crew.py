@@ -71,9 +71,9 @@ class Crew:
         """The caller's share, which ends by giving us ours. ``lazy``: somebody takes result after result."""
         func, options = self._func, self._options
         limits = Measured(0, 0.0, 0.0, 0.0, 0, cpu_count(), options.workers, threads=_is_thread_safe(func))
-        call = caller(func, self._style)
+        call, spread = caller(func, self._style), func if self._style is Style.STAR else None
         feed, arguments = self._stream.feed, self._stream.arguments
-        return HeadStart(feed, call, self, limits, self._tally, arguments, options.seed, lazy=lazy)
+        return HeadStart(feed, call, self, limits, self._tally, arguments, options.seed, spread=spread, lazy=lazy)
 
     def begin(self) -> None:
         """Run all of it. Raises WorkerStartError."""

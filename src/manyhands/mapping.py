@@ -22,6 +22,7 @@ from manyhands._engine.modules import importing
 from manyhands._engine.protocol import Style
 from manyhands._engine.results import Failed, Piece
 from manyhands._engine.signals import deaf
+from manyhands._engine.sources import Columns
 from manyhands._engine.stream import IteratorFeed, SequenceFeed, Stream
 from manyhands._engine.tally import Tally
 from manyhands.crew import Crew
@@ -34,6 +35,7 @@ from manyhands.types import Failure
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_SLICED = {list, tuple, range}  # inputs of which a part can be had at any time
 CANCEL_GRACE_SECONDS = 1.0  # after a failure, so long may tasks that run go on before they are stopped
 
 
@@ -45,23 +47,33 @@ class Results(Iterator[R]):
 
     def __init__(self, call: _Call[R]) -> None:
         self._call = call
-        self._values = call.values()
+        self._batches = call.batches()
+        self._due: list[R] = []  # the next one last
         self._is_closed = False
 
     def __iter__(self) -> Results[R]:
         return self
 
     def __next__(self) -> R:
-        try:
-            value = next(self._values)
-        except ValueError:
-            if self._is_closed:  # another thread is in the midst of that
-                raise StopIteration from None
-            raise
-        if type(value) is _Raise:
-            self.close()
-            raise value.error
-        return value  # type: ignore[return-value]  # nothing else is left
+        due = self._due
+        return due.pop() if due else self._next_of_more()  # what was handed out is not kept here
+
+    def _next_of_more(self) -> R:
+        due: list[R] = []
+        while not due:
+            try:
+                batch = next(self._batches)
+            except ValueError:
+                if self._is_closed:  # another thread is in the midst of that
+                    raise StopIteration from None
+                raise
+            if isinstance(batch, _Raise):
+                self.close()
+                raise batch.error
+            due = batch
+        due.reverse()
+        self._due = due
+        return due.pop()
 
     def __enter__(self) -> Results[R]:
         return self
@@ -70,14 +82,15 @@ class Results(Iterator[R]):
         self.close()
 
     def __del__(self) -> None:
-        if hasattr(self, "_values"):
+        if hasattr(self, "_batches"):
             self._call.drop()
 
     def close(self) -> None:
         """Stop: what has not run never will. From any thread; who waits for a result finds that there is none."""
         self._is_closed = True
+        self._due = []
         try:
-            self._values.close()
+            self._batches.close()
         except ValueError:  # it is at work, in another thread or in the input of this very call: it ends by itself
             self._call.stop()
         else:
@@ -110,15 +123,20 @@ class _Call(Generic[R]):
             self._crew.give_up()
             raise
 
-    def values(self) -> Generator[R | _Raise, None, None]:
-        """The results one by one, each failure treated as asked for."""
+    def batches(self) -> Generator[list[R] | _Raise, None, None]:
+        """The results, some at a time, each failure treated as asked for."""
         for start, values, failed in self._batches():
-            if failed:
-                yield from self._treat(start, values)
-            else:
-                values.reverse()
-                while values:  # what was handed out is not kept here
-                    yield values.pop()
+            if not failed:
+                yield values
+                continue
+            treated: list[Any] = []
+            for value in self._treat(start, values):
+                if type(value) is _Raise:
+                    yield treated
+                    yield value
+                    return
+                treated.append(value)
+            yield treated
 
     def collect(self) -> list[R] | _Raise:
         """All results; or, as soon as one is known wherever it stands, the failure that is to be raised."""
@@ -271,7 +289,7 @@ def _check_call(func: object, iterables: tuple[Any, ...]) -> None:
 
 
 def _feed(items: Iterable[Any]) -> SequenceFeed | IteratorFeed:
-    if type(items) in {list, tuple, range}:
+    if type(items) in _SLICED or isinstance(items, Columns):
         copied: Sequence[Any] = items[:]  # type: ignore[index]  # the caller may go on changing a list
         return SequenceFeed(copied)
     return IteratorFeed(items)
@@ -317,6 +335,8 @@ def _call(func: Callable[..., R], iterables: tuple[Iterable[Any], ...], given: A
         return _Call(func, iterables[0], Style.STAR, options, how)
     if len(iterables) == 1:
         return _Call(func, iterables[0], Style.ITEM, options, how)
+    if all(type(iterable) in _SLICED for iterable in iterables):
+        return _Call(func, Columns(iterables), Style.STAR, options, how)  # type: ignore[arg-type]  # all are sequences
     return _Call(func, zip(*iterables, strict=False), Style.STAR, options, how)
 
 

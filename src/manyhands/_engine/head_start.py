@@ -104,6 +104,7 @@ class HeadStart:
         arguments: dict[int, Any],
         seed: int | None,
         *,
+        spread: Callable[..., Any] | None = None,
         lazy: bool,
     ) -> None:
         self.choice: Choice | None = None  # the last one there was
@@ -133,6 +134,7 @@ class HeadStart:
         self._gap: float | None = None
         self._last: tuple[Any, Any] | None = None  # an input and its result
         self._slice: _Slice | None = None  # that is being run
+        self._spread = spread  # what the call does with a tuple: a call of a call takes as long as a small task
         self._lazy = lazy
         self._prepared: float | None = None  # when
         self._over = Latch()
@@ -253,8 +255,13 @@ class HeadStart:
 
     def _run_all(self, running: _Slice) -> None:
         call, append = self._call, running.values.append
-        for item in running.rest:
-            append(call(item))
+        if self._spread is not None:
+            spread = self._spread
+            for item in running.rest:
+                append(spread(*item))
+        else:
+            for item in running.rest:
+                append(call(item))
 
     def _run_each(self, running: _Slice) -> None:
         """Few enough to see how long each of them takes."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from itertools import repeat
 from typing import Any
 
 
@@ -18,6 +20,24 @@ class SequenceSource:
 
     def discard(self, start: int, stop: int) -> None:
         """They stay: they are not ours."""
+
+
+class Columns(Sequence[tuple[Any, ...]]):
+    """Arguments side by side: what zip makes of lists, tuples and ranges, row by row when it is wanted."""
+
+    def __init__(self, columns: Sequence[Sequence[Any]]) -> None:
+        self._columns = columns
+
+    def __len__(self) -> int:
+        return min(map(len, self._columns))
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        return zip(*self._columns, strict=False)
+
+    def __getitem__(self, where: Any) -> Any:
+        """A row, or for a slice as many."""
+        parts = [column[where] for column in self._columns]
+        return Columns(parts) if isinstance(where, slice) else tuple(parts)
 
 
 class GrowingSource:
@@ -51,6 +71,4 @@ class GrowingSource:
 
     def discard(self, start: int, stop: int) -> None:
         """Let go of them."""
-        pop = self._items.pop
-        for index in range(start, stop):
-            pop(index, None)
+        deque(map(self._items.pop, range(start, stop), repeat(None)), maxlen=0)

@@ -29,7 +29,8 @@ PAUSE_SECONDS = 0.02  # between looks at results that are wanted all together
 PULL_SECONDS = 0.002  # reading input stops after this, when results are waiting to be taken
 SLOW_SECONDS = 20e-6  # for one input: slower ones are passed on one by one
 IN_ADVANCE = 4  # tasks a worker, before it is known how long they take; as many as the scheduler would have at hand
-MAX_STEP = 256  # inputs read before the workers are told of them
+MAX_STEP = 256  # inputs read before it is looked how long that takes
+STEP_SECONDS = 0.001  # of reading quick ones before the workers are told
 
 
 class SequenceFeed:
@@ -82,8 +83,7 @@ class IteratorFeed:
     def _read(self, most: int) -> list[Any]:
         batch: list[Any] = []
         try:
-            for item in islice(self._iterator, most):
-                batch.append(item)  # noqa: PERF402 - what was read before an error counts
+            batch.extend(islice(self._iterator, most))  # what was read before an error counts, and is there
         except Exception as error:  # noqa: BLE001 - the user's own; it is raised where results end
             self.end(error)
         if len(batch) < most:
@@ -304,17 +304,21 @@ class Stream:
             return
         until = time.monotonic() + PULL_SECONDS
         while not feed.ended and (room := window - (feed.count - self._taken)) > 0:
-            self._pull(room if isinstance(feed, SequenceFeed) else min(room, self._step))
+            self._pull(room)
             if time.monotonic() > until and not self._inbox.empty():
                 return
 
     def _pull(self, most: int) -> None:
         """Read some input and tell the workers; the slower the input, the fewer at a time."""
-        began = time.monotonic()
-        self.feed.pull(most)
-        self._dispatcher.supply(self._number, self.feed.count, closed=self.feed.ended)
-        slow = time.monotonic() - began > SLOW_SECONDS * most
-        self._step = 1 if slow else min(2 * self._step, MAX_STEP)
+        feed, began, before = self.feed, time.monotonic(), self.feed.count
+        while not feed.ended and feed.count - before < most and time.monotonic() - began < STEP_SECONDS:
+            feed.pull(min(most - (feed.count - before), self._step))
+            took = time.monotonic() - began
+            if took > SLOW_SECONDS * (feed.count - before):
+                self._step = 1
+                break
+            self._step = min(2 * self._step, MAX_STEP)
+        self._dispatcher.supply(self._number, feed.count, closed=feed.ended)
 
     def cancel(self, *, grace: float | None) -> None:
         """Nobody wants the rest."""
