@@ -24,6 +24,7 @@ from hypothesis.extra import numpy as hnp
 from watching import PATIENCE, alive, eventually
 
 import manyhands as mh
+from manyhands._engine import payload
 from manyhands.errors import OptionError, WorkerDied
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.others_are_stress]
@@ -100,14 +101,43 @@ def test_whatever_its_form_an_array_arrives_as_it_is_and_comes_back_so():
         bytes(BIG),
         bytearray(os.urandom(BIG)),
         [np.zeros(BIG), bytes(BIG), np.ones(3), np.zeros(0)],
+        (bytes(BIG), "text", (bytearray(BIG), bytes(3))),
     ],
-    ids=["objects", "masked", "records", "bytes", "bytearray", "several"],
+    ids=["objects", "masked", "records", "bytes", "bytearray", "several", "nested"],
 )
 def test_values_with_many_bytes_arrive_as_they_are(value):
     getattr(value, "fill_value", None)  # a masked array makes it when it is asked for, or unpickled
     [there] = mh.map(give_back, [value], backend="processes")
     assert type(there) is type(value)
     assert pickle.dumps(there) == pickle.dumps(value)
+
+
+@pytest.mark.parametrize("size", [0, 3, BIG])
+@pytest.mark.parametrize("form", ["B", "d", "i"])
+def test_views_arrive_as_views(size, form, process_backend):
+    view = memoryview(bytes(8 * size)).cast(form)
+    [(kind, found)] = mh.map(lambda v: (type(v), v), [view], **process_backend)
+    assert bytes(found) == bytes(view)
+    if size:
+        assert (kind, type(found), found.format) == (memoryview, memoryview, form)
+
+
+def test_the_same_bytearray_twice_is_one_there(process_backend):
+    content = bytearray(BIG)
+
+    def spoil(one, other):
+        one[0] = 1
+        return one is other, other[0]
+
+    assert mh.starmap(spoil, [(content, content)] * 3, workers=2, **process_backend) == [(True, 1)] * 3
+    assert content[0] == 0
+
+
+@pytest.mark.parametrize("value", [bytes(BIG), bytearray(BIG), memoryview(bytes(BIG)), (1, (bytes(BIG),))])
+def test_long_bytes_travel_beside_the_pickle(value):
+    packed = payload.pack([value])
+    assert len(packed.data) < 1000
+    assert sum(buffer.nbytes for buffer in packed.buffers) == BIG
 
 
 @everyday.any_backend

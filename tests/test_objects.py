@@ -410,7 +410,7 @@ def test_result_too_large_for_the_memory_fails_its_own_task(process_backend):
         resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (16 << 20), most))
         return value
 
-    for make in (lambda: bytes(64 << 20), lambda: ["x" * (64 << 20)]):
+    for make in (lambda: "x" * (64 << 20), lambda: ["x" * (64 << 20)]):
         for failure in collected(task, [1, 2, make, 4, 5], **process_backend):
             assert isinstance(failure.error, mh.NotSendable | MemoryError | mh.WorkerDied)
 

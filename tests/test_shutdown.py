@@ -354,6 +354,28 @@ def test_ctrl_c_ends_the_program_with_one_traceback(parallel_backend, start, mee
     assert_interrupted(program)
 
 
+def test_ctrl_c_while_threads_are_in_c_code_does_not_abort_the_program(start, meeting):
+    """Python ends such threads, when they come back, in a way that C++ code does not survive."""
+    pytest.importorskip("cv2")
+    source = """
+        import cv2, numpy
+
+        cv2.setNumThreads(1)
+        image = numpy.zeros((5000, 5000), numpy.uint8)
+
+        def blurred(x):
+            if x < 2:
+                say("begun")
+            cv2.GaussianBlur(image, (31, 31), 0)
+
+        mh.map(blurred, range(1000), workers=2, **options)
+    """
+    program = start(source, {"backend": "threads"})
+    meeting.lines(2)
+    program.interrupt()
+    assert_interrupted(program)
+
+
 @pytest.mark.parametrize("call", ["imap", "Executor.map", "Pool.apply_async"])
 def test_ctrl_c_ends_the_other_calls_in_the_same_way(start, meeting, call):
     """Row 38: they wait in the same places, so one start method tells."""

@@ -8,8 +8,8 @@ Classes sent by value keep their identity. A worker marks the classes it receive
 back as a mere tag, and become the caller's own class again. (Stock cloudpickle would send the whole class
 back and overwrite the methods of the caller's class with copies.)
 
-Buffers of 64 KB and more (numpy arrays, bytearrays wrapped in PickleBuffer) leave the pickle and travel
-beside it: how, `frames` says.
+Buffers of 64 KB and more (numpy arrays, bytes, whatever speaks PickleBuffer) leave the pickle and travel beside
+it: how, `frames` says.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ import threading
 import time
 from collections import ChainMap
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 from weakref import WeakSet
 
+from manyhands._engine import bulk
 from manyhands._engine.memory import BIG_BUFFER, Segment, segment_of
 from manyhands.interrupts import is_of_a_signal
 
@@ -77,9 +78,17 @@ def pack(
     """
     before, _here.packing = is_packing(), not inline
     try:
-        return _pack(value, by_name=main_by_name or reply, reply=reply, inline=inline)
+        apart = value if inline else bulk.set_apart(value)
+        return _pack(apart, by_name=main_by_name or reply, reply=reply, inline=inline)
     finally:
         _here.packing = before
+
+
+def pack_simple(values: list[Any]) -> Packed:
+    """Pack a list of objects of SIMPLE types."""
+    buffers: list[Any] = []
+    data = pickle.dumps(bulk.set_apart(values), 5, buffer_callback=_big_ones_to(buffers))
+    return Packed(data, _raw(buffers))
 
 
 def _pack(value: object, *, by_name: bool, reply: bool, inline: bool) -> Packed:
@@ -356,6 +365,7 @@ def _make_pickler() -> Any:  # noqa: C901 - one class, made once cloudpickle is 
 
     class Pickler(cp.Pickler):  # type: ignore[misc]
         reply = False
+        dispatch_table: ClassVar[Any] = ChainMap({memoryview: bulk.reduce_view}, cp.Pickler.dispatch_table)
 
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **options)

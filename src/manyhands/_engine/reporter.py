@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import pickle
 import threading
 import time
 from collections.abc import Callable
@@ -85,5 +84,6 @@ class Reporter:
 def _pack_results(values: list[Any], *, sealed: bool) -> tuple[list[Any] | None, tuple[Any, ...]]:
     """Simple values share one pickle; as soon as one was ``sealed``, each has its own."""
     if not sealed or Packed not in set(map(type, values)):
-        return None, (pickle.dumps(values, 5),)
+        packed = payload.pack_simple(values)
+        return None, (packed.data, *packed.buffers)
     return flatten(value if type(value) is Packed else payload.pack(value, reply=True) for value in values)

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -21,12 +22,18 @@ _lock = threading.RLock()  # a signal handler may strike while it is held
 _warm: OrderedDict[Hashable, _Warm] = OrderedDict()
 _finished_at_exit: weakref.WeakSet[Dispatcher] = weakref.WeakSet()
 _dropped_at_exit: weakref.WeakSet[Dispatcher] = weakref.WeakSet()
+_left_behind: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
 
 def register(dispatcher: Dispatcher, *, finish_at_exit: bool) -> Dispatcher:
     """See to it that this dispatcher ends before the interpreter does: its work done, or dropped."""
     (_finished_at_exit if finish_at_exit else _dropped_at_exit).add(dispatcher)
     return dispatcher
+
+
+def leave_behind(thread: threading.Thread) -> None:
+    """This one is in a task that nobody waits for any more."""
+    _left_behind.add(thread)
 
 
 class _Warm:
@@ -110,15 +117,15 @@ def all_warm() -> list[Dispatcher]:
 
 @atexit.register
 def _end_all() -> None:
-    interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt
     try:
-        if not interrupted:
+        if getattr(sys, "last_type", None) is not KeyboardInterrupt:
             _finish()
     except KeyboardInterrupt:  # from here it would only be shown as ignored: die of it, as any program does
         _insist(_drop_all)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
     _insist(_drop_all)
+    _insist(_wait_for_those_left_behind)
 
 
 def _insist(clean_up: Callable[[], object]) -> None:
@@ -155,11 +162,19 @@ def _drop_all() -> None:
             dispatcher.join(EXIT_SECONDS)
 
 
+def _wait_for_those_left_behind() -> None:
+    """For a moment: Python ends threads that come back to it later so roughly that C++ code has the program aborted."""
+    until = time.monotonic() + EXIT_SECONDS
+    for thread in list(_left_behind):
+        if thread is not threading.current_thread():
+            thread.join(max(0.0, until - time.monotonic()))
+
+
 def _forget() -> None:
     """In a forked child: the dispatchers are the parent's."""
     global _lock  # noqa: PLW0603
     _lock = threading.RLock()
-    for known in (_warm, _finished_at_exit, _dropped_at_exit):
+    for known in (_warm, _finished_at_exit, _dropped_at_exit, _left_behind):
         known.clear()
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from manyhands._core.messages import Chunk
-from manyhands._engine import board, context, runner
+from manyhands._engine import board, context, runner, shared
 from manyhands._engine.board import Stamp
 from manyhands._engine.context import WorkerContext
 from manyhands._engine.interface import ChunkResults, Gone, Job, Loaded, Notice, NotStarted, Ready
@@ -38,6 +38,7 @@ class _Running:
 class _Worker:
     inbox: queue.SimpleQueue[tuple[Chunk, runner.Work] | None]
     context: WorkerContext
+    thread: threading.Thread = field(init=False)
     running: _Running | None = None
     gone: bool = False
 
@@ -70,6 +71,7 @@ class Threads:
         record = _Worker(queue.SimpleQueue(), WorkerContext(owner=self))
         self._workers[worker] = record
         thread = threading.Thread(target=self._live, args=(worker, record), name=f"{self._name}_{worker}", daemon=True)
+        record.thread = thread
         try:
             start_thread(thread)
         except RuntimeError as error:
@@ -174,6 +176,7 @@ class Threads:
         running = record.running
         if running is not None:
             self._flush(worker, record, running, ended=False)
+            shared.leave_behind(record.thread)
         record.context.slot[board.LIMIT] = 0
         stamp = board.read(record.context.slot)
         record.gone = True
