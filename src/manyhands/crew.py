@@ -65,7 +65,8 @@ class Crew:
         if not self.at_work or head.tasks >= tasks:
             return strategy.of_caller(head.choice, head.judged, ran, refused=head.refused)
         used = max(place[1], len(tally.busy) - 1)  # more than one a core, if tasks waited; and the caller
-        return strategy.of_both((place[0], used), head.judged, head.tasks, ran)
+        seen = head.judged._replace(first=head.seen.first)
+        return strategy.of_both((place[0], used), seen, head.tasks, ran)
 
     def head_start(self, *, lazy: bool) -> HeadStart:
         """The caller's share, which ends by giving us ours. ``lazy``: somebody takes result after result."""

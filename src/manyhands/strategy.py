@@ -92,11 +92,13 @@ def of_both(place: tuple[str, int], seen: Measured, here: int, ran: Ran) -> Stra
     """Of a call that the caller began and workers ended."""
     backend, workers = place
     rest = ran.tasks - here
+    first = seen.first or 0.0
     crowd = workers > seen.cores and seen.workers is None
     reason = (
         f"This program began with {here} of {ran.tasks} tasks; the other {rest} ran "
         f"{_where(backend, min(workers, rest))}, since all of them take {_seconds(ran.busy)}, "
         f"{_seconds(ran.busy / ran.tasks)} each{', and mostly wait' if crowd else ''}."
+        + (f" The first one took {_seconds(first)} more than those after it." if first > LONG_SECONDS else "")
     )
     return _made(place, here, seen.megabytes, ran, reason)
 
