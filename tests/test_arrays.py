@@ -112,6 +112,27 @@ def test_values_with_many_bytes_arrive_as_they_are(value):
     assert pickle.dumps(there) == pickle.dumps(value)
 
 
+def numbers_and_words():
+    return {"n": np.arange(200_000.0), "word": [f"word {n % 100}" for n in range(200_000)]}
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: pytest.importorskip("pandas").DataFrame(numbers_and_words()),
+        lambda: pytest.importorskip("pandas").Series(np.arange(200_000)),
+        lambda: pytest.importorskip("pyarrow").table(numbers_and_words()),
+        lambda: pytest.importorskip("pyarrow").array(np.arange(200_000)),
+    ],
+    ids=["DataFrame", "Series", "Table", "Array"],
+)
+def test_tables_of_pandas_and_arrow_travel_beside_the_pickle(make):
+    table = make()
+    assert len(payload.pack(table).data) < 5000
+    assert all(there.equals(table) for there in mh.map(give_back, [table] * 3, workers=2, backend="processes"))
+    assert mh.map(lambda _: len(table), range(3), workers=2, backend="processes") == [len(table)] * 3
+
+
 @pytest.mark.parametrize("size", [0, 3, BIG])
 @pytest.mark.parametrize("form", ["B", "d", "i"])
 def test_views_arrive_as_views(size, form, process_backend):
