@@ -188,6 +188,7 @@ class Case:
     workers: int = 2
     limit: Callable[[float, int, Sequence[Any]], float] | None = field(default=None)  # of loop seconds, cores, items
     made: bool = False  # ``func`` makes the function
+    initializer: Callable[[], object] | None = None  # for those that have such a form
 
 
 def shared(loop: float, cores: int, _items: Sequence[Any]) -> float:
@@ -263,7 +264,8 @@ CASES = {
     ),
     "initialisation": Case(
         "3,000 predictions by a model that each worker makes once (as in mpire's)", predict, lambda: range(3000),
-        (*WITH_FORKED, *PROCESSES), [Goal("manyhands", 1.0, PROCESSES)],
+        (*WITH_FORKED, "Pool.map, initializer", *PROCESSES),
+        [Goal("manyhands", 1.0, (*PROCESSES, "Pool.map, initializer"))], initializer=model,
     ),
     "sleep": Case(
         "400 × 50 ms of waiting, 20 workers", nap, lambda: [0.05] * 400,

@@ -25,8 +25,14 @@ _work: dict[str, Any] = {}  # inherited by workers that are forked
 class Work:
     """What is to be run."""
 
-    def __init__(self, func: Callable[[Any], Any], items: Sequence[Any], workers: int) -> None:
-        self.func, self.items, self.workers = func, items, workers
+    def __init__(
+        self,
+        func: Callable[[Any], Any],
+        items: Sequence[Any],
+        workers: int,
+        initializer: Callable[[], object] | None = None,
+    ) -> None:
+        self.func, self.items, self.workers, self.initializer = func, items, workers, initializer
         self.chunksize = max(1, len(items) // (4 * workers))  # multiprocessing's own rule, given to those without one
 
 
@@ -73,6 +79,15 @@ def pool_map(work: Work) -> Iterator[Run]:
     from multiprocessing import Pool
 
     with Pool(work.workers) as pool:
+        yield lambda: pool.map(work.func, work.items)
+
+
+@contextlib.contextmanager
+def pool_map_initialised(work: Work) -> Iterator[Run]:
+    """What each worker makes once is made as it starts."""
+    from multiprocessing import Pool
+
+    with Pool(work.workers, initializer=work.initializer) as pool:
         yield lambda: pool.map(work.func, work.items)
 
 
@@ -306,6 +321,7 @@ CONTENDERS: dict[str, tuple[str, Any]] = {
     "threads": ("concurrent.futures.thread", futures("ThreadPoolExecutor", chunks=False)),
     "Pool.map": ("multiprocessing.pool", pool_map),
     "Pool.map, forked": ("multiprocessing.pool", pool_map_forked),
+    "Pool.map, initializer": ("multiprocessing.pool", pool_map_initialised),
     "Pool.imap_unordered": ("multiprocessing.pool", pool_imap_unordered),
     "Pool.imap": ("multiprocessing.pool", pool_imap),
     "PPE": ("concurrent.futures.process", futures("ProcessPoolExecutor", chunks=False)),

@@ -14,7 +14,7 @@ def main() -> None:
     """Run it, in a process in which nothing else was imported."""
     case = CASES[sys.argv[1]]
     contender = load(sys.argv[2])
-    work = Work(case.func() if case.made else case.func, case.items(), case.workers)
+    work = Work(case.func() if case.made else case.func, case.items(), case.workers, case.initializer)
     if case.warm:
         with contender(work) as run:
             run()
