@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-import uuid
+import os
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -92,7 +92,7 @@ class per_worker(Generic[T]):  # noqa: N801 - used as a decorator
             )
         self._func = func
         # The same for every copy of this object that travels; another for the next definition of that name.
-        self._key = uuid.uuid4().hex
+        self._key = os.urandom(16).hex()
         functools.update_wrapper(self, func)
 
     def __call__(self) -> T:

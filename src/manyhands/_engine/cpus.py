@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 import os
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # its import takes longer than all of this
+    from _typeshed import StrPath
 
 QUOTA_SECONDS = 5.0
 
@@ -35,38 +38,42 @@ def _recent_quota() -> float | None:
     return _quota[1]
 
 
-def cgroup_quota(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> float | None:
+def cgroup_quota(root: StrPath = "/sys/fs/cgroup", membership: StrPath = "/proc/self/cgroup") -> float | None:
     """Cores that the cgroups of this process grant it, the tightest on the way to the root; None for no limit."""
-    quotas = [q for folder in _cgroup_folders(root, membership) if (q := _quota_of(folder)) is not None]
+    quotas = [q for folder in _cgroup_folders(os.fspath(root), membership) if (q := _quota_of(folder)) is not None]
     return min(quotas, default=None)
 
 
-def _cgroup_folders(root: Path, membership: Path) -> list[Path]:
-    folders = [root, root / "cpu"]
+def _cgroup_folders(root: str, membership: StrPath) -> list[str]:
+    folders = [root, f"{root}/cpu"]
     try:
-        lines = membership.read_text().splitlines()
+        lines = _read(membership).splitlines()
     except OSError:
         return folders
     for line in lines:
         _, controllers, path = [*line.split(":", 2), "", "", ""][:3]
         if controllers and "cpu" not in controllers.split(","):
             continue
-        base = root if controllers == "" else root / "cpu"
-        inner = base
-        for part in Path(path.lstrip("/")).parts:
-            inner = inner / part
+        inner = root if controllers == "" else f"{root}/cpu"
+        for part in filter(None, path.split("/")):
+            inner = f"{inner}/{part}"
             folders.append(inner)
     return folders
 
 
-def _quota_of(folder: Path) -> float | None:
+def _read(path: StrPath) -> str:
+    with open(path, encoding="utf-8") as file:  # noqa: PTH123 - see above
+        return file.read()
+
+
+def _quota_of(folder: str) -> float | None:
     try:
-        quota, period = (folder / "cpu.max").read_text().split()[:2]  # version 2
+        quota, period = _read(f"{folder}/cpu.max").split()[:2]  # version 2
         return None if quota == "max" else int(quota) / int(period)
     except (OSError, ValueError, ZeroDivisionError):
         pass
     try:
-        micros = int((folder / "cpu.cfs_quota_us").read_text())  # version 1
-        return None if micros <= 0 else micros / int((folder / "cpu.cfs_period_us").read_text())
+        micros = int(_read(f"{folder}/cpu.cfs_quota_us"))  # version 1
+        return None if micros <= 0 else micros / int(_read(f"{folder}/cpu.cfs_period_us"))
     except (OSError, ValueError, ZeroDivisionError):
         return None

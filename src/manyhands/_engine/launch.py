@@ -8,12 +8,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from manyhands._engine.board import Board
 from manyhands._engine.lifeline import Lifeline
 
+_HOME = os.path.abspath(f"{__file__}/../../..")  # noqa: PTH100 - pathlib's import would take longer than the rest
 START_SECONDS = 60.0  # a new interpreter may take long on a busy machine
 
 
@@ -74,7 +74,7 @@ def python_command(code: str, *args: Any) -> list[str]:
 
 def _path() -> list[str]:
     """The import path without entries that mean "the current directory"."""
-    return [entry for entry in sys.path if entry and isinstance(entry, str)] + [str(Path(__file__).parents[2])]
+    return [entry for entry in sys.path if entry and isinstance(entry, str)] + [_HOME]
 
 
 def working_directory() -> str | None:
