@@ -8,6 +8,7 @@ import os
 import resource
 import sys
 import threading
+import types
 from pathlib import Path
 
 import everyday
@@ -490,3 +491,16 @@ def test_exception_with_itself_among_its_arguments_comes_back(any_backend):
 
     with pytest.raises((ValueError, mh.RemoteError)):
         mh.map(task, [1], workers=2, **any_backend)
+
+
+def test_what_a_module_made_at_run_time_holds_goes_along(process_backend, monkeypatch):
+    """Its function, its classes as inputs, and as results, already in the first call."""
+    module = types.ModuleType("made_at_run_time")
+    exec(
+        "class Point:\n    def __init__(self, x):\n        self.x = x\n\ndef right(p):\n    return Point(p.x + 1)\n",
+        vars(module),
+    )
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    found = mh.map(module.right, [module.Point(x) for x in range(5)], workers=2, **process_backend)
+    assert [point.x for point in found] == [1, 2, 3, 4, 5]
+    assert {type(point) for point in found} == {module.Point}

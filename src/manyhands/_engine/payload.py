@@ -38,7 +38,7 @@ SIMPLE: frozenset[type] = frozenset({type(None), bool, int, float, complex, str,
 SEGMENT_BYTES = 1 << 20  # from this size on a function's array is put into memory that all workers share
 
 _here = threading.local()  # .packing: this thread packs something for another process of ours
-_by_value: set[tuple[str, str]] = set()  # (module, name) that some worker could not import
+_by_value: set[tuple[str, str]] = set()  # (module, name) that some worker could not import; no name: all of it
 _special: dict[type, Callable[[Any], Any]] = {}  # see reduce_specially
 _received: WeakSet[type] = WeakSet()  # in a worker: classes that came from the caller by value
 
@@ -271,7 +271,8 @@ def can_pack(value: object) -> bool:
 
 def _needs_value(data: Any, *, by_name: bool = False) -> bool:
     """This pickle refers to something that the receiver cannot find by its name."""
-    return (not by_name and _MAIN in data) or any(name.encode() in data for _, name in tuple(_by_value))
+    missing = (name or module for module, name in tuple(_by_value))
+    return (not by_name and _MAIN in data) or any(name.encode() in data for name in missing)
 
 
 def _raw(buffers: list[Any]) -> tuple[Any, ...]:
@@ -284,7 +285,10 @@ def unpack(packed: Packed) -> Any:
 
 
 def missing_global(packed: Packed) -> tuple[str, str] | None:
-    """After unpacking has failed: the (module, name) that it looked for in vain, if that was the reason."""
+    """After unpacking has failed: the (module, name) that it looked for in vain, if that was the reason.
+
+    Without a name if there is no such module.
+    """
     try:
         _Unpickler(io.BytesIO(packed.data), buffers=packed.buffers).load()
     except MissingGlobalError as error:
@@ -329,7 +333,7 @@ def own_tracked_classes() -> None:
 
 def goes_by_value(module: str, name: str) -> bool:
     """Some worker could not find this name."""
-    return (module, name) in _by_value
+    return (module, name) in _by_value or (module, "") in _by_value
 
 
 def send_by_value(where: tuple[str, str]) -> None:
@@ -342,7 +346,8 @@ class _Unpickler(pickle.Unpickler):
         try:
             return super().find_class(module, name)
         except (AttributeError, ImportError) as error:
-            raise MissingGlobalError(module, name, str(error)) from error
+            gone = isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}.")
+            raise MissingGlobalError(module, "" if gone else name, str(error)) from error
 
 
 _pickler_class: Any = None
@@ -429,7 +434,7 @@ def _property_anew(func: Callable[[Any], Any], name: str | None) -> Any:
 
 
 def _is_by_value(obj: Any) -> bool:
-    return bool(_by_value) and (getattr(obj, "__module__", None), getattr(obj, "__qualname__", None)) in _by_value
+    return bool(_by_value) and goes_by_value(getattr(obj, "__module__", ""), getattr(obj, "__qualname__", ""))
 
 
 def _receive_class(cls: type, state: Any) -> type:
