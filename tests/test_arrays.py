@@ -740,3 +740,20 @@ def test_two_that_would_wait_for_each_other_for_ever_are_told(tmp_path):
 
     found = mh.map(task, range(2), backend="processes", workers=2, on_error="collect")
     assert any(isinstance(one, mh.Failure) and "same order everywhere" in str(one.error) for one in found)
+
+
+def test_a_shared_array_is_freed_with_its_last_user_though_workers_stay_warm(process_backend):
+    def memory_files():
+        found = 0
+        for pid in {os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))}:
+            found += sum("memfd" in os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink())
+        return found
+
+    assert mh.map(len, [[0]] * 4, workers=2, **process_backend) == [1] * 4
+    before = memory_files()
+    shared = mh.share(np.arange(1_000_000.0))
+    assert mh.map(np.sum, [shared] * 4, workers=2, **process_backend) == [shared.sum()] * 4
+    assert memory_files() > before
+    del shared
+    gc.collect()
+    assert eventually(lambda: memory_files() <= before)

@@ -149,7 +149,9 @@ class Worker:
                 raise frame.error
             if kind == _CHUNK:
                 single = frame.message[4] == Style.APPLY
-                self._run(frame)
+                given = [frame]
+                del frame  # what the tasks were given goes with them
+                self._run(given)
                 self._context.slot[board.CURRENT] = board.IDLE
             elif kind == Kind.FUNCTION:
                 self._forget([frame.message[1]])
@@ -201,7 +203,9 @@ class Worker:
 
     # --- a chunk ----------------------------------------------------------------------------------------------
 
-    def _run(self, frame: Frame) -> None:
+    def _run(self, given: list[Frame]) -> None:
+        """Run a chunk, which is taken out of the list."""
+        frame = given.pop()
         _, serial, first_task, key, style, seed, retry_on, timed, sizes, isolated = frame.message
         began, slot = time.monotonic(), self._context.slot
         slot[board.SINCE] = time.monotonic_ns()
