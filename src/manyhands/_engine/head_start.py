@@ -33,6 +33,7 @@ from manyhands._engine import context, faults, haste, run_queue
 from manyhands._engine.latch import Latch
 from manyhands._engine.payload import Weight
 from manyhands._engine.results import Batch, Piece
+from manyhands._engine.slices import CallerContext, Slice
 from manyhands._engine.stream import IteratorFeed, SequenceFeed
 from manyhands._engine.tally import Stats, Tally
 from manyhands.errors import WorkerStartError, WorkersUnavailable
@@ -121,7 +122,7 @@ class HeadStart:
         self._first = 0.0  # and the caller's own
         self._feed, self._call, self._elsewhere = feed, call, elsewhere
         self._tally, self._arguments = tally, arguments  # of failed tasks
-        self._context = _CallerContext(seed)
+        self._context = CallerContext(seed)
         self._lock = threading.RLock()  # of who hands over: the caller between slices, or the watcher in one
         self._deciding = threading.Lock()  # one of them: it may call what pickles things, which may wait for the other
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()  # wakes the watcher
@@ -133,7 +134,7 @@ class HeadStart:
         self._luggage_scale = _Scale()
         self._gap: float | None = None
         self._last: tuple[Any, Any] | None = None  # an input and its result
-        self._slice: _Slice | None = None  # that is being run
+        self._slice: Slice | None = None  # that is being run
         self._spread = spread  # what the call does with a tuple: a call of a call takes as long as a small task
         self._lazy = lazy
         self._prepared: float | None = None  # when
@@ -223,7 +224,7 @@ class HeadStart:
 
     def _run(self, items: Sequence[Any]) -> Piece | None:
         """Run a slice, or what the watcher leaves of it, or up to a failure; None if that is nothing."""
-        running = self._slice = _Slice(self._at - len(items), items)  # from here on the watcher looks
+        running = self._slice = Slice(self._at - len(items), items)  # from here on the watcher looks
         start, values, place = running.start, running.values, self._context
         place.values, place.first_task = values, start
         errors = []
@@ -253,7 +254,7 @@ class HeadStart:
             self._last = items[len(values) - 1], values[-1]
         return Piece(start, start + len(values), Batch(len(values), values=values, errors=errors), 0)
 
-    def _run_all(self, running: _Slice) -> None:
+    def _run_all(self, running: Slice) -> None:
         call, append = self._call, running.values.append
         if self._spread is not None:
             spread = self._spread
@@ -263,7 +264,7 @@ class HeadStart:
             for item in running.rest:
                 append(call(item))
 
-    def _run_each(self, running: _Slice) -> None:
+    def _run_each(self, running: Slice) -> None:
         """Few enough to see how long each of them takes."""
         call, values, clock = self._call, running.values, time.monotonic
         began = clock()
@@ -274,7 +275,7 @@ class HeadStart:
                 running.slowest, running.slowest_offset = now - began, len(values) - 1
             began = now
 
-    def _measure(self, ran: _Slice, items: Sequence[Any], seconds: float, cpu: float) -> None:
+    def _measure(self, ran: Slice, items: Sequence[Any], seconds: float, cpu: float) -> None:
         count, seen, spent = len(ran.values), self.seen, self.seen.spent + seconds
         self._slices += 1
         if self._slices == 1:
@@ -299,7 +300,7 @@ class HeadStart:
 
     # --- in either thread ---------------------------------------------------------------------------------------
 
-    def _consider(self, seen: Measured, running: _Slice | None) -> None:
+    def _consider(self, seen: Measured, running: Slice | None) -> None:
         """Have workers started if that is worth it; when they are there, hand over what ``running`` does not have."""
         try:
             if self._is_undecided() and self._deciding.acquire(blocking=False):
@@ -319,7 +320,7 @@ class HeadStart:
     def _is_undecided(self) -> bool:
         return self._prepared is None and self.refused is None
 
-    def _hand_over(self, seen: Measured, running: _Slice | None) -> None:
+    def _hand_over(self, seen: Measured, running: Slice | None) -> None:
         with self._lock:
             if self._slice is not running or self._over.is_set() or self._prepared is None or self.choice is None:
                 return
@@ -369,7 +370,7 @@ class HeadStart:
             if self._prepared is None:
                 haste.end(self)
 
-    def _take_back(self, running: _Slice) -> None:
+    def _take_back(self, running: Slice) -> None:
         """What the caller has claimed and not begun: it took that for a matter of a moment, and may claim it again."""
         rest = list(running.rest)  # in one step: a thread takes the next item before that, or not at all
         self.tasks -= len(rest)
@@ -486,48 +487,3 @@ class _Scale:
         weight, self._within = weigh(within), within
         self.megabytes, self.seconds = weight.bytes / 1e6, weight.seconds
         return self.seconds
-
-
-class _Slice:
-    """Tasks that the caller is at."""
-
-    def __init__(self, start: int, items: Sequence[Any]) -> None:
-        self.start = start
-        self.rest = iter(items)
-        self.values: list[Any] = []  # results so far
-        self.slowest, self.slowest_offset = 0.0, 0
-        self._queue = run_queue.mine()  # of the caller's thread, whoever asks
-        self.mark()
-        self.began = self.marked
-
-    def mark(self) -> None:
-        """From here on counts what happens lately."""
-        self.marked = time.monotonic()
-        self._since = len(self.values), self.marked, time.process_time(), self._queue.total()
-
-    def lately(self) -> tuple[int, float, float]:
-        """Tasks that have ended since, and the seconds by the clock, and on a processor or in the queue for one."""
-        count, began, cpu, queued = self._since
-        wall, used = time.monotonic() - began, time.process_time() - cpu
-        return len(self.values) - count, wall, used + min(max(0.0, wall - used), self._queue.total() - queued)
-
-
-class _CallerContext(context.WorkerContext):
-    """The caller as a worker. Which task runs is told by how many have ended: stamps would cost as much as they."""
-
-    def __init__(self, seed: int | None) -> None:
-        super().__init__()
-        self.seed = seed
-        self.values: list[Any] = []
-        self._drawn: tuple[int, Any] | None = None
-
-    def task(self) -> int | None:
-        """Number of the running task."""
-        return self.first_task + len(self.values)
-
-    def rng(self) -> Any:
-        """The running task's random generator."""
-        task = self.first_task + len(self.values)
-        if self._drawn is None or self._drawn[0] != task:
-            self._drawn = task, context.generator(self.seed, task)
-        return self._drawn[1]
