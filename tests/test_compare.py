@@ -27,6 +27,7 @@ import manyhands as mh
 from manyhands.comparison import agreement, charts, intervals, judging, words
 from manyhands.comparison.comparison import Comparison, WayMeasured
 from manyhands.comparison.functions import FunctionComparison, FunctionMeasured, break_even
+from manyhands.showing import short_repr
 
 pytestmark = pytest.mark.timeout(100)
 
@@ -63,6 +64,17 @@ def holding_itself():
     return found
 
 
+def nested(levels):
+    found = [1]
+    for _ in range(levels):
+        found = [found]
+    return found
+
+
+def masked(values, mask):
+    return np.ma.array(values, mask=mask)
+
+
 NAN = float("nan")
 SAME = [
     (1, 1),
@@ -86,6 +98,9 @@ SAME = [
     (np.array([(1, NAN)], "i4,f8"), np.array([(1, NAN)], "i4,f8")),
     (holding_itself(), holding_itself()),
     (Decimal("sNaN"), Decimal("sNaN")),
+    (masked([1.0, 2.0], [0, 1]), masked([1.0, 9.0], [0, 1])),
+    (np.ma.masked, np.ma.masked),
+    (np.array(None), np.array(None)),
 ]
 APART = [
     (1, 2, "1 and 2"),
@@ -109,6 +124,10 @@ APART = [
     (KeyError("a"), KeyError("b"), "'a' and 'b'"),
     (Slotted(1), Slotted(2), "['value']: 1 and 2"),
     (Decimal("1.0000000001"), Decimal("1.0000000002"), "Decimal"),
+    (masked([1.0, 2.0], [0, 1]), masked([1.0, 2.0], [0, 0]), "at [1]: masked and 2.0 (1 of 2 differ)"),
+    (masked([1, 2], [0, 1]), masked([3, 2], [0, 1]), "at [0]: 1 and 3 (1 of 2 differ)"),
+    (np.ma.masked, 0.0, "masked and 0.0"),
+    (nested(5000), nested(4999), "hold too much in one another to be compared"),
 ]
 
 
@@ -152,8 +171,13 @@ def test_where_results_differ_is_told(one, other, told):
         (np.array([-100, 5], np.int8), np.array([100, 5], np.int8), 200.0),
         (np.array([-(2**63)]), np.array([2**63 - 1]), 2.0**64),
         (Point(1.0, 2.0), Point(1.5, 2.0), 0.5),
+        (masked([1.0, 2.0], [0, 1]), masked([1.5, 9.0], [0, 1]), 0.5),
+        (masked([1.0, 2.0], [0, 1]), masked([1.0, 2.0], [0, 0]), None),
+        (np.array([1, 2], object), np.array([1, 4], object), 2.0),
+        (holding_itself(), holding_itself(), 0.0),
+        (nested(5000), nested(5000), None),
     ],
-    ids=str,
+    ids=short_repr,
 )
 def test_the_largest_difference_of_numbers(one, other, apart):
     assert agreement.largest_difference(one, other) == apart

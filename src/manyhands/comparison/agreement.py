@@ -26,8 +26,9 @@ def difference(one: Any, other: Any, where: str = "") -> str | None:
     """
     try:
         return _differs(one, other, where)
-    except Exception:  # noqa: BLE001 - user code that compares, and what holds itself: the bytes will tell
-        return None if _same_bytes(one, other) else _told(one, other, where)
+    except Exception as error:  # noqa: BLE001 - user code that compares, and what holds itself: the bytes will tell
+        deep = ", which hold too much in one another to be compared" if isinstance(error, RecursionError) else ""
+        return None if _same_bytes(one, other) else _told(one, other, where) + deep
 
 
 def _differs(one: Any, other: Any, where: str) -> str | None:
@@ -55,6 +56,13 @@ def largest_difference(one: Any, other: Any) -> float | None:
     >>> largest_difference([1.0, 2.0], [1.0, 2.5])
     0.5
     """
+    try:
+        return _furthest(one, other)
+    except RecursionError:  # what holds itself, or is nested deep
+        return 0.0 if difference(one, other) is None else None
+
+
+def _furthest(one: Any, other: Any) -> float | None:
     one, other = _plain(one), _plain(other)
     if _is_array(one) and _is_array(other):
         return _of_numbers_in_arrays(one, other)
@@ -85,7 +93,7 @@ def _apart(one: Any, other: Any) -> float | None:
 def _largest(pairs: Any) -> float | None:
     worst = 0.0
     for one, other in pairs:
-        found = largest_difference(one, other)
+        found = _furthest(one, other)
         if found is None:
             return None
         worst = max(worst, found)
@@ -168,7 +176,8 @@ def _is_array(value: Any) -> bool:
 
 def _plain(value: Any) -> Any:
     """A single number of numpy as Python's own."""
-    return value.item() if _is_array(value) and value.shape == () and type(value).__name__ != "ndarray" else value
+    single = _is_array(value) and value.shape == () and type(value).__name__ != "ndarray"
+    return value.item() if single and not hasattr(value, "mask") else value
 
 
 def alike(one: Any, other: Any) -> tuple[Any, Any]:
@@ -202,22 +211,38 @@ def _of_arrays(one: Any, other: Any, where: str) -> str | None:
     if one.shape != other.shape or one.dtype != other.dtype:
         shown = [f"an array of {array.dtype}, shape {array.shape}" for array in (one, other)]
         return f"{f'at {where}: ' if where else ''}{shown[0]} and {shown[1]}"
+    if one.dtype.names:
+        return _of_mappings({n: one[n] for n in one.dtype.names}, {n: other[n] for n in one.dtype.names}, where)
+    if one.dtype.kind not in "biufcSUmM":  # objects: one by one
+        return _differs(one.tolist(), other.tolist(), where)
     import numpy as np
 
-    if one.dtype.kind not in "biufcSUmM":  # objects and structures: part by part
-        if one.dtype.names:
-            return _of_mappings({n: one[n] for n in one.dtype.names}, {n: other[n] for n in one.dtype.names}, where)
-        return _of_sequences(one.tolist(), other.tolist(), where)
-    inexact, dates = one.dtype.kind in "fc", one.dtype.kind in "mM"
-    apart = ~np.isclose(one, other, rtol=CLOSE, atol=CLOSE**2, equal_nan=True) if inexact else one != other
-    if dates:
-        apart &= ~(np.isnat(one) & np.isnat(other))
+    masked, masked_too = np.ma.getmaskarray(one), np.ma.getmaskarray(other)
+    values_differ = _values_differ(np.ma.getdata(one), np.ma.getdata(other))
+    apart = (masked != masked_too) | (values_differ & ~masked)  # what is masked in both has no value
     if not np.any(apart):
         return None
     at = tuple(int(index) for index in np.argwhere(np.atleast_1d(apart))[0])
     place = f"{where}[{', '.join(map(str, at))}]"
-    told = _told(np.atleast_1d(one)[at].item(), np.atleast_1d(other)[at].item(), place if one.ndim else where)
+    told = _told(_element(one, at), _element(other, at), place if one.ndim else where)
     return f"{told} ({int(np.sum(apart))} of {one.size} differ)"
+
+
+def _values_differ(one: Any, other: Any) -> Any:
+    import numpy as np
+
+    if one.dtype.kind in "fc":
+        return ~np.isclose(one, other, rtol=CLOSE, atol=CLOSE**2, equal_nan=True)
+    if one.dtype.kind in "mM":
+        return (one != other) & ~(np.isnat(one) & np.isnat(other))
+    return one != other
+
+
+def _element(array: Any, at: tuple[int, ...]) -> Any:
+    import numpy as np
+
+    element = np.atleast_1d(array)[at]
+    return element if element is np.ma.masked else element.item()
 
 
 def _of_numbers_in_arrays(one: Any, other: Any) -> float | None:
@@ -225,17 +250,23 @@ def _of_numbers_in_arrays(one: Any, other: Any) -> float | None:
 
     if one.shape != other.shape:
         return None
-    if not (one.dtype.kind in "iufc" and other.dtype.kind in "iufc"):
+    if one.dtype.kind == other.dtype.kind == "O":
+        return _furthest(one.tolist(), other.tolist())
+    if not (one.dtype.kind in _NUMBERS and other.dtype.kind in _NUMBERS):
         return 0.0 if difference(one, other) is None else None
-    same = (one == other) | ((one != one) & (other != other))  # noqa: PLR0124 - not a number is not itself
-    if same.all():
+    masked = np.ma.getmaskarray(one)
+    if np.any(masked != np.ma.getmaskarray(other)):
+        return None
+    one, other = np.ma.getdata(one)[~masked], np.ma.getdata(other)[~masked]
+    apart = (one != other) & ((one == one) | (other == other))  # noqa: PLR0124 - not a number is not itself
+    left, right = one[apart], other[apart]
+    if not left.size:
         return 0.0
-    left, right = np.atleast_1d(one)[~np.atleast_1d(same)], np.atleast_1d(other)[~np.atleast_1d(same)]
-    if one.dtype.kind in "iu" and other.dtype.kind in "iu":
+    if left.dtype.kind in "iu" and right.dtype.kind in "iu":
         return float(np.abs(left.astype(object) - right.astype(object)).max())  # never wraps round
     with np.errstate(all="ignore"):
-        apart = np.abs(left - right)
-    return float(np.where(np.isnan(apart), np.inf, apart).max())
+        distance = np.abs(left - right)
+    return float(np.where(np.isnan(distance), np.inf, distance).max())
 
 
 def _is(*kinds: type) -> Callable[[Any], bool]:
