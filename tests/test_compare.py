@@ -474,6 +474,68 @@ def test_functions_that_differ_are_told_by_how_much_or_refused():
         mh.compare_functions([sum, str], [[1, 2]])
 
 
+def test_results_that_hold_their_input_are_compared_as_they_were_given():
+    """The next function writes into that input: its result is in the first one's as well."""
+
+    def twice(array):
+        array *= 2
+        return {"array": array}
+
+    def thrice(array):
+        array *= 3
+        return {"array": array}
+
+    with pytest.raises(mh.ResultsDiffer, match="changes its inputs: copy them inside"):
+        mh.compare_functions([twice, thrice], [np.ones(3)], rounds=3)
+
+
+def test_a_function_s_result_that_only_differs_in_a_later_round_is_told():
+    calls = itertools.count()
+    with pytest.raises(mh.ResultsDiffer, match=r"late gives another result for item 0, 5, than int does: 5 and 6"):
+        mh.compare_functions([int, lambda x: x + (next(calls) > 1)], [5], names=["int", "late"], rounds=3)
+
+
+def test_integers_of_two_kinds_may_be_apart_by_the_tolerance():
+    functions = {
+        "signed": lambda x: np.array([x], np.int64),
+        "unsigned": lambda x: np.array([x + 1], np.uint64),
+    }
+    assert mh.compare_functions(functions, [5], rounds=3, tolerance=2).rows[1].difference == 1
+
+
+def test_functions_have_names_that_tell_them_apart():
+    named = mh.compare_functions({"one\nline": abs, "b\udcff": int}, [1], rounds=3, title="of\ntwo")
+    assert [row.name for row in named.rows] == ["one line", "b\\udcff"]
+    assert named.to_markdown().startswith("## of two\n")
+    numbered = mh.compare_functions([abs] * 3, [1], names=["f", "f", "f (1)"], rounds=3)
+    assert [row.name for row in numbered.rows] == ["f (2)", "f (3)", "f (1)"]
+    unnamed = mh.compare_functions([lambda x: x, lambda x: 1 * x], [1], rounds=3)
+    assert [row.name for row in unnamed.rows] == ["<lambda> (1)", "<lambda> (2)"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"unit": "x"}, "'call' or 'run'"),
+        ({"title": 5}, "title= takes a text"),
+        ({"names": [5]}, "names= takes a text for each"),
+        ({"names": ["a", "b"]}, "1; got 2"),
+        ({"tolerance": NAN}, "0 or more; got nan"),
+        ({"tolerance": -1}, "0 or more; got -1"),
+        ({"functions": []}, "takes functions"),
+        ({"functions": abs}, "takes functions"),
+        ({"functions": ["abs"]}, "got 'abs'"),
+        ({"functions": {"f": abs}, "names": ["g"]}, "leave names= out"),
+    ],
+    ids=str,
+)
+def test_wrong_arguments_about_functions_are_told_before_anything_runs(arguments, told):
+    called = []
+    with pytest.raises(mh.OptionError, match=told):
+        mh.compare_functions(**{"functions": [called.append], "items": [1]} | arguments)
+    assert not called
+
+
 def test_a_short_loop_is_not_said_to_keep_many_cores_busy():
     """Looking at the processes takes longer than such a loop."""
     found = mh.compare(square, range(20), strategies=["threads"], rounds=3)

@@ -259,9 +259,12 @@ def _of_numbers_in_arrays(one: Any, other: Any) -> float | None:
         return None
     one, other = np.ma.getdata(one)[~masked], np.ma.getdata(other)[~masked]
     apart = (one != other) & ((one == one) | (other == other))  # noqa: PLR0124 - not a number is not itself
-    left, right = one[apart], other[apart]
-    if not left.size:
-        return 0.0
+    return _distance(one[apart], other[apart]) if apart.any() else 0.0
+
+
+def _distance(left: Any, right: Any) -> float:
+    import numpy as np
+
     if left.dtype.kind in "iu" and right.dtype.kind in "iu":
         return float(np.abs(left.astype(object) - right.astype(object)).max())  # never wraps round
     with np.errstate(all="ignore"):

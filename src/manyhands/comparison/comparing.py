@@ -13,12 +13,12 @@ from typing import Any
 
 from manyhands._engine import payload
 from manyhands._engine.cpus import cpu_count
-from manyhands.calls import check_function
 from manyhands.comparison import agreement, intervals, judging, machine, ways, words
+from manyhands.comparison.arguments import checked, name_of
 from manyhands.comparison.comparison import Comparison, WayMeasured
 from manyhands.comparison.progress import Steps
 from manyhands.comparison.ways import STRATEGIES, Way
-from manyhands.errors import OptionError, ResultsDiffer
+from manyhands.errors import ResultsDiffer
 from manyhands.report import last_report
 from manyhands.showing import short_repr
 
@@ -100,31 +100,9 @@ def compare(
     )
 
 
-def name_of(func: Any) -> str:
-    """As it stands in tables."""
-    return getattr(func, "__qualname__", None) or short_repr(func)
-
-
 def name_of_machine() -> str:
     """System and Python."""
     return f"{platform.system()}, Python {platform.python_version()}"
-
-
-def checked(functions: Iterable[Any], items: Iterable[Any], rounds: int, language: str) -> list[Any]:
-    """The inputs. Raises OptionError for what cannot be compared."""
-    for func in functions:
-        check_function(func)
-    if not isinstance(rounds, int) or rounds < 3:
-        raise OptionError(f"rounds= takes a number of 3 or more, since fewer tell nothing; got {rounds!r}")
-    words.of(language)
-    try:
-        given = iter(items)
-    except TypeError:
-        raise OptionError(f"items= takes the inputs, one for each call of the function; got {items!r}") from None
-    inputs = list(given)
-    if not inputs:
-        raise OptionError("there is nothing to compare: items is empty")
-    return inputs
 
 
 class _Taken:

@@ -8,19 +8,20 @@ import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from statistics import median
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from manyhands._engine.cpus import cpu_count
 from manyhands.comparison import agreement, intervals, machine, ways, words
-from manyhands.comparison.comparing import ROUNDS, checked, digest, name_of, name_of_machine
+from manyhands.comparison.arguments import Functions, check_told, check_tolerance, checked, named_functions
+from manyhands.comparison.comparing import ROUNDS, digest, name_of_machine
 from manyhands.comparison.function_comparison import FunctionComparison, FunctionMeasured
 from manyhands.comparison.progress import Steps
-from manyhands.errors import OptionError, ResultsDiffer
+from manyhands.errors import ResultsDiffer
 from manyhands.showing import short_repr
 
 
 def compare_functions(
-    functions: Sequence[Callable[[Any], Any]],
+    functions: Functions,
     items: Iterable[Any],
     *,
     names: Sequence[str] | None = None,
@@ -39,10 +40,11 @@ def compare_functions(
     >>> [row.name for row in found.rows], found.rows[1].difference
     (['sum', 'max'], 0.0)
 
-    The first call of each is timed by itself, since it may compile or load something.
+    The first call of each is timed by itself, since it may compile or load something. The results of every round must
+    be those of the first function: equal, or close where they are numbers.
 
     Args:
-        functions: one or more; the first is what the others are compared with.
+        functions: one or more, or a mapping of names to them; the first is what the others are compared with.
         items: the inputs, at least one; each function is called with one at a time.
         names: what the functions are called in tables and charts; None: their own names.
         title: of charts and pages; otherwise it is made from the names.
@@ -61,55 +63,101 @@ def compare_functions(
         ResultsDiffer: the results are further apart than that, or are no numbers and not equal.
         OptionError: an argument cannot be used. Nothing was run.
     """
-    calls = list(functions)
-    if not calls:
-        raise OptionError("there is nothing to compare: give functions")
-    inputs = checked(calls, items, rounds, language)
-    named = _names(calls, names)
+    named = named_functions(functions, names)
+    inputs = checked(named.values(), items, rounds, language)
+    check_told(title, unit)
+    check_tolerance(tolerance)
+    calls, order = list(named.values()), random.Random(seed)
     steady: list[list[float]] = [[] for _ in calls]
-    order = random.Random(seed)
     before = digest(inputs)
     with Steps(len(calls) * (1 + rounds), show=progress) as steps, machine.others_at_work() as others:
-        first, results = [], []
+        firsts = []
         for call in calls:
-            with ways.undisturbed():
-                began = time.perf_counter()
-                result = call(inputs[0])
-                first.append(time.perf_counter() - began)
-            results.append([_kept(result, inputs[0])])
-            results[-1] += [_kept(call(item), item) for item in inputs[1:]]
+            firsts.append(_first(call, inputs))
             steps.one()
-        differences = [0.0] + [_apart(named, at, inputs, results, tolerance) for at in range(1, len(calls))]
+        changed = digest(inputs) != before
+        agreed = _Agreed(list(named), inputs, firsts[0].results, tolerance, changed)
+        differences = [agreed.apart(at, first.results) for at, first in enumerate(firsts)]
         for _ in range(rounds):
             for at in order.sample(range(len(calls)), len(calls)):
-                with ways.undisturbed():
-                    began = time.perf_counter()
-                    for item in inputs:
-                        calls[at](item)
-                    steady[at].append((time.perf_counter() - began) / len(inputs))
+                later = _later(calls[at], inputs)
+                steady[at].append(later.seconds / len(inputs))
+                if not changed:  # of other inputs the results may be other ones, and that is told
+                    differences[at] = max(differences[at], agreed.apart(at, later.results))
                 steps.one()
         ways.end_workers()  # what ended processes have used is known to be ours
-    rows = []
-    for at, name in enumerate(named):
-        low, high = intervals.ratio_interval(steady[at], steady[0])
-        ratio = low, intervals.ratio(steady[at], steady[0]), high
-        even = break_even(first[at], median(steady[at]), first[0], median(steady[0]))
-        rows.append(FunctionMeasured(name, first[at], tuple(steady[at]), ratio, differences[at], even))
+    base = firsts[0].seconds, steady[0]
+    rows = [_row(name, firsts[at].seconds, steady[at], differences[at], base=base) for at, name in enumerate(named)]
     return FunctionComparison(
-        tuple(rows), len(inputs), rounds, cpu_count(), name_of_machine(), language, title, unit,
+        tuple(rows), len(inputs), rounds, cpu_count(), name_of_machine(), language, words.one_line(title), unit,
         warnings=(*words.busy(language, others, cpu_count()),
                   *words.changes(language, changed=digest(inputs) != before)),
     )  # fmt: skip
 
 
-def _kept(result: Any, item: Any) -> Any:
-    """A copy, if it is the input itself, into which the next function may write."""
-    if result is not item:
-        return result
+class _Timed(NamedTuple):
+    """Calls of one function: of the first pass, the seconds of its first call; else of all."""
+
+    seconds: float
+    results: list[Any]
+
+
+def _first(call: Callable[[Any], Any], inputs: list[Any]) -> _Timed:
+    """The results are copies: the next function may write into inputs of which they hold a part."""
+    with ways.undisturbed():
+        began = time.perf_counter()
+        results = [call(inputs[0])]
+        seconds = time.perf_counter() - began
+    results += [call(item) for item in inputs[1:]]
+    return _Timed(seconds, [_copied(result) for result in results])
+
+
+def _later(call: Callable[[Any], Any], inputs: list[Any]) -> _Timed:
+    with ways.undisturbed():
+        began = time.perf_counter()
+        results = [call(item) for item in inputs]
+        return _Timed(time.perf_counter() - began, results)
+
+
+def _copied(result: Any) -> Any:
     try:
         return copy.deepcopy(result)
     except Exception:  # noqa: BLE001 - there are things that cannot be copied
         return result
+
+
+class _Agreed(NamedTuple):
+    """What the first function has given, with which all else is compared."""
+
+    names: list[str]
+    inputs: list[Any]
+    expected: list[Any]
+    tolerance: float | None
+    changed: bool  # an input, by a function
+
+    def apart(self, at: int, found: list[Any]) -> float:
+        """The largest difference of the results of this function. Raises ResultsDiffer."""
+        worst = 0.0
+        for index, (one, other) in enumerate(zip(self.expected, found, strict=True)):
+            one, other = agreement.alike(one, other)  # noqa: PLW2901 - what is told of them, too
+            apart = agreement.largest_difference(one, other)
+            told = agreement.difference(one, other)
+            if apart is None or (told if self.tolerance is None else apart > self.tolerance):
+                told = told or f"{short_repr(one)} and {short_repr(other)}"
+                told += "; a function changes its inputs: copy them inside" if self.changed else ""
+                raise ResultsDiffer(self.names[at], index, short_repr(self.inputs[index]), told, than=self.names[0])
+            worst = max(worst, apart)
+        return worst
+
+
+def _row(
+    name: str, first: float, steady: list[float], difference: float, *, base: tuple[float, list[float]]
+) -> FunctionMeasured:
+    base_first, base_steady = base
+    low, high = intervals.ratio_interval(steady, base_steady)
+    ratio = low, intervals.ratio(steady, base_steady), high
+    even = break_even(first, median(steady), base_first, median(base_steady))
+    return FunctionMeasured(name, first, tuple(steady), ratio, difference, even)
 
 
 def break_even(first: float, later: float, other_first: float, other_later: float) -> int | None:
@@ -123,24 +171,3 @@ def break_even(first: float, later: float, other_first: float, other_later: floa
     if later >= other_later:
         return None
     return max(1, 1 + math.ceil((first - other_first) / (other_later - later) - 1e-9))
-
-
-def _names(calls: list[Any], given: Sequence[str] | None) -> list[str]:
-    if given is not None and len(given) != len(calls):
-        raise OptionError(f"names= takes one for each function: {len(calls)}; got {len(given)}")
-    names = [name_of(call) for call in calls] if given is None else list(given)
-    return [name if names.count(name) == 1 else f"{name} ({at + 1})" for at, name in enumerate(names)]
-
-
-def _apart(names: list[str], at: int, inputs: list[Any], results: list[list[Any]], tolerance: float | None) -> float:
-    """The largest difference to the first function's results."""
-    worst = 0.0
-    for index, (one, other) in enumerate(zip(results[0], results[at], strict=True)):
-        one, other = agreement.alike(one, other)  # noqa: PLW2901 - what is told of them, too
-        apart = agreement.largest_difference(one, other)
-        told = agreement.difference(one, other)
-        if apart is None or (told if tolerance is None else apart > tolerance):
-            told = told or f"{short_repr(one)} and {short_repr(other)}"
-            raise ResultsDiffer(names[at], index, short_repr(inputs[index]), told, than=names[0])
-        worst = max(worst, apart)
-    return worst

@@ -110,6 +110,7 @@ CHINESE = {
     "changes": "函数改动了自己的输入，因此第一种方式之后的每一种拿到的都是改过的：请在函数里先复制。",
     "varies": "循环用时在 {low} 到 {high} 之间：测量可能受到了干扰。",
 }
+UNITS = ("call", "run")  # what one of several functions is timed by
 _LANGUAGES = {"en": ENGLISH, "zh": CHINESE}
 
 
@@ -118,6 +119,15 @@ def of(language: str) -> Mapping[str, str]:
     if language not in _LANGUAGES:
         raise OptionError(f"language= takes 'en' or 'zh'; got {language!r}")
     return _LANGUAGES[language]
+
+
+def one_line(text: str) -> str:
+    r"""As names stand in tables: whatever is in them, it is one line, and can be written as UTF-8.
+
+    >>> one_line("two\nlines")
+    'two lines'
+    """
+    return " ".join(text.split()).encode("utf-8", "backslashreplace").decode()
 
 
 def duration(seconds: float | None) -> str:
