@@ -24,7 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import manyhands as mh
-from manyhands.comparison import agreement, charts, intervals, judging, words
+from manyhands.comparison import agreement, charts, files, intervals, judging, words
 from manyhands.comparison.comparison import Comparison, WayMeasured
 from manyhands.comparison.functions import FunctionComparison, FunctionMeasured, break_even
 from manyhands.showing import short_repr
@@ -630,9 +630,23 @@ def test_a_chinese_chart_without_a_font_for_it_is_refused(tmp_path, monkeypatch)
 
 @needs_matplotlib
 def test_a_chart_that_cannot_be_written_leaves_nothing(tmp_path):
-    with pytest.raises(ValueError, match="nosuch"):
+    with pytest.raises(mh.OptionError, match=r"as .nosuch: name a file that ends in .png"):
         found(LOOP).plot(tmp_path / "chart.nosuch")
+    for write in found(LOOP).plot, found(LOOP).html:
+        with pytest.raises(FileNotFoundError) as caught:
+            write(tmp_path / "no" / "chart.png")
+        assert caught.value.filename == str(tmp_path / "no" / "chart.png")
     assert list(tmp_path.iterdir()) == []
+
+
+@needs_matplotlib
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf", "jpg", "webp", "html"])
+def test_a_file_tells_that_a_comparison_has_written_it(suffix, tmp_path):
+    compared, file = found(LOOP), tmp_path / f"chart.{suffix}"
+    (compared.html if suffix == "html" else compared.plot)(file)
+    assert files.may_be_replaced(file)
+    file.write_bytes(file.read_bytes().replace(files.MARK.encode(), b""))
+    assert not files.may_be_replaced(file)
 
 
 # --- the command --------------------------------------------------------------------------------------------
@@ -674,6 +688,9 @@ def test_the_command_prints_a_table_and_writes_the_page(folder):
         (["job.py:where", "--lines", "lines.txt"], 1, "processes × "),
         (["job.py:length", "--lines", "lines.txt", "--functions", "longer", "--tolerance", "0.5"], 1, "longer gives"),
         (["job.py:length", "--lines", "lines.txt", "-j", "two"], 2, "got 'two'"),
+        (["job.py:length", "--lines", "lines.txt", "-j", "²"], 2, "got '²'"),
+        (["job.py:length", "--range", "0:1000000000000"], 2, "holds more than 1,000,000 items"),
+        (["job.py:length", "--lines", "lines.txt", "--html", "/dev/stdout"], 2, "where the table is printed"),
         (["job.py:length", "--lines", "lines.txt", "--html", "no/such/out.html"], 2, "there is no folder"),
         (["job.py:length", "--lines", "lines.txt", "--plot", "out.txt"], 2, "ends in .png"),
         (["job.py:length", "--lines", "lines.txt", "--strategies", "loops"], 2, "got 'loops'"),
@@ -741,6 +758,59 @@ def test_a_page_goes_through_a_link_and_into_a_pipe(tmp_path):
     found(LOOP).html(tmp_path / "pipe")
     reader.join(20)
     assert "<html" in read[0]
+
+
+def test_a_page_goes_into_a_pipe_that_has_no_name_but_a_number(folder):
+    reading, writing = os.pipe()
+    arguments = ["job.py:length", "a", "--rounds", "3", "--strategies", "loop", "--html", f"/dev/fd/{writing}"]
+    running = subprocess.Popen(
+        [sys.executable, "-m", "manyhands", "compare", *arguments], cwd=folder, pass_fds=[writing]
+    )
+    os.close(writing)
+    with open(reading) as page:
+        assert "</html>" in page.read()
+    assert running.wait(20) == 0
+
+
+def test_files_that_no_comparison_has_written_stay_as_they_are(folder):
+    (folder / "mine.html").write_text("one\ntwo\n")
+    (folder / "link.html").symlink_to("mine.html")
+    for name in "mine.html", "link.html":
+        ran = command("job.py:length", "--lines", "lines.txt", "--html", name, cwd=folder, code=2)
+        assert f"--html {name} is there, and no comparison has written it: name another file" in ran.stderr
+    assert (folder / "mine.html").read_text() == "one\ntwo\n"
+
+
+def test_a_page_of_before_is_replaced_unless_it_is_an_input(folder):
+    found(LOOP).html(folder / "out.html")
+    before = (folder / "out.html").read_text()
+    for inputs in ["./out.html"], ["--files", "*.html"], ["--lines", "out.html"]:
+        ran = command("job.py:length", *inputs, "--html", "out.html", cwd=folder, code=2)
+        assert "is one of the inputs: name another file" in ran.stderr
+    assert (folder / "out.html").read_text() == before
+    few = "--rounds", "3", "--strategies", "loop"
+    ran = command("job.py:length", "a", "--html", "out.html", *few, cwd=folder)
+    assert ran.stderr == f"written: {folder / 'out.html'}\n"
+    assert (folder / "out.html").read_text() != before
+
+
+def test_a_function_that_goes_elsewhere_does_not_take_the_page_along(folder):
+    (folder / "goes.py").write_text("import os\ndef away(text):\n    os.chdir('/')\n")
+    command("goes.py:away", "a", "--rounds", "3", "--strategies", "loop", "--html", "out.html", cwd=folder)
+    assert (folder / "out.html").exists()
+
+
+def test_the_page_is_there_also_if_nobody_reads_the_table(folder):
+    few = "--rounds", "3", "--strategies", "loop"
+    running = subprocess.Popen(
+        [sys.executable, "-m", "manyhands", "compare", "job.py:length", "a", *few, "--html", "out.html"],
+        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    running.stdout.close()
+    assert running.stderr.read() == ""
+    running.stderr.close()
+    assert running.wait(20) == 141
+    assert (folder / "out.html").exists()
 
 
 @needs_matplotlib

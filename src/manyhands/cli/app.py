@@ -22,7 +22,7 @@ from manyhands.cli.problems import CommandError, Exit
 from manyhands.cli.reporting import ProgressKind
 from manyhands.cli.running import run
 from manyhands.cli.sources import Inputs
-from manyhands.cli.streams import STDOUT, say
+from manyhands.cli.streams import STDOUT, ReaderGone, say
 from manyhands.cli.values import parse_duration
 
 Action = Callable[[], int | None]
@@ -48,7 +48,7 @@ def execute(arguments: Sequence[str]) -> int:
     except UsageError as error:
         say(f"manyhands: {explain_usage(error)}")
         return Exit.USAGE
-    except BrokenPipeError:
+    except (BrokenPipeError, ReaderGone):
         os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)  # what is still buffered has nowhere to go
         return Exit.READER_GONE
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib.util
 import os
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,12 +21,16 @@ from manyhands.cli.formats import Call
 from manyhands.cli.parameters import NONE
 from manyhands.cli.problems import CommandError, Exit
 from manyhands.cli.sources import Inputs, choose_source
-from manyhands.cli.streams import StdoutLines, results_apart
+from manyhands.cli.streams import STDOUT, StdoutLines, results_apart, say
 from manyhands.cli.targets import load_target, parse_address
+from manyhands.comparison import files
 from manyhands.errors import ManyhandsError
 from manyhands.showing import error_text
 
 NEEDS_MATPLOTLIB = "--plot needs matplotlib: pip install 'manyhands[plot]' (--html needs nothing)"
+
+
+MOST = 1_000_000  # inputs; a guess: more would be run for hours
 
 
 class Demo(StrEnum):
@@ -83,40 +88,88 @@ class Outputs:
     as_json: bool
     as_markdown: bool
 
+    def files(self) -> dict[str, Path]:
+        """What is to be written, by its option."""
+        return {option: path for option, path in (("--plot", self.plot), ("--html", self.html)) if path is not None}
+
     def check(self, language: str) -> None:
         """Before hours are spent. Raises CommandError."""
         if self.as_json and self.as_markdown:
             raise CommandError("--json and --md print different things: give one of them")
-        if self.plot is not None and importlib.util.find_spec("matplotlib") is None:
-            raise CommandError(NEEDS_MATPLOTLIB)
         if self.plot is not None:
-            from manyhands.comparison import charts
+            _check_charts(language)
+        for option, path in self.files().items():
+            _check_place(option, path)
+            _check_suffix(option, path)
+            _check_replaced(option, path)
 
-            try:
-                charts.check_font(language)
-            except mh.OptionError as error:
-                raise CommandError(f"--plot: {error}") from error
-        for option, path in ("--plot", self.plot), ("--html", self.html):
-            if path is not None and not path.absolute().parent.is_dir():
-                raise CommandError(f"{option} {path}: there is no folder {path.absolute().parent}")
-            if path is not None and os.path.isdir(path):  # noqa: PTH112 - whatever the path is, this does not raise
-                raise CommandError(f"{option} {path} is a folder: name a file")
-        is_file = self.html is not None and (self.html.is_file() or not self.html.exists())  # no device, no pipe
-        if self.html is not None and is_file and self.html.suffix.lower() not in {".html", ".htm"}:
-            raise CommandError(f"--html {self.html}: give a file that ends in .html")
-        if self.plot is not None and self.plot.suffix.lower() not in {".png", ".svg", ".pdf", ".jpg", ".webp"}:
-            raise CommandError(f"--plot {self.plot}: give a file that ends in .png, .svg, .pdf, .jpg or .webp")
+    def check_inputs(self, read: Iterable[str]) -> None:
+        """None of these files would be written over. Raises CommandError."""
+        there = {option: path for option, path in self.files().items() if path.exists()}
+        for name in read if there else ():
+            for option, path in there.items():
+                if os.path.exists(name) and path.samefile(name):  # noqa: PTH110 - a name may be no path at all
+                    raise CommandError(f"{option} {path} is one of the inputs: name another file")
+
+    def anchored(self) -> Outputs:
+        """The same files, wherever the function goes."""
+        return replace(self, plot=self.plot and self.plot.absolute(), html=self.html and self.html.absolute())
 
     def tell(self, found: Any, lines: StdoutLines) -> None:
-        """Print it, and write the files. Raises CommandError."""
+        """Write the files and print it, each also if the others cannot be written. Raises CommandError."""
+        writers = {"--plot": found.plot, "--html": found.html}
+        problems = [_problem(writers[option], path) for option, path in self.files().items()]
         lines.write(found.to_json() if self.as_json else found.to_markdown() if self.as_markdown else str(found))
-        try:
-            if self.plot is not None:
-                found.plot(self.plot)
-            if self.html is not None:
-                found.html(self.html)
-        except OSError as error:
-            raise CommandError(f"{error.strerror or error}: {error.filename or self.html or self.plot}") from error
+        if any(problems):
+            raise CommandError("; ".join(filter(None, problems)))
+        if problems:
+            say(f"written: {', '.join(map(str, self.files().values()))}")
+
+
+def _check_charts(language: str) -> None:
+    if importlib.util.find_spec("matplotlib") is None:
+        raise CommandError(NEEDS_MATPLOTLIB)
+    from manyhands.comparison import charts
+
+    try:
+        charts.check_font(language)
+    except mh.OptionError as error:
+        raise CommandError(f"--plot: {error}") from error
+
+
+def _check_place(option: str, path: Path) -> None:
+    if not path.absolute().parent.is_dir():
+        raise CommandError(f"{option} {path}: there is no folder {path.absolute().parent}")
+    if os.path.isdir(path):  # noqa: PTH112 - whatever the path is, this does not raise
+        raise CommandError(f"{option} {path} is a folder: name a file")
+
+
+def _check_suffix(option: str, path: Path) -> None:
+    no_file = path.exists() and not path.is_file()  # a device, or a pipe
+    if option == "--html" and not no_file and path.suffix.lower() not in {".html", ".htm"}:
+        raise CommandError(f"--html {path}: give a file that ends in .html")
+    if option == "--plot" and path.suffix.lower() not in {".png", ".svg", ".pdf", ".jpg", ".webp"}:
+        raise CommandError(f"--plot {path}: give a file that ends in .png, .svg, .pdf, .jpg or .webp")
+
+
+def _check_replaced(option: str, path: Path) -> None:
+    try:
+        if path.exists() and str(path) != os.devnull and os.path.samestat(path.stat(), os.fstat(STDOUT)):
+            raise CommandError(f"{option} {path} is where the table is printed: name another file")
+        replaceable = files.may_be_replaced(path)
+    except OSError as error:
+        raise CommandError(f"{option} {path}: {error.strerror}") from error
+    if not replaceable:
+        raise CommandError(f"{option} {path} is there, and no comparison has written it: name another file")
+
+
+def _problem(write: Callable[[Path], None], path: Path) -> str:
+    """What keeps it from being written; nothing if it is."""
+    try:
+        write(path)
+    except OSError as error:
+        return f"{error.strerror or error}: {error.filename or path}"
+    return ""
 
 
 def compare(
@@ -140,6 +193,7 @@ def compare(
         CommandError: the target, the inputs or the options are wrong, or a file cannot be written.
     """
     outputs.check(language)
+    outputs = outputs.anchored()
     if functions is not None and (strategies is not None or workers is not None):
         raise CommandError("--functions runs each in a loop: --strategies and --workers do not go with it")
     if functions is None and tolerance is not None:
@@ -148,6 +202,8 @@ def compare(
         if demo is not None and (target is not None or inputs.given() or functions is not None):
             raise CommandError("--demo brings its own function and inputs: give nothing else to run")
         func, items, usual = _job(target, inputs, call) if demo is None else _demo(demo)
+        listed = items if inputs.files is not None else inputs.items
+        outputs.check_inputs(filter(None, (inputs.lines, inputs.jsonl, inputs.csv, *listed)))
         numbers = _numbers(workers) or usual
         common: dict[str, Any] = {"rounds": rounds, "seed": seed, "language": language}
         names = (strategies or "loop,threads,processes,auto").split(",")
@@ -191,8 +247,12 @@ def _job(target: str | None, inputs: Inputs, call: Call) -> Job:
     address = parse_address(target)
     source = choose_source(inputs, call)
     func = fit_call(load_target(address).function, call)
-    source.examine()
-    items = list(source)
+    count = source.examine() or 0  # of a pipe, nobody knows
+    items = list(islice(source, MOST + 1)) if count <= MOST else []
+    if max(count, len(items)) > MOST:
+        raise CommandError(
+            f"{source.label} holds more than {MOST:,} items, to be run some fifty times: give a part of them"
+        )
     if not items:
         raise CommandError(f"{source.label} holds no items: there is nothing to compare")
     return func, items, None
@@ -207,7 +267,7 @@ def _numbers(text: str | None) -> list[int] | None:
     if text is None:
         return None
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdigit() and int(part) > 0 for part in parts):
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise CommandError(f"--workers takes numbers of 1 and more, as 2 or 1,2,4; got {text!r}")
     return [int(part) for part in parts]
 

@@ -11,7 +11,7 @@ from os import PathLike
 from typing import Any
 
 from manyhands.comparison.drawing import Chart, colour, shortened, wrapped
-from manyhands.comparison.files import written_whole
+from manyhands.comparison.files import MARK, written_whole
 from manyhands.errors import OptionError
 
 FONTS = (  # that have Chinese characters, by what usually comes with a system
@@ -30,6 +30,7 @@ FILES = (
     "notosanssc",
     "fallback",
 )  # parts of names
+FORMATS = ".png, .svg, .pdf, .jpg or .webp"
 DPI = 150
 INCHES = 0.3  # of a bar, and of a line of the title
 TITLE, SUBTITLE, LABEL = 70, 84, 40  # letters in a line of them
@@ -40,9 +41,24 @@ def draw(chart: Chart, path: str | PathLike[str]) -> None:
     if importlib.util.find_spec("matplotlib") is None:
         raise ModuleNotFoundError("a chart needs matplotlib: install the extra plot, or matplotlib", name="matplotlib")
     check_font(chart.language)
-    suffix = os.path.splitext(os.fspath(path))[1].lstrip(".") or "png"  # noqa: PTH122
+    suffix = os.path.splitext(os.fspath(path))[1].lstrip(".").lower() or "png"  # noqa: PTH122
     with fonts(), written_whole(path) as unfinished:
-        figure(chart).savefig(unfinished, format=suffix)
+        made = figure(chart)
+        if suffix not in made.canvas.get_supported_filetypes():
+            raise OptionError(f"no chart can be written as .{suffix}: name a file that ends in {FORMATS}")
+        made.savefig(unfinished, format=suffix, **_marked(suffix))
+
+
+def _marked(suffix: str) -> dict[str, Any]:
+    """What makes a file tell that a comparison has written it, in the way of its format."""
+    if suffix in {"jpg", "webp"}:
+        from PIL import ExifTags, Image
+
+        exif = Image.Exif()
+        exif[ExifTags.Base.Software] = MARK
+        return {"pil_kwargs": {"exif": exif}}
+    field = {"png": "Software", "svg": "Creator", "pdf": "Creator"}.get(suffix)
+    return {"metadata": {field: MARK}} if field else {}
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import html
 from os import PathLike
 
 from manyhands.comparison.drawing import Chart, Page, colour, places, shortened
-from manyhands.comparison.files import written_whole
+from manyhands.comparison.files import MARK, written_whole
 
 WIDTH, ROW, GAP, TOP = 860, 24, 12, 8  # of the chart, in its own units
 BARS = 480  # the longest
@@ -47,6 +47,7 @@ def text(page: Page) -> str:
 <html lang="{language}">
 <head>
 <meta charset="utf-8">
+<meta name="generator" content="{MARK}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{show(chart.title)}</title>
 <style>{_STYLE}</style>
