@@ -13,6 +13,7 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import zlib
@@ -933,6 +934,88 @@ def test_there_must_be_something_to_compare(tmp_path):
     (tmp_path / "bad.png").write_bytes(b"no picture")
     with pytest.raises(mh.ManyhandsError):
         images.compare(tmp_path, [images.Resize("20x20")], rounds=3)
+    (tmp_path / "folders").mkdir()
+    with pytest.raises(mh.OptionError, match="no pictures were found; with recursive=True"):
+        images.compare(tmp_path / "folders", [images.Resize("20x20")], rounds=3)
+
+
+def test_every_way_that_is_timed_makes_all_pictures(tmp_path):
+    """Whatever they are called: names that are as long as they may be are not made longer."""
+    (tmp_path / "photos").mkdir()
+    noise().save(tmp_path / "photos" / f"{'a' * 236}.png")
+
+    def count(array):
+        with (tmp_path / "calls").open("a") as file:
+            file.write("x")
+        return array
+
+    images.compare(tmp_path / "photos", [images.Apply(count)], rounds=3)
+    assert (tmp_path / "calls").read_text() == "x" * (1 + 2 * (1 + 3))  # looked at, then two ways
+
+    def once(array):
+        (tmp_path / "made").mkdir()
+        return array
+
+    with pytest.raises(mh.ManyhandsError, match=r"aaa.png could be made before the comparison, and now fails"):
+        images.compare(tmp_path / "photos", [images.Apply(once)], rounds=3)
+
+
+def test_a_comparison_writes_over_nothing_but_what_one_before_has_written(folder_of_three, tmp_path):
+    few = "-o", "out", "--compare", "--rounds", "3", "--resize", "20x20"
+    (tmp_path / "out").mkdir()
+    page, chart = tmp_path / "out" / "comparison.html", tmp_path / "out" / "comparison.png"
+    (tmp_path / "mine.png").write_bytes(b"mine")
+    chart.symlink_to(tmp_path / "mine.png")
+    code, _, told = command("photos", *few, cwd=tmp_path)
+    assert (code, told.strip()) == (
+        2, "manyhands: out/comparison.png is there, and no comparison has written it: name another folder",
+    )  # fmt: skip
+    chart.unlink()
+    page.write_text("mine")
+    assert command("photos", *few, cwd=tmp_path)[0] == 2
+    assert page.read_text() == (tmp_path / "mine.png").read_text() == "mine"
+    page.unlink()
+    for _ in range(2):
+        assert command("photos", *few, cwd=tmp_path)[0] == 0
+    assert "<html" in page.read_text()
+
+
+def test_what_a_killed_comparison_left_is_removed_by_the_next_and_what_a_living_one_has_is_not(
+    folder_of_three, tmp_path, monkeypatch
+):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    os.mkfifo(tmp_path / "begun")
+    (tmp_path / "waits.py").write_text(
+        f"import time\ndef wait(array):\n    open({str(tmp_path / 'begun')!r}, 'w')\n    time.sleep(60)\n"
+    )
+    waiting = subprocess.Popen(
+        [sys.executable, "-m", "manyhands", "images", "photos", "-o", "out", "--compare", "--apply", "waits.py:wait"],
+        cwd=tmp_path,
+    )
+    (tmp_path / "begun").read_text()
+    (left,) = temporary.glob("manyhands-comparison-*")
+    few = "--compare", "--rounds", "3", "--resize", "20x20"
+    assert command("photos", "-o", "out", *few, cwd=tmp_path)[0] == 0
+    assert left.exists()
+    waiting.kill()
+    waiting.wait()
+    assert command("photos", "-o", "out", *few, cwd=tmp_path)[0] == 0
+    assert list(temporary.glob("manyhands-comparison-*")) == []
+
+
+def test_the_pictures_of_a_run_are_removed_when_they_have_been_compared(folder_of_three, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+
+    def count(array):
+        with (tmp_path / "runs").open("a") as file:
+            file.write(str(len(list((tmp_path / "temporary").glob("*/run-*")))))
+        return array
+
+    images.compare(folder_of_three, [images.Apply(count)], rounds=5)
+    assert set((tmp_path / "runs").read_text()) == set("012")  # those of the first round are compared at its end
 
 
 @pytest.fixture

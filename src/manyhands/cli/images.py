@@ -18,6 +18,7 @@ from manyhands.cli.problems import CommandError, Exit, UnfinishedError
 from manyhands.cli.reporting import ProgressKind, progress_option
 from manyhands.cli.streams import StdoutLines, results_apart, say
 from manyhands.cli.values import parse_count
+from manyhands.comparison.files import may_be_replaced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -127,19 +128,24 @@ def compare(
     from manyhands.apps import images
 
     _check_place(sources, out)
+    place = out.absolute()  # a function that is applied may go elsewhere
     charts = importlib.util.find_spec("matplotlib") is not None
     with _refusals(out):
         options |= {"rounds": rounds} if rounds is not None else {}
         shown = None if progress is ProgressKind.AUTO else False
         found = images.compare(sources, operations(), language=language, progress=shown, **options)
-        found.html(out / PAGE)
-        written = [PAGE]
-        with contextlib.suppress(mh.OptionError):  # there is no font for it
-            if charts:
-                found.plot(out / CHART)
-                written.append(CHART)
-    with results_apart() as stdout:
-        StdoutLines(stdout).write(str(found))
+    written = []
+    try:
+        with _refusals(out):
+            found.html(place / PAGE)
+            written.append(PAGE)
+            with contextlib.suppress(mh.OptionError):  # there is no font for it
+                if charts:
+                    found.plot(place / CHART)
+                    written.append(CHART)
+    finally:  # the figures are there, whatever cannot be written
+        with results_apart() as stdout:
+            StdoutLines(stdout).write(str(found))
     say(f"written: {', '.join(str(out / name) for name in written)}")
     if not charts:
         say("for a chart as PNG: pip install 'manyhands[plot]'")
@@ -166,12 +172,15 @@ def _refusals(out: Path) -> Iterator[None]:
 
 
 def _check_place(sources: list[Path], out: Path) -> None:
-    """Before any picture is made: where the page will go, and that it is not among the pictures."""
+    """Before any picture is made: where the page will go, that it is not among the pictures, and replaces nothing."""
     for source in sources:
         if out.absolute().resolve().is_relative_to(source.absolute().resolve()):
             raise CommandError(f"--out {out} is in {source}, where the pictures are: name another folder")
     try:
         out.mkdir(parents=True, exist_ok=True)
+        for path in out / PAGE, out / CHART:
+            if path.is_symlink() or (path.exists() and not path.is_file()) or not may_be_replaced(path):
+                raise CommandError(f"{path} is there, and no comparison has written it: name another folder")
     except OSError as error:
         raise CommandError(f"{error.strerror or error}: {error.filename or out}") from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import manyhands as mh
+from manyhands.apps import files
 from manyhands.apps.images import planning, processing
 from manyhands.apps.images.operations import Operation
 from manyhands.apps.images.processing import Places
@@ -21,6 +23,7 @@ from manyhands.errors import OptionError
 
 ROUNDS = 5
 PICTURES = 100
+TEMPORARY = "manyhands-comparison-"
 NAMES = {
     "en": ("sequential", "parallel over images", "parallel over filters"),
     "zh": ("顺序处理", "按图片并行", "按滤镜并行"),
@@ -68,6 +71,7 @@ def compare(
     Raises:
         OptionError: an argument is wrong, or there are no pictures.
         ResultsDiffer: the ways do not make the same files.
+        ManyhandsError: a way did not make all pictures, though each could be made before.
         OSError: the folder for temporary files is full.
     """
     if language not in NAMES:
@@ -75,11 +79,10 @@ def compare(
     if pictures < 1:
         raise OptionError(f"pictures= takes 1 or more; got {pictures!r}")
     named = dict(operations) if isinstance(operations, Mapping) else {"": operations}
-    temporary = tempfile.TemporaryDirectory(prefix="manyhands-", ignore_cleanup_errors=True)
-    with _nothing_to_go_on_with(), temporary as folder:
-        job = _Job([], named, workers or mh.cpu_count(), options, Path(folder))
+    with _nothing_to_go_on_with(), _temporary() as folder:
+        job = _Job([], named, workers or mh.cpu_count(), options, folder)
         usable, failed = _usable(job, src)
-        job.places = _some(usable, pictures, Path(folder))
+        job.places = _some(usable, pictures, folder)
         ways: list[Callable[[str], Outputs]] = [job.sequential, job.over_images]
         if len(named) > 1:
             ways.append(job.over_filters)
@@ -110,6 +113,21 @@ def _nothing_to_go_on_with() -> Iterator[None]:
         raise KeyboardInterrupt from None
 
 
+@contextlib.contextmanager
+def _temporary() -> Iterator[Path]:
+    """A folder that is removed at the end; those that killed runs have left are removed as well.
+
+    Who has one holds its lock, before anything is in it: so what is not empty and not locked is nobody's.
+    """
+    for left in Path(tempfile.gettempdir()).glob(f"{TEMPORARY}*") if os.name == "posix" else ():
+        with contextlib.suppress(OSError), files.locked(left, wait=False):  # somebody has it, or it is not ours
+            if any(left.iterdir()):
+                shutil.rmtree(left, ignore_errors=True)
+    own = tempfile.TemporaryDirectory(prefix=TEMPORARY, ignore_cleanup_errors=True)
+    with own as folder, files.locked(Path(folder)):
+        yield Path(folder)
+
+
 def _usable(job: _Job, src: Places | Iterable[Places]) -> tuple[list[Path], int]:
     """Pictures all of whose outputs can be made, and how many others there are.
 
@@ -119,17 +137,25 @@ def _usable(job: _Job, src: Places | Iterable[Places]) -> tuple[list[Path], int]
     usable = [Path(one.source) for one in looked_at.done if one.status == "written"]
     shutil.rmtree(job.folder / "seen", ignore_errors=True)
     if not usable:
-        reason = f": {looked_at.failed[0].source}: {looked_at.failed[0].reason}" if looked_at.failed else ""
-        raise OptionError(f"there is nothing to compare: no picture can be made{reason}")
+        raise OptionError(f"there is nothing to compare: {_why_none(job, looked_at)}")
     return usable, len(looked_at.failed)
 
 
+def _why_none(job: _Job, looked_at: Summary) -> str:
+    if looked_at.failed:
+        return f"no picture can be made: {looked_at.failed[0].source}: {looked_at.failed[0].reason}"
+    below = (
+        "" if job.options.get("recursive") else "; with recursive=True (-r) those in the folders below are taken, too"
+    )
+    return f"no pictures were found{below}"
+
+
 def _some(paths: list[Path], most: int, folder: Path) -> list[Path]:
-    """So many of them, evenly chosen, in one folder, with names that no other has."""
+    """So many of them, evenly chosen, in one folder, with short names: longer than its own no picture's may become."""
     chosen = paths if len(paths) <= most else [paths[at * len(paths) // most] for at in range(most)]
     here = folder / "pictures"
     here.mkdir()
-    places = [here / f"{number:04}-{path.name}" for number, path in enumerate(chosen)]
+    places = [here / f"{number:04}{path.suffix}" for number, path in enumerate(chosen)]
     for path, place in zip(chosen, places, strict=True):
         try:
             place.symlink_to(path.absolute())
@@ -139,32 +165,34 @@ def _some(paths: list[Path], most: int, folder: Path) -> list[Path]:
 
 
 class Outputs:
-    """What one way has made; two are the same if the files are."""
+    """What one way has made; two are the same if the files are. Once that is known of them, the files are removed."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self._folders = folders
 
+    @functools.cached_property
     def digests(self) -> dict[str, str]:
         """Of each file."""
-        files = [(folder, path) for folder in self._folders for path in folder.rglob("*") if path.is_file()]
-        return {
-            str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-            for folder, path in files
-            if not path.name.startswith(".")
-        }
+        found = {}
+        for folder in self._folders:
+            for path in folder.rglob("*"):
+                if path.is_file() and not path.name.startswith("."):
+                    found[str(path.relative_to(folder))] = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+            shutil.rmtree(folder, ignore_errors=True)
+        return found
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Outputs) and self.digests() == other.digests()
+        return isinstance(other, Outputs) and self.digests == other.digests
 
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        return f"{len(self.digests())} files"
+        return f"{len(self.digests)} files"
 
 
 @dataclass
 class _Job:
-    """The same work, three ways; each run goes into a folder of its own, and all of them are removed at the end."""
+    """The same work, three ways; each run goes into a folder of its own."""
 
     places: list[Path]
     operations: dict[str, Sequence[Operation]]
@@ -180,16 +208,25 @@ class _Job:
         settings = {"workers": self.workers, "progress": False} | self.options | {"name": name} | how
         return processing.process(src, out, operations, **settings)
 
+    def make_all(self, out: Path, operations: Mapping[str, Sequence[Operation]], **how: Any) -> None:
+        """Make those that are compared. Raises ManyhandsError if one cannot be made: the time would be of less work."""
+        made = self.make(self.places, out, operations, **how)
+        if made.failed:
+            lost = made.failed[0]
+            raise mh.ManyhandsError(
+                f"{Path(lost.source).resolve()} could be made before the comparison, and now fails: {lost.reason}"
+            )
+
     def sequential(self, _: str) -> Outputs:
         """One picture after the other."""
         out = self._next_folder()
-        self.make(self.places, out, self.operations, backend="serial")
+        self.make_all(out, self.operations, backend="serial")
         return Outputs([out])
 
     def over_images(self, _: str) -> Outputs:
         """Each worker takes a picture, decodes it once and makes all its outputs."""
         out = self._next_folder()
-        self.make(self.places, out, self.operations)
+        self.make_all(out, self.operations)
         return Outputs([out])
 
     def over_filters(self, _: str) -> Outputs:
@@ -207,4 +244,4 @@ class _Job:
 
 
 def _one_filter(job: _Job, name: str, out: Path) -> None:
-    job.make(job.places, out, {name: job.operations[name]}, backend="serial")
+    job.make_all(out, {name: job.operations[name]}, backend="serial")
