@@ -24,7 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import manyhands as mh
-from manyhands.comparison import agreement, charts, files, intervals, judging, words
+from manyhands.comparison import agreement, charts, files, function_words, intervals, judging, words
 from manyhands.comparison.comparison import Comparison, WayMeasured
 from manyhands.comparison.functions import FunctionComparison, FunctionMeasured, break_even
 from manyhands.showing import short_repr
@@ -246,7 +246,12 @@ def test_verdicts():
     assert quick.verdict.endswith("Write: mh.map(func, items, backend='processes', workers=2)")
     slow = found(LOOP, measured("processes", around(14), workers=2), seconds_per_task=0.001)
     assert slow.verdict.startswith("The loop is the quickest: processes × 2 takes 1.40 × its time")
-    assert "A task takes 1 ms; from 20 ms on it would pay." in slow.verdict
+    assert "A task takes 1 ms; from 20 ms on, processes × 2 would pay." in slow.verdict
+    threads = dataclasses.replace(measured("threads", around(12), workers=2), crossover=None)
+    both = found(LOOP, threads, measured("processes", around(14), workers=2), seconds_per_task=0.001)
+    assert "threads × 2 takes 1.20 × its time" in both.verdict
+    assert "from 20 ms on, processes × 2 would pay." in both.verdict
+    assert "达到 20 ms 以上时，用进程 × 2才合算" in dataclasses.replace(both, language="zh").verdict
     tie = found(LOOP, measured("processes", around(9.9, 0.2), workers=2))
     assert "o significant difference" in tie.verdict
     assert "safe" in found(LOOP, measured("threads", around(5), workers=2)).verdict
@@ -611,6 +616,21 @@ def test_a_chart_has_no_text_that_is_cut_or_cannot_be_drawn(language):
             box = text.get_window_extent()
             assert figure.bbox.x0 - 1 <= box.x0 <= box.x1 <= figure.bbox.x1 + 1, text.get_text()
             assert figure.bbox.y0 - 1 <= box.y0 <= box.y1 <= figure.bbox.y1 + 1, text.get_text()
+
+
+@needs_matplotlib
+@pytest.mark.parametrize(
+    ("seconds", "english", "chinese"),
+    [(2.0, "seconds", "秒"), (0.02, "milliseconds", "毫秒"), (0.00002, "microseconds", "微秒")],
+)
+def test_a_chart_counts_in_the_unit_of_its_longest_bar(seconds, english, chinese):
+    compared = FunctionComparison((function("slow", seconds), function("quick", seconds / 10)), 20, 3, 2, "")
+    for language, unit in ("en", english), ("zh", chinese):
+        chart = function_words.chart(dataclasses.replace(compared, language=language))
+        assert unit in chart.axis
+        axes = charts.figure(chart).axes[0]
+        assert axes.patches[0].get_width() == pytest.approx(float(chart.bars[0].shown.split()[0]))
+    assert words.chart(found(LOOP)).axis == "seconds"
 
 
 @needs_matplotlib

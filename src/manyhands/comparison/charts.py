@@ -137,14 +137,15 @@ def figure(chart: Chart) -> Any:
 def _bars(axes: Any, chart: Chart) -> None:
     lighter = chart.series()[1:]
     at, ticks = 0.0, []
-    most = max(bar.high for bar in chart.bars)
+    most = max(bar.high for bar in chart.bars) / chart.scale
     for label in chart.labels():
         group = [bar for bar in chart.bars if bar.label == label]
         ticks.append((at + (len(group) - 1) / 2, label))
         for bar in group:
-            axes.barh(at, bar.seconds, height=0.86, color=colour(bar.kind, light=bar.series in lighter))
-            axes.plot([bar.low, bar.high], [at, at], color="#333333", linewidth=1.2)
-            axes.text(bar.high + 0.012 * most, at, bar.shown, va="center", fontsize=10)
+            middle, low, high = (seconds / chart.scale for seconds in (bar.seconds, bar.low, bar.high))
+            axes.barh(at, middle, height=0.86, color=colour(bar.kind, light=bar.series in lighter))
+            axes.plot([low, high], [at, at], color="#333333", linewidth=1.2)
+            axes.text(high + 0.012 * most, at, bar.shown, va="center", fontsize=10)
             at += 1.0
         at += 0.4
     axes.set_yticks([place for place, _ in ticks], [shortened(label, LABEL) for _, label in ticks])

@@ -22,13 +22,14 @@ class Bar(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """Bars, and what stands around them."""
+    """Bars, and what stands around them. The axis counts in units of so many seconds (``scale``)."""
 
     title: str
     subtitle: str
     axis: str
     bars: tuple[Bar, ...]
     language: str = "en"
+    scale: float = 1.0
 
     def labels(self) -> list[str]:
         """Of the groups, from top to bottom."""

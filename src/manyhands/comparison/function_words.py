@@ -29,7 +29,7 @@ _TEXTS = {
         "never": "never",
         "always": "the first",
         "title": "{names}: {items} inputs",
-        "axis": "seconds a {unit}, after the first",
+        "axis": "{scale} a {unit}, after the first",
         "best": "{best} is the quickest: later {unit}s take {ratio} the time of {base} (between {low} and {high})."
         "{even}",
         "even later": " Its first {unit} takes {first}, so it pays from {count} {unit}s on.",
@@ -54,7 +54,7 @@ _TEXTS = {
         "never": "从不",
         "always": "从第一次起",
         "title": "{names}：{items} 个输入",
-        "axis": "首次之后每次{unit}的秒数",
+        "axis": "首次之后每次{unit}的用时（{scale}）",
         "best": "{best}最快：之后每次{unit}的用时是{base}的 {ratio}（区间 {low} 到 {high}）。{even}",
         "even later": "首次{unit}需要 {first}，因此{unit} {count} 次以上才合算。",
         "no difference": "{base}与{best}没有显著差异。",
@@ -110,8 +110,9 @@ def chart(found: FunctionComparison) -> Chart:
         kind = _KINDS[min(at, len(_KINDS) - 1)]
         bars.append(Bar(row.name, kind, middle, min(row.steady), max(row.steady), words.duration(middle)))
     facts = {"rounds": found.rounds, "cores": found.cores, "machine": found.machine}
-    subtitle = words.of(found.language)["subtitle"].format(**facts)
-    return Chart(_title(found), subtitle, _of(found)["axis"], tuple(bars), found.language)
+    common, scale = words.of(found.language), words.scale_of_bars(bars)
+    axis = _of(found)["axis"].format(scale=common[scale.unit])
+    return Chart(_title(found), common["subtitle"].format(**facts), axis, tuple(bars), found.language, scale.seconds)
 
 
 def page(found: FunctionComparison) -> Page:

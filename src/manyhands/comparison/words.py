@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from manyhands.comparison import judging
 from manyhands.comparison.drawing import Bar, Chart, Page, places
@@ -37,7 +38,9 @@ ENGLISH = {
     "auto": "auto",
     "title": "{function}: {tasks} tasks",
     "subtitle": "median of {rounds} rounds, {cores} cores; {machine}",
-    "seconds": "seconds",
+    "s": "seconds",
+    "ms": "milliseconds",
+    "µs": "microseconds",
     "cold bar": "cold: workers are started",
     "warm bar": "warm: workers are there",
     "raw": "All that was measured",
@@ -55,7 +58,7 @@ ENGLISH = {
     "write": "Write: {code}",
     "more": "The tasks wait, so more workers may be quicker still: compare with {workers} workers.",
     "only loop": "The loop takes {loop}; nothing was compared with it.",
-    "longer": "A task takes {task}; from {crossover} on it would pay. ",
+    "longer": "A task takes {task}; from {crossover} on, {best} would pay. ",
     "safe": "Threads need a function that is safe in them; that the results agree is no proof.",
     "warm wins": "With workers that are there already, {best} would take {ratio} the loop's time.",
     "warning": "Warning: {text}",
@@ -84,7 +87,9 @@ CHINESE = {
     "auto": "自动",
     "title": "{function}：{tasks} 个任务",
     "subtitle": "{rounds} 轮的中位数，{cores} 个核心；{machine}",
-    "seconds": "秒",
+    "s": "秒",
+    "ms": "毫秒",
+    "µs": "微秒",
     "cold bar": "冷启动：需要启动 worker",
     "warm bar": "已预热：worker 已就绪",
     "raw": "全部测量数据",
@@ -99,7 +104,7 @@ CHINESE = {
     "write": "写法：{code}",
     "more": "任务主要在等待，更多 worker 可能更快：请用 {workers} 个 worker 再比较一次。",
     "only loop": "循环需要 {loop}；没有与其他方式比较。",
-    "longer": "每个任务需要 {task}；达到 {crossover} 以上才合算。",
+    "longer": "每个任务需要 {task}；达到 {crossover} 以上时，用{best}才合算。",
     "safe": "使用线程要求函数是线程安全的；结果一致并不能证明这一点。",
     "warm wins": "如果 worker 已经就绪，{best}的用时是循环的 {ratio}。",
     "warning": "注意：{text}",
@@ -130,6 +135,21 @@ def one_line(text: str) -> str:
     return " ".join(text.split()).encode("utf-8", "backslashreplace").decode()
 
 
+class Scale(NamedTuple):
+    """What times are told in."""
+
+    unit: str
+    seconds: float
+
+
+SCALES = (Scale("s", 1.0), Scale("ms", 1e-3), Scale("µs", 1e-6))
+
+
+def scale_of(seconds: float) -> Scale:
+    """That in which it is 1 or more; of what is shorter than all of them, the last."""
+    return next((scale for scale in SCALES if seconds >= scale.seconds), SCALES[-1])
+
+
 def duration(seconds: float | None) -> str:
     """Three digits and a unit.
 
@@ -138,10 +158,8 @@ def duration(seconds: float | None) -> str:
     """
     if seconds is None:
         return "-"
-    for unit, size in ("s", 1.0), ("ms", 1e-3):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds * 1e6:.3g} µs"
+    scale = scale_of(seconds)
+    return f"{seconds / scale.seconds:.3g} {scale.unit}"
 
 
 def times(ratio: float, language: str = "en") -> str:
@@ -200,9 +218,11 @@ def _for_the_loop(found: Comparison, others: Sequence[WayMeasured]) -> Iterator[
     text, language = of(found.language), found.language
     following = min(others, key=lambda row: median(row.cold))
     advice = ""
-    crossover = min((row.crossover for row in others if row.crossover is not None), default=0.0)
-    if crossover > found.seconds_per_task:
-        advice = text["longer"].format(task=duration(found.seconds_per_task), crossover=duration(crossover))
+    pays = min(others, key=lambda row: math.inf if row.crossover is None else row.crossover)
+    if pays.crossover is not None and pays.crossover > found.seconds_per_task:
+        advice = text["longer"].format(
+            task=duration(found.seconds_per_task), crossover=duration(pays.crossover), best=_name(pays, language)
+        )
     kind = "loop wins" if judging.is_slower(following) else "no difference"
     if kind == "no difference" and not following.ratio[0] <= 1.0 <= following.ratio[2]:
         kind = "little difference"
@@ -345,7 +365,13 @@ def chart(found: Comparison) -> Chart:
             series = "" if row.strategy == "loop" else text[f"{kind} bar"]
             shown = duration(median(seconds))
             bars.append(Bar(label, row.strategy, median(seconds), min(seconds), max(seconds), shown, series))
-    return Chart(_title(found), _subtitle(found), text["seconds"], tuple(bars), found.language)
+    scale = scale_of_bars(bars)
+    return Chart(_title(found), _subtitle(found), text[scale.unit], tuple(bars), found.language, scale.seconds)
+
+
+def scale_of_bars(bars: Iterable[Bar]) -> Scale:
+    """Of an axis: the longest bar's, whose label tells the time in it, too."""
+    return scale_of(max(bar.seconds for bar in bars))
 
 
 def page(found: Comparison) -> Page:
