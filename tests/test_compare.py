@@ -713,6 +713,7 @@ def test_the_command_prints_a_table_and_writes_the_page(folder):
         (["job.py:length", "--lines", "lines.txt", "--html", "/dev/stdout"], 2, "where the table is printed"),
         (["job.py:length", "--lines", "lines.txt", "--html", "no/such/out.html"], 2, "there is no folder"),
         (["job.py:length", "--lines", "lines.txt", "--plot", "out.txt"], 2, "ends in .png"),
+        (["job.py:length", "--lines", "lines.txt", "--html", "a" * 300 + ".html"], 2, "File name too long"),
         (["job.py:length", "--lines", "lines.txt", "--strategies", "loops"], 2, "got 'loops'"),
         (["job.py:length", "--lines", "/dev/null"], 2, "no items"),
         (["job.py:length", "--demo", "io"], 2, "give nothing else"),

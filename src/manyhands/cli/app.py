@@ -18,6 +18,7 @@ import manyhands as mh
 from manyhands.cli import compare, images, parameters, synth
 from manyhands.cli.formats import Call
 from manyhands.cli.options import Backend, OnError, Options
+from manyhands.cli.outputs import Outputs
 from manyhands.cli.problems import CommandError, Exit
 from manyhands.cli.reporting import ProgressKind
 from manyhands.cli.running import run
@@ -197,7 +198,7 @@ def _compare(
         tolerance=tolerance,
         seed=seed,
         language=lang.value,
-        outputs=compare.Outputs(plot, html, as_json, as_markdown),
+        outputs=Outputs(plot, html, as_json, as_markdown),
     )
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import traceback
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 from enum import StrEnum
 from functools import partial
 from itertools import islice
@@ -18,17 +15,14 @@ from typer import Argument, Option
 import manyhands as mh
 from manyhands.cli.calls import fit_call
 from manyhands.cli.formats import Call
+from manyhands.cli.outputs import Outputs
 from manyhands.cli.parameters import NONE
 from manyhands.cli.problems import CommandError, Exit
 from manyhands.cli.sources import Inputs, choose_source
-from manyhands.cli.streams import STDOUT, StdoutLines, results_apart, say
+from manyhands.cli.streams import StdoutLines, results_apart
 from manyhands.cli.targets import load_target, parse_address
-from manyhands.comparison import files
 from manyhands.errors import ManyhandsError
 from manyhands.showing import error_text
-
-NEEDS_MATPLOTLIB = "--plot needs matplotlib: pip install 'manyhands[plot]' (--html needs nothing)"
-
 
 MOST = 1_000_000  # inputs; a guess: more would be run for hours
 
@@ -77,99 +71,6 @@ Html = Annotated[Path | None, _output(metavar="FILE", help="Write a page with ch
 AsJson = Annotated[bool, _output("--json", metavar=NONE, help="Print all that was measured as JSON.")]
 AsMarkdown = Annotated[bool, _output("--md", metavar=NONE, help="Print Markdown.")]
 LanguageChoice = Annotated[Language, _output("--lang", help="English or Chinese.")]
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """Where and how it is told."""
-
-    plot: Path | None
-    html: Path | None
-    as_json: bool
-    as_markdown: bool
-
-    def files(self) -> dict[str, Path]:
-        """What is to be written, by its option."""
-        return {option: path for option, path in (("--plot", self.plot), ("--html", self.html)) if path is not None}
-
-    def check(self, language: str) -> None:
-        """Before hours are spent. Raises CommandError."""
-        if self.as_json and self.as_markdown:
-            raise CommandError("--json and --md print different things: give one of them")
-        if self.plot is not None:
-            _check_charts(language)
-        for option, path in self.files().items():
-            _check_place(option, path)
-            _check_suffix(option, path)
-            _check_replaced(option, path)
-
-    def check_inputs(self, read: Iterable[str]) -> None:
-        """None of these files would be written over. Raises CommandError."""
-        there = {option: path for option, path in self.files().items() if path.exists()}
-        for name in read if there else ():
-            for option, path in there.items():
-                if os.path.exists(name) and path.samefile(name):  # noqa: PTH110 - a name may be no path at all
-                    raise CommandError(f"{option} {path} is one of the inputs: name another file")
-
-    def anchored(self) -> Outputs:
-        """The same files, wherever the function goes."""
-        return replace(self, plot=self.plot and self.plot.absolute(), html=self.html and self.html.absolute())
-
-    def tell(self, found: Any, lines: StdoutLines) -> None:
-        """Write the files and print it, each also if the others cannot be written. Raises CommandError."""
-        writers = {"--plot": found.plot, "--html": found.html}
-        problems = [_problem(writers[option], path) for option, path in self.files().items()]
-        lines.write(found.to_json() if self.as_json else found.to_markdown() if self.as_markdown else str(found))
-        if any(problems):
-            raise CommandError("; ".join(filter(None, problems)))
-        if problems:
-            say(f"written: {', '.join(map(str, self.files().values()))}")
-
-
-def _check_charts(language: str) -> None:
-    if importlib.util.find_spec("matplotlib") is None:
-        raise CommandError(NEEDS_MATPLOTLIB)
-    from manyhands.comparison import charts
-
-    try:
-        charts.check_font(language)
-    except mh.OptionError as error:
-        raise CommandError(f"--plot: {error}") from error
-
-
-def _check_place(option: str, path: Path) -> None:
-    if not path.absolute().parent.is_dir():
-        raise CommandError(f"{option} {path}: there is no folder {path.absolute().parent}")
-    if os.path.isdir(path):  # noqa: PTH112 - whatever the path is, this does not raise
-        raise CommandError(f"{option} {path} is a folder: name a file")
-
-
-def _check_suffix(option: str, path: Path) -> None:
-    no_file = path.exists() and not path.is_file()  # a device, or a pipe
-    if option == "--html" and not no_file and path.suffix.lower() not in {".html", ".htm"}:
-        raise CommandError(f"--html {path}: give a file that ends in .html")
-    if option == "--plot" and path.suffix.lower() not in {".png", ".svg", ".pdf", ".jpg", ".webp"}:
-        raise CommandError(f"--plot {path}: give a file that ends in .png, .svg, .pdf, .jpg or .webp")
-
-
-def _check_replaced(option: str, path: Path) -> None:
-    try:
-        if path.exists() and str(path) != os.devnull and os.path.samestat(path.stat(), os.fstat(STDOUT)):
-            raise CommandError(f"{option} {path} is where the table is printed: name another file")
-        replaceable = files.may_be_replaced(path)
-    except OSError as error:
-        raise CommandError(f"{option} {path}: {error.strerror}") from error
-    if not replaceable:
-        raise CommandError(f"{option} {path} is there, and no comparison has written it: name another file")
-
-
-def _problem(write: Callable[[Path], None], path: Path) -> str:
-    """What keeps it from being written; nothing if it is."""
-    try:
-        write(path)
-    except OSError as error:
-        return f"{error.strerror or error}: {error.filename or path}"
-    return ""
 
 
 def compare(
