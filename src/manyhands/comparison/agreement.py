@@ -27,7 +27,7 @@ def difference(one: Any, other: Any, where: str = "") -> str | None:
     try:
         return _differs(one, other, where)
     except Exception as error:  # noqa: BLE001 - user code that compares, and what holds itself: the bytes will tell
-        deep = ", which hold too much in one another to be compared" if isinstance(error, RecursionError) else ""
+        deep = ", nested too deep to be compared" if isinstance(error, RecursionError) else ""
         return None if _same_bytes(one, other) else _told(one, other, where) + deep
 
 
