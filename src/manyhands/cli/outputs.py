@@ -93,14 +93,21 @@ def _check_suffix(option: str, path: Path) -> None:
 
 
 def _check_replaced(option: str, path: Path) -> None:
+    if str(path) != os.devnull and _is_stdout(path):
+        raise CommandError(f"{option} {path} is where the table is printed: name another file")
     try:
-        if path.exists() and str(path) != os.devnull and os.path.samestat(path.stat(), os.fstat(STDOUT)):
-            raise CommandError(f"{option} {path} is where the table is printed: name another file")
         replaceable = files.may_be_replaced(path)
     except OSError as error:
         raise CommandError(f"{option} {path}: {error.strerror}") from error
     if not replaceable:
         raise CommandError(f"{option} {path} is there, and no comparison has written it: name another file")
+
+
+def _is_stdout(path: Path) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(STDOUT))
+    except OSError:  # it is not there, or stdout is closed
+        return False
 
 
 def _problem(write: Callable[[Path], None], path: Path) -> str:
