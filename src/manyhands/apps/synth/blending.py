@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -53,8 +54,22 @@ def poisson(under: Pixels, colour: Pixels, mask: Mask) -> None:
     if min(across, down) < 3:  # it has no middle
         return hard(under, colour, mask)
     middle = (left + across // 2, top + down // 2)
-    mixed = cv2.seamlessClone(wide_colour, wide_under, wide_mask, middle, cv2.NORMAL_CLONE)
+    with _the_same_on_all_processors():
+        mixed = cv2.seamlessClone(wide_colour, wide_under, wide_mask, middle, cv2.NORMAL_CLONE)
     return hard(under, np.ascontiguousarray(mixed[1:-1, 1:-1]), mask)
+
+
+@contextlib.contextmanager
+def _the_same_on_all_processors() -> Iterator[None]:
+    """Without Intel's IPP, whose Fourier transforms differ by processor in the last bits; the switch is this thread's."""
+    import cv2
+
+    was_used = cv2.ipp.useIPP()
+    cv2.ipp.setUseIPP(False)
+    try:
+        yield
+    finally:
+        cv2.ipp.setUseIPP(was_used)
 
 
 WAYS: dict[str, Callable[[Pixels, Pixels, Mask], None]] = {"hard": hard, "gaussian": gaussian, "poisson": poisson}
