@@ -7,7 +7,7 @@ import difflib
 import math
 import os
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -37,7 +37,7 @@ class Config:
         masks: folder with the same pictures as masks, light where the object is; None: the alpha channel.
         distractors: folder of pictures with an alpha channel that are pasted as well, and not labelled.
         times: how often every object is put on every background of its split.
-        count: so many pictures, evenly chosen from those; None: all.
+        count: so many of those pictures, such that objects and backgrounds are used evenly; None: all.
         seed: of all that is random.
         formats: of the labels, any of ``voc``, ``yolo`` and ``coco``.
         size: of the pictures, ``(width, height)`` in pixels: backgrounds are scaled and cut to it; None: each is as
@@ -112,6 +112,15 @@ class Config:
         plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         del plain["augment"]
         return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
+
+
+def splits_of(shares: Sequence[float]) -> tuple[str, ...]:
+    """Those that are asked for.
+
+    >>> splits_of((0.9, 0.1, 0.0))
+    ('train', 'val')
+    """
+    return tuple(split for split, share in zip(SPLITS, shares, strict=True) if share > 0)
 
 
 def tutorial(**settings: Any) -> Config:

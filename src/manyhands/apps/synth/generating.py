@@ -167,9 +167,8 @@ def _generate(config: Config, into: Path, workers: int | None, backend: Any, pro
         (into / dataset.JOURNAL).unlink(missing_ok=True)
     known = dataset.read_records(into)
     todo = [sample for sample in wanted.samples if not maker.is_made(known.get(sample.id))]
-    # So all classes come forward together, and few backgrounds are needed at a time.
-    todo.sort(key=lambda sample: sample.background)
     _check_room(maker, todo, into, workers=count, backend=backend)
+    todo.sort(key=lambda sample: sample.background)  # so few backgrounds are needed at a time
     with files.kept_tidy(into):
         (into / dataset.HIDDEN).mkdir(exist_ok=True)
         dataset.write_about(into, about)
@@ -271,9 +270,13 @@ class Maker:
         """As the file that it will be."""
         return pictures.encoded(picture, self.config.image_format, self.config.jpeg_quality)
 
-    def encode_preview(self, made: rendering.Rendered) -> bytes:
+    def marked(self, made: rendering.Rendered) -> Any:
         """Its picture with the boxes drawn."""
-        return pictures.encoded(drawing.marked(made.picture, made.labels, self.classes), "jpg", PREVIEW_QUALITY)
+        return drawing.marked(made.picture, made.labels, self.classes)
+
+    def encode_preview(self, made: rendering.Rendered) -> bytes:
+        """The same as a file."""
+        return pictures.encoded(self.marked(made), "jpg", PREVIEW_QUALITY)
 
     def size_of(self, sample: Sample) -> int:
         """Bytes of its picture's file."""
@@ -334,7 +337,7 @@ def maker_of(config: Config, ready: Ready, wanted: Plan, out: Path) -> Maker:
     """What makes the samples of this plan."""
     names = [sample.id for sample in wanted.samples]
     count = len(names) if config.preview is None else min(config.preview, len(names))
-    previewed = frozenset(planning.evenly(names, count))
+    previewed = frozenset(names[:count])
     distractors = tuple(one.key for one in ready.found.distractors)
     place = Dataset(out, config.image_format)
     return Maker(config, ready.decoded, wanted.pools, distractors, wanted.classes, place, previewed)
@@ -429,7 +432,7 @@ def _check_room(maker: Maker, todo: Sequence[Sample], out: Path, **how: Any) -> 
     """Estimate what the files take, by making some in memory. Raises OSError."""
     if len(todo) <= TRIED:
         return
-    sizes = mh.map(maker.size_of, planning.evenly(todo, TRIED), progress=False, **how)
+    sizes = mh.map(maker.size_of, todo[:TRIED], progress=False, **how)
     each = sum(sizes) / TRIED + 4096 * (2 + len(maker.config.formats))
     needed = int(each * (len(todo) + sum(sample.id in maker.previewed for sample in todo)))
     free = shutil.disk_usage(out).free

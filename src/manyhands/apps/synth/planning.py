@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
+import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby, islice
 from typing import Any, NamedTuple, TypeVar
 
-from manyhands.apps.synth.config import SPLITS, Config
+from manyhands.apps.synth.config import SPLITS, Config, splits_of
 from manyhands.apps.synth.inputs import Found, Picture, same_content
 from manyhands.errors import OptionError
 
@@ -39,7 +43,11 @@ class Pool(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """All samples in order, and what each split draws from. ``notes``: what one might not expect."""
+    """All samples, and what each split draws from. ``notes``: what one might not expect.
+
+    However many of the samples one takes from the beginning, each object of a split is used as often as another, give
+    or take one, and so is each background; classes and splits have their shares.
+    """
 
     samples: tuple[Sample, ...]
     pools: dict[str, Pool]
@@ -52,7 +60,7 @@ class Plan(NamedTuple):
 
 
 def make(found: Found, config: Config) -> Plan:
-    """Every object on every background of its split, so many times; or so many of these, evenly chosen."""
+    """Every object on every background of its split, so many times; or the first of these."""
     notes: list[str] = []
     objects = {split: [] for split in SPLITS}  # type: dict[str, list[Picture]]
     for label in found.classes:
@@ -60,14 +68,14 @@ def make(found: Found, config: Config) -> Plan:
         for split, part in _divided(own, config, f"class {label}", notes).items():
             objects[split] += part
     backgrounds = _divided(list(found.backgrounds), config, "the backgrounds", notes)
-    blocks = [(split, objects[split], backgrounds[split]) for split in SPLITS]
-    total = sum(len(ones) * len(behinds) * config.times for _, ones, behinds in blocks)
+    blocks = [_block(split, objects[split], backgrounds[split], config) for split in SPLITS]
+    total = sum(block.size for block in blocks)
     count = total if config.count is None else min(config.count, total)
     if count > MOST:
         raise OptionError(f"a dataset has at most {MOST:,} pictures, and this would have {count:,}: set a lower count")
     if config.count is not None and config.count > total:
         notes.append(f"there are only {total:,} combinations, not {config.count:,}: raise times")
-    samples = [_sample_at(at * total // count, blocks, config.times) for at in range(count)]
+    samples = islice(_blended([(block.size, block) for block in blocks]), count)
     pools = {
         split: Pool(tuple(one.key for one in objects[split]), tuple(one.key for one in backgrounds[split]))
         for split in SPLITS
@@ -90,16 +98,48 @@ def twins(plan: Plan, digests: Mapping[str, str]) -> tuple[str, ...]:
     return (*told[:TWINS], *more)
 
 
-def _sample_at(number: int, blocks: Sequence[tuple[str, list[Picture], list[Picture]]], times: int) -> Sample:
-    """The one of this number, of every object on every background of its split, so many times."""
-    for split, ones, behinds in blocks:
-        size = len(ones) * len(behinds) * times
-        if number < size:
-            rest, turn = divmod(number, times)
-            one, behind = ones[rest // len(behinds)], behinds[rest % len(behinds)]
-            return Sample(identity(one, behind, turn), split, one.label, one.key, behind.key, turn)
-        number -= size
-    raise IndexError(number)
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Every object on every background of a split, so many times: in diagonals, so that each beginning is even."""
+
+    split: str
+    objects: Sequence[Picture]
+    backgrounds: Sequence[Picture]
+    times: int
+
+    @property
+    def size(self) -> int:
+        return len(self.objects) * len(self.backgrounds) * self.times
+
+    def __iter__(self) -> Iterator[Sample]:
+        across, down = len(self.objects), len(self.backgrounds)
+        for number in range(self.size):
+            turn, at = divmod(number, across * down)
+            later = at // math.lcm(across, down)  # a diagonal has come back to its beginning so often
+            one, behind = self.objects[at % across], self.backgrounds[(at + later) % down]
+            yield Sample(identity(one, behind, turn), self.split, one.label, one.key, behind.key, turn)
+
+
+def _block(split: str, objects: list[Picture], backgrounds: list[Picture], config: Config) -> _Block:
+    """In an order by chance, so that names and diagonals have nothing to do with one another."""
+    shuffled = _shuffled(objects, config.seed)
+    classes = [list(own) for _, own in groupby(sorted(shuffled, key=lambda one: one.label), lambda one: one.label)]
+    mixed = list(_blended([(len(own), own) for own in classes]))
+    return _Block(split, mixed, _shuffled(backgrounds, config.seed), config.times)
+
+
+def _blended(parts: Iterable[tuple[int, Iterable[T]]]) -> Iterator[T]:
+    """All of them, each part (how many, which) as evenly spread over the whole as it can be.
+
+    >>> "".join(_blended([(4, "aaaa"), (2, "bb")]))
+    'abaaba'
+    """
+
+    def placed(number: int, count: int, ones: Iterable[T]) -> Iterator[tuple[float, int, T]]:
+        return (((at + 0.5) / count, number, one) for at, one in enumerate(ones))
+
+    lines = [placed(number, count, ones) for number, (count, ones) in enumerate(parts) if count]
+    return (one for _, _, one in heapq.merge(*lines, key=lambda place: place[:2]))
 
 
 def identity(one: Picture, behind: Picture, turn: int) -> str:
@@ -114,15 +154,6 @@ def _short(name: str) -> str:
     return re.sub(r"\W+", "_", name).encode()[:LONGEST].decode(errors="ignore")
 
 
-def evenly(items: Sequence[T], count: int) -> list[T]:
-    """So many of them, from beginning to end.
-
-    >>> evenly("abcdef", 3)
-    ['a', 'c', 'e']
-    """
-    return [items[at * len(items) // count] for at in range(count)]
-
-
 def random_of(seed: int, sample: str) -> Any:
     """The random numbers of one sample: of nothing but these two."""
     import numpy as np
@@ -131,13 +162,18 @@ def random_of(seed: int, sample: str) -> Any:
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "little")))
 
 
+def _shuffled(pictures: list[Picture], seed: int) -> list[Picture]:
+    """In an order that depends on their names and the seed alone."""
+    return sorted(pictures, key=lambda one: hashlib.sha256(f"{seed}\0{one.key}".encode()).digest())
+
+
 def _divided(pictures: list[Picture], config: Config, what: str, notes: list[str]) -> dict[str, list[Picture]]:
     """Over the splits, by shares; which goes where depends on all their names and the seed.
 
     Files of the same content go to the same split.
     """
-    order = sorted(pictures, key=lambda one: hashlib.sha256(f"{config.seed}\0{one.key}".encode()).digest())
-    wanted = [split for split, share in zip(SPLITS, config.split, strict=True) if share > 0]
+    order = _shuffled(pictures, config.seed)
+    wanted = splits_of(config.split)
     counts = _counts(len(order), config.split)
     parts: dict[str, list[Picture]] = {split: [] for split in SPLITS}
     groups = same_content(order) if len(wanted) > 1 else [[one] for one in order]

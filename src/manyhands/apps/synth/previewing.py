@@ -23,7 +23,7 @@ def preview(config: Config, to: str | os.PathLike[str], *, count: int = 16, work
     Args:
         config: what it would be made of.
         to: the sheet, a file that ends in ``.jpg`` or ``.png``.
-        count: how many samples, evenly chosen from the plan.
+        count: how many samples: the first of the plan, in which objects and backgrounds are used evenly.
         workers: how many; None: one a core.
 
     Returns:
@@ -45,8 +45,9 @@ def preview(config: Config, to: str | os.PathLike[str], *, count: int = 16, work
     plan = planning.make(ready.found, config)
     maker = generating.maker_of(config, ready, plan, sheet.parent)
     most = min(count, len(plan.samples))
-    chosen = planning.evenly(plan.samples, most)
-    made = [one for one in mh.map(maker.render, chosen, backend="processes", workers=workers) if one.labels]
+    made = [
+        one for one in mh.map(maker.render, plan.samples[:most], backend="processes", workers=workers) if one.labels
+    ]
     if not made:
         raise OptionError(f"nothing was drawn: {generating.NOTHING_FITS}")
     marked = [drawing.marked(one.picture, one.labels, plan.classes, bold=drawing.BOLD) for one in made]

@@ -14,7 +14,7 @@ from statistics import median
 from typing import Any
 
 from manyhands.apps import files
-from manyhands.apps.synth import dataset, drawing, pictures, planning
+from manyhands.apps.synth import dataset, drawing, pictures
 from manyhands.apps.synth.dataset import Dataset, Record
 from manyhands.errors import OptionError
 
@@ -144,9 +144,8 @@ def _sheet(folder: Path, about: dict[str, Any], written: Sequence[Record]) -> st
     import numpy as np
 
     place = Dataset(folder, about["config"]["image_format"])
-    count = min(SHOWN, len(written))
     shown = []
-    for record in planning.evenly(written, count):
+    for record in written[:SHOWN]:
         data = np.fromfile(place.picture(record.split, record.id), np.uint8)
         pixels = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
         if pixels is None:
