@@ -335,8 +335,12 @@ def test_a_name_in_the_records_leads_nowhere_else(place):
     out = make(place).out
     lines = (out / "samples.jsonl").read_text().splitlines()
     told = json.loads(lines[0]) | {"id": "../../../escaped"}
+    del told["seal"]
+    told["seal"] = dataset._seal_of(told)  # by somebody who means it
     (out / "samples.jsonl").write_text("\n".join([json.dumps(told), *lines[1:]]) + "\n")
-    synth.export(out, "yolo")
+    with pytest.raises(mh.OptionError, match="1 of its lines"):
+        synth.export(out, "yolo")
+    assert synth.resume(out).made_now == 1
     assert not list(place.parent.rglob("*escaped*"))
 
 
@@ -361,13 +365,15 @@ def test_a_long_thin_object_that_is_turned_is_given_up_before_it_is_drawn(place,
 def test_verify_looks_at_previews_too(place):
     out = make(place, preview="all").out
     assert synth.verify(out, workers=2, progress=False).problems == ()
-    exchanged, damaged, *_ = previews = sorted((out / "previews" / "train").iterdir())
+    exchanged, damaged, plain, *_ = previews = sorted((out / "previews" / "train").iterdir())
     exchanged.write_bytes(previews[-1].read_bytes())
     damaged.write_bytes(b"no picture")
-    assert synth.verify(out, workers=2, progress=False).problems == (
+    plain.write_bytes((out / "images" / "train" / plain.name).read_bytes())
+    assert set(synth.verify(out, workers=2, progress=False).problems) == {
         f"{exchanged.stem}: its preview shows something else",
         f"{damaged.stem}: its preview is damaged",
-    )
+        f"{plain.stem}: its preview shows something else",
+    }
 
 
 # --- the same bytes -----------------------------------------------------------------------------------------
@@ -1237,3 +1243,111 @@ def test_pictures_that_are_all_the_same_are_to_learn_from(place):
 def test_other_programs_may_call_a_file_as_a_dataset_calls_its_own(place):
     (place / "dataset.json").write_text('{"name": "of somebody else"}')
     assert synth.preview(config(place), place / "sheet.png", count=2) == 2
+
+
+# --- what others have found out by trying -------------------------------------------------------------------------
+
+
+def counts_of(keys, of):
+    """The least and the most often that any of these is used."""
+    counted = [list(keys).count(one) for one in of]
+    return min(counted), max(counted)
+
+
+@pytest.mark.parametrize(("times", "count"), [(1, 10), (1, 100), (1, 137), (3, 1000), (10, 24), (2, None)])
+def test_so_many_samples_use_objects_and_backgrounds_evenly(tmp_path, times, count):
+    for name in ("photo/a", "photo/b", "back"):
+        (tmp_path / name).mkdir(parents=True)
+    for number in range(10):
+        (tmp_path / "photo" / "ab"[number % 5 == 0] / f"{number}.png").touch()
+    for number in range(40):
+        (tmp_path / "back" / f"{number:03}.png").touch()
+    plan = synth.plan(config(tmp_path, times=times, count=count))
+    assert len({sample.id for sample in plan.samples}) == (count or 800)
+    for used in ([sample.object for sample in plan.samples], [sample.background for sample in plan.samples]):
+        pool = (
+            plan.pools["train"].objects if used[0] in plan.pools["train"].objects else plan.pools["train"].backgrounds
+        )
+        least, most = counts_of(used, pool)
+        assert most - least <= 1
+    pairs = [(sample.object, sample.background) for sample in plan.samples[:400]]
+    assert len(set(pairs)) == min(400, len(pairs))  # none twice while another was not used
+    assert plan.samples[: count or 5] == synth.plan(config(tmp_path, times=times, count=count or 5)).samples
+
+
+def test_previews_show_splits_and_classes_by_their_shares(place):
+    out = make(place, split=(0.5, 0.5), preview=2, times=5).out
+    assert {path.parent.name for path in (out / "previews").rglob("*.jpg")} == {"train", "val"}
+
+
+def set_line(out, change, number=3):
+    """Change one line of the records; the id of its sample."""
+    path = out / dataset.SAMPLES
+    lines = path.read_text(encoding="utf-8").splitlines()
+    told = json.loads(lines[number])
+    lines[number] = change(json.loads(lines[number]))
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return told["id"]
+
+
+def with_label(**changed):
+    return lambda told: json.dumps(told | {"labels": [told["labels"][0] | changed]}, ensure_ascii=False)
+
+
+def with_fields(**changed):
+    return lambda told: json.dumps(told | changed, ensure_ascii=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        with_label(box=[1, 2, 30, 40]),  # as somebody might mend it
+        with_label(box="abcd"),
+        with_label(name="dog"),
+        with_label(name=["cat"]),
+        with_label(truncation=None),
+        with_label(visible=-5),
+        with_fields(size=[0, 0]),
+        with_fields(size="x"),
+        with_fields(given_up=5),
+        with_fields(background=[]),
+        with_fields(id="a\0b"),
+        with_fields(id="\ud800"),
+        lambda told: "[" * 200_000,
+        lambda told: "[]",
+        lambda told: "7",
+    ],
+)  # fmt: skip
+def test_a_record_that_was_changed_is_told_and_made_again(finished, change):
+    before = tree(finished)
+    set_line(finished, change)
+    told = synth.verify(finished, progress=False)
+    assert "1 of its lines were changed or damaged; `resume` makes these samples again" in str(told)
+    assert not told.ok
+    for use in (synth.report, lambda out: synth.export(out, "coco")):
+        with pytest.raises(mh.OptionError, match="1 of its lines were changed or damaged"):
+            use(finished)
+    assert synth.resume(finished, backend="serial").made_now == 1
+    assert tree(finished) == before
+
+
+@pytest.fixture
+def finished(place):
+    """A small dataset."""
+    return synth.generate(config(place, count=6, formats=("yolo", "coco")), place / "ds", backend="serial").out
+
+
+def test_poisson_gives_the_same_bytes_on_other_processors(place):
+    """OpenCV takes other code on each."""
+    script = """
+        import hashlib
+        import numpy as np
+        from manyhands.apps.synth import blending
+        rng = np.random.default_rng(0)
+        under, colour = rng.integers(0, 256, (2, 150, 200, 3), dtype=np.uint8)
+        blending.poisson(under, colour, rng.random((150, 200)) < 0.9)
+        print(hashlib.sha256(under.tobytes()).hexdigest())
+    """
+    made = {programs.run_source(script, cwd=place, env=programs.environment(OPENCV_IPP=kind)).stdout
+            for kind in ("sse42", "avx2", "avx512")}  # fmt: skip
+    assert len(made) == 1

@@ -3,7 +3,7 @@
 ::
 
     dataset.json            config, classes, and digests of the inputs
-    samples.jsonl           a line for each sample, in the order of the plan
+    samples.jsonl           a line for each sample, in the order of the plan; each is sealed
     images/<split>/         the pictures
     previews/<split>/       the same with boxes drawn, if asked for
     labels/<split>/         YOLO, with data.yaml
@@ -123,8 +123,9 @@ def read_about(folder: Path) -> dict[str, Any] | None:
     return dict(told)
 
 
-def _seal_of(about: dict[str, Any]) -> str:
-    plain = json.dumps(about, ensure_ascii=False, sort_keys=True)
+def _seal_of(told: dict[str, Any]) -> str:
+    """Changed by accident or by hand, it does not fit any more."""
+    plain = json.dumps(told, ensure_ascii=False, sort_keys=True)
     return hashlib.sha256(plain.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
@@ -218,19 +219,32 @@ def read_records(folder: Path) -> dict[str, Record]:
     known: dict[str, Record] = {}
     for name in (SAMPLES, JOURNAL):
         with contextlib.suppress(FileNotFoundError):
-            for line in (folder / name).read_bytes().splitlines():
-                with contextlib.suppress(ValueError, KeyError, TypeError):  # cut short when a run was killed
-                    record = _record(json.loads(line))
-                    known[record.id] = record
+            found = map(_record, (folder / name).read_bytes().splitlines())
+            known |= {record.id: record for record in found if record is not None}
     return known
 
 
 def read_finished(folder: Path) -> tuple[dict[str, Any], list[Record]]:
-    """What a dataset is made from, and its records in order. Raises OptionError: it is none, or is not finished."""
+    """What a dataset is made from, and its records in order.
+
+    Raises:
+        OptionError: it is none, or is not finished, or records were changed.
+    """
+    about, records, fault = read_ended(folder)
+    if fault:
+        raise OptionError(fault)
+    return about, records
+
+
+def read_ended(folder: Path) -> tuple[dict[str, Any], list[Record], str]:
+    """The same, also if records were changed, which are left out: that is what is told last."""
     about = about_of(folder)
     if not (folder / SAMPLES).exists() or (folder / JOURNAL).exists():
         raise OptionError(f"the dataset in {folder} is not finished: resume it first")
-    return about, list(read_records(folder).values())
+    records = list(read_records(folder).values())
+    changed = len((folder / SAMPLES).read_bytes().splitlines()) - len(records)
+    told = f"{folder / SAMPLES}: {changed:,} of its lines were changed or damaged; `resume` makes these samples again"
+    return about, records, told if changed else ""
 
 
 def write_records(folder: Path, records: Iterable[Record]) -> None:
@@ -242,15 +256,20 @@ def write_records(folder: Path, records: Iterable[Record]) -> None:
 
 def _line(record: Record) -> bytes:
     told = record._asdict() | {"labels": [label._asdict() for label in record.labels]}
-    return json.dumps(told, ensure_ascii=False).encode()
+    return json.dumps(told | {"seal": _seal_of(told)}, ensure_ascii=False).encode()
 
 
-def _record(told: dict[str, Any]) -> Record:
-    """Raises ValueError, KeyError, TypeError: somebody has changed it, and its name may lead anywhere."""
-    if told["id"] != Path(told["id"]).name or told["split"] not in SPLITS:
-        raise ValueError(told["id"])
-    found = tuple(Label(**label | {"box": tuple(label["box"])}) for label in told["labels"])
-    return Record(**told | {"labels": found, "size": tuple(told["size"]), "unlabelled": tuple(told["unlabelled"])})
+def _record(line: bytes) -> Record | None:
+    """What `_line` has written. None if the run was killed then, or if somebody has changed it."""
+    try:
+        told = json.loads(line)
+        is_ours = told.pop("seal") == _seal_of(told)
+        if not is_ours or told["id"] != Path(told["id"]).name or told["split"] not in SPLITS:
+            return None  # a seal can be made again; paths to write to are made of these two
+        found = tuple(Label(**label | {"box": tuple(label["box"])}) for label in told["labels"])
+        return Record(**told | {"labels": found, "size": tuple(told["size"]), "unlabelled": tuple(told["unlabelled"])})
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None
 
 
 def count_given_up(records: Iterable[Record]) -> Counter[str]:
