@@ -61,7 +61,7 @@ def poisson(under: Pixels, colour: Pixels, mask: Mask) -> None:
 
 @contextlib.contextmanager
 def _the_same_on_all_processors() -> Iterator[None]:
-    """Without Intel's IPP, whose Fourier transforms differ by processor in the last bits; the switch is this thread's."""
+    """Without Intel's IPP, whose Fourier transforms differ by processor; the switch is this thread's own."""
     import cv2
 
     was_used = cv2.ipp.useIPP()

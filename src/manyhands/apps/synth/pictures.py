@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     Pixels = NDArray[Any]  # of uint8
 
 HALF = 128  # a pixel whose mask is at least this belongs to the object
-REACH = 16  # pixels beyond the edge of an object that blurring and shrinking may look at
+REACH = 16  # pixels beyond the edge of an object that are coloured as the edge near them
+LEAST_SHARE = 1e-5  # of what is around a pixel: less is none, but for rounding
 
 
 class CutOut(NamedTuple):
@@ -61,7 +62,8 @@ def cut_out(path: Path, mask: Path | None) -> CutOut:
 
     image = _loaded(path)
     if mask is None and "A" not in image.mode:
-        raise Unusable("it has no transparency to cut it out by; give masks, or pictures with an alpha channel")
+        told = "it has no transparency to cut it out by: save it with an alpha channel"
+        raise Unusable(f"{told} (for objects, not for distractors, masks will do as well)")
     shown = image.getchannel("A") if mask is None else _loaded(mask, opaque=True).convert("L")
     if shown.size != image.size:
         raise Mismatch(mismatch(shown.size, path, image.size))
@@ -76,7 +78,7 @@ def cut_out(path: Path, mask: Path | None) -> CutOut:
 
 
 def _continued(colour: Pixels, mask: Pixels) -> Pixels:
-    """Beyond the edge the colours near it: else what nobody is to see there would show in what is blurred."""
+    """Beyond the edge the colours near it, farther off their mean: else what nobody is to see would show in a blur."""
     import cv2
     import numpy as np
 
@@ -86,8 +88,8 @@ def _continued(colour: Pixels, mask: Pixels) -> Pixels:
     width = (2 * REACH + 1, 2 * REACH + 1)
     share = cv2.blur(seen.astype(np.float32), width)
     mean = cv2.blur(cv2.copyTo(colour, seen).astype(np.float32), width) / np.maximum(share, 1e-6)[:, :, None]
-    near = ((seen == 0) & (share > 1e-5)).view(np.uint8)
-    cv2.copyTo(np.clip(np.rint(mean), 0, 255).astype(np.uint8), near, colour)
+    mean[share <= LEAST_SHARE] = cv2.mean(colour, seen)[:3]
+    cv2.copyTo(np.clip(np.rint(mean), 0, 255).astype(np.uint8), 1 - seen, colour)
     return colour
 
 
