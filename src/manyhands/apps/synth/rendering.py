@@ -10,7 +10,7 @@ from manyhands.apps.synth import blending, placing, planning, transforming
 from manyhands.apps.synth.config import Config
 from manyhands.apps.synth.inputs import Decoded
 from manyhands.apps.synth.labels import Label
-from manyhands.apps.synth.pictures import CutOut
+from manyhands.apps.synth.pictures import HALF, CutOut
 from manyhands.apps.synth.placing import Layout, Refused
 from manyhands.apps.synth.planning import Pool, Sample
 from manyhands.apps.synth.problems import AugmentFailed
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Pixels = NDArray[Any]  # of uint8
+
+
+EMPTIED = "emptied by augment"
 
 
 class Rendered(NamedTuple):
@@ -133,7 +136,7 @@ def _augmented(given: CutOut, config: Config, rng: Any) -> CutOut:
         made = func(given.colour[:, :, ::-1].copy(), given.mask.copy(), rng)
         if isinstance(made, tuple):
             made = tuple(map(np.asarray, made))
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit, GeneratorExit) as error:
         if is_of_a_signal(error):
             raise
         what = f"{name_of(func)} raised {error_text(error)}{where_raised(error, func)}"
@@ -141,9 +144,21 @@ def _augmented(given: CutOut, config: Config, rng: Any) -> CutOut:
     if not isinstance(made, tuple) or len(made) != 2:
         raise AugmentFailed(f"{name_of(func)} returned a {type(made).__name__}; it must return (image, mask)")
     image, mask = made
-    if image.dtype != np.uint8 or mask.dtype != np.uint8 or image.shape != (*mask.shape, 3) or not mask.size:
-        raise AugmentFailed(
-            f"{name_of(func)} returned {image.dtype} {image.shape} and {mask.dtype} {mask.shape}; it must return "
-            "arrays of uint8, (height, width, 3) and (height, width)"
-        )
+    if problem := _misshapen(image, mask):
+        raise AugmentFailed(f"{name_of(func)} returned {problem}")
+    if not (mask >= HALF).any():
+        raise Refused(EMPTIED)
     return CutOut(np.ascontiguousarray(image[:, :, ::-1]), np.ascontiguousarray(mask))
+
+
+def _misshapen(image: Any, mask: Any) -> str:
+    """What is wrong with what such a function returned; empty: nothing."""
+    import numpy as np
+
+    wanted = "it must return arrays of uint8, (height, width, 3) and (height, width)"
+    if image.dtype != np.uint8 or mask.dtype != np.uint8 or (image.ndim, mask.ndim) != (3, 2) or image.shape[2] != 3:
+        return f"{image.dtype} {image.shape} and {mask.dtype} {mask.shape}; {wanted}"
+    if image.shape[:2] != mask.shape:
+        sizes = [f"{one.shape[1]} x {one.shape[0]} pixels" for one in (image, mask)]
+        return f"an image of {sizes[0]} and a mask of {sizes[1]}; they must have the same size"
+    return "" if mask.size else f"an image without a pixel; {wanted}"
