@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import numbers
 import os
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -14,12 +15,14 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from manyhands.errors import OptionError
+from manyhands.showing import short_repr
 
 Range = tuple[float, float]
 FORMATS = ("voc", "yolo", "coco")
 BLENDS = ("hard", "gaussian", "poisson")
 SPLITS = ("train", "val", "test")
 MOST_PER_IMAGE = 1000  # objects
+DISTRACTORS = (0, 2)  # in a picture, if there are any
 LONGEST_SIDE = 65_500  # pixels: that of a JPEG
 FOLDERS = ("objects", "backgrounds", "masks", "distractors")  # the settings that are folders of inputs
 
@@ -80,7 +83,7 @@ class Config:
     formats: tuple[str, ...] = FORMATS
     size: tuple[int, int] | None = None
     objects_per_image: tuple[int, int] = (1, 1)
-    distractors_per_image: tuple[int, int] = (0, 2)
+    distractors_per_image: tuple[int, int] = DISTRACTORS
     scale: Range = (0.5, 2.0)
     rotate: Range = (0.0, 0.0)
     shear: Range = (0.0, 0.0)
@@ -106,6 +109,8 @@ class Config:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, _checked(field.name, getattr(self, field.name)))
+        if self.distractors is None and self.distractors_per_image != DISTRACTORS:
+            raise OptionError("distractors_per_image needs distractors: the folder of their pictures")
 
     def told(self) -> dict[str, Any]:
         """As plain values that JSON can hold, but for ``augment``."""
@@ -149,6 +154,8 @@ def from_mapping(settings: Mapping[str, Any], *, augment: Any = None) -> Config:
     Raises:
         OptionError: a name is none of a setting, or a value is out of range.
     """
+    if not isinstance(settings, Mapping):
+        raise OptionError(f"settings are names and values, as of a dict; got {short_repr(settings)}")
     names = [field.name for field in dataclasses.fields(Config) if field.name != "augment"]  # a file has no functions
     preset = str(settings.get("preset") or "")
     if preset not in PRESETS:
@@ -158,6 +165,7 @@ def from_mapping(settings: Mapping[str, Any], *, augment: Any = None) -> Config:
         if name not in names:
             near = difflib.get_close_matches(name, names, 1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(names)}"
+            hint = "; the dataset's folder is named by --out" if name == "out" else hint
             raise OptionError(f"there is no setting {name!r}{hint}")
     for name in ("objects", "backgrounds"):
         if name not in given:
@@ -195,7 +203,7 @@ def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise OptionError(f"{file} is no TOML: {error}") from None
     for name in FOLDERS:
-        if isinstance(settings.get(name), str):
+        if isinstance(settings.get(name), str) and settings[name]:
             settings[name] = str(file.parent / settings[name])
     return settings
 
@@ -209,7 +217,7 @@ def _checked(name: str, value: Any) -> Any:
     try:
         return form.of(value)
     except (TypeError, ValueError, OverflowError):
-        raise OptionError(f"{name} takes {form.takes}; got {value!r}") from None
+        raise OptionError(f"{name} takes {form.takes}; got {short_repr(value)}") from None
 
 
 class _Form(NamedTuple):
@@ -232,7 +240,7 @@ def _whole(value: Any, low: int, high: int) -> int:
 
 
 def _pair(value: Any, low: float, high: float) -> tuple[float, float]:
-    first, last = (value, value) if isinstance(value, int | float) else value
+    first, last = (value, value) if isinstance(value, numbers.Real) else value
     first, last = _within(first, low, high), _within(last, low, high)
     if first > last:
         raise ValueError
@@ -277,7 +285,7 @@ def _any_of(words: tuple[str, ...]) -> _Form:
             raise ValueError
         return tuple(word for word in words if word in {_known(one, words) for one in chosen})
 
-    return _Form(several, f"any of {', '.join(words)}")
+    return _Form(several, f"any of {', '.join(words)}, each once")
 
 
 def _folder(value: Any) -> str:
@@ -351,7 +359,11 @@ _FORMS = {
     "attempts": _number(1, 10**6),
     "quadrants": _FLAG,
     "interpolation": _one_of("smooth", "nearest"),
-    "split": _Form(_shares, "the shares of train, val and test, which add up to 1, as 0.8, 0.1, 0.1; train is not 0"),
+    "split": _Form(
+        _shares,
+        "the shares of train, val and test, which add up to 1, as [0.8, 0.1, 0.1] in a file, "
+        "0.8/0.1/0.1 in a command; train is not 0",
+    ),
     "preview": _Form(_preview, "how many pictures, 'all' or 'none'"),
     "image_format": _one_of("jpg", "png"),
     "jpeg_quality": _number(1, 100),
