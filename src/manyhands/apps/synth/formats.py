@@ -23,9 +23,11 @@ def write_sample(dataset: Dataset, record: Record, formats: Sequence[str], class
         write_text(path, text)
 
 
-def write_whole(dataset: Dataset, records: Sequence[Record], formats: Sequence[str], classes: Sequence[str]) -> None:
+def write_whole(
+    dataset: Dataset, records: Sequence[Record], formats: Sequence[str], classes: Sequence[str], splits: Sequence[str]
+) -> None:
     """The files that name all pictures; ``records`` of those that were written, in order."""
-    for path, text in texts_of_all(dataset, records, formats, classes).items():
+    for path, text in texts_of_all(dataset, records, formats, classes, splits).items():
         write_text(path, text)
 
 
@@ -42,14 +44,14 @@ def texts_of(dataset: Dataset, record: Record, formats: Sequence[str], classes: 
 
 
 def texts_of_all(
-    dataset: Dataset, records: Sequence[Record], formats: Sequence[str], classes: Sequence[str]
+    dataset: Dataset, records: Sequence[Record], formats: Sequence[str], classes: Sequence[str], splits: Sequence[str]
 ) -> dict[Path, str]:
-    """What stands in the files that name all pictures."""
+    """What stands in the files that name all pictures; ``splits``: those that were asked for."""
     texts, main = {}, dataset.folder / "voc" / "ImageSets" / "Main"
     parts = {split: [one for one in records if one.split == split] for split in SPLITS}
     parts = {split: part for split, part in parts.items() if part}
     if "yolo" in formats:
-        texts[dataset.folder / "data.yaml"] = _data_yaml(list(parts), classes)
+        texts[dataset.folder / "data.yaml"] = _data_yaml(splits, classes)
     if "voc" in formats:
         texts[dataset.folder / "voc" / "labelmap.txt"] = _labelmap(classes)
     for split, part in parts.items():
@@ -58,6 +60,14 @@ def texts_of_all(
         if "coco" in formats:
             texts[dataset.coco(split)] = json.dumps(_coco(part, dataset.suffix, classes), ensure_ascii=False)
     return texts
+
+
+def unfit_for_voc(name: str) -> str:
+    """Why no class can be called so; empty if one can."""
+    if name != "background" and ":" not in name and not name.startswith("#"):
+        return ""
+    told = "is taken" if name == "background" else "would be read otherwise"
+    return f"in VOC's labelmap.txt the name {name!r} {told}: rename the class, or leave voc out of formats"
 
 
 def write_text(path: Path, text: str) -> None:
@@ -78,9 +88,12 @@ def _link(picture: Path, linked: Path) -> None:
 
 
 def _data_yaml(splits: Sequence[str], classes: Sequence[str]) -> str:
-    """Without ``path``: then it is the file's own folder, wherever a training is started."""
+    """Without ``path``: then it is the file's own folder, wherever a training is started.
+
+    A split that was asked for and came out empty is named all the same: a training says so, and tests on nothing else.
+    """
     lines = [f"{split}: images/{split}" for split in splits]
-    if splits and "val" not in splits:  # the key must be there
+    if "val" not in splits:  # the key must be there
         lines.append(f"val: images/{splits[0]}")
     lines += ["names:", *(f"  {number}: {json.dumps(name, ensure_ascii=False)}" for number, name in enumerate(classes))]
     return "\n".join(lines) + "\n"

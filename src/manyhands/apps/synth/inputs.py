@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import manyhands as mh
 from manyhands.apps import files
-from manyhands.apps.synth import pictures
+from manyhands.apps.synth import formats, pictures
 from manyhands.apps.synth.config import FOLDERS, Config
 from manyhands.apps.synth.pictures import CutOut, Unusable
 from manyhands.apps.synth.problems import InputProblems
@@ -83,54 +83,68 @@ def find(config: Config) -> Found:
     check(config)
     problems: list[str] = []
     masks = _masks(config.masks, problems)
-    objects = list(_objects(Path(config.objects), masks, problems))
+    objects = list(_objects(config, masks, problems))
     if masks is not None and (left := sorted(set(masks) - {_stem_key(one.key) for one in objects})):
         problems += [f"{masks[key]}: a mask without a picture of this name in {config.objects}" for key in left]
     backgrounds = _flat(Path(config.backgrounds), "backgrounds", problems)
     distractors = _flat(Path(config.distractors), "distractors", problems) if config.distractors else []
     found = Found(tuple(objects), tuple(backgrounds), tuple(distractors))
     problems += [
-        f"{str(one.path)!r}: its name is not UTF-8: rename it"
-        for one in found.all()
-        if not files.is_text(str(one.path))
+        f"{folder!r}: its name is not UTF-8, and the dataset keeps where its {role} are: rename it, or move them"
+        for role, folder in _absolute(config).items()
+        if not files.is_text(folder)
     ]
+    problems += [f"{one.key!r}: its name is not UTF-8: rename it" for one in found.all() if not files.is_text(one.key)]
     if problems:
         raise InputProblems(problems)
     return found
 
 
-def _objects(folder: Path, masks: dict[str, Path] | None, problems: list[str]) -> Iterator[Picture]:
+def _absolute(config: Config) -> dict[str, str]:
+    given = {role: getattr(config, role) for role in FOLDERS}
+    return {role: os.path.abspath(folder) for role, folder in given.items() if folder}  # noqa: PTH100 - links stay
+
+
+def _objects(config: Config, masks: dict[str, Path] | None, problems: list[str]) -> Iterator[Picture]:
+    folder = Path(config.objects)
     if not folder.is_dir():
         problems.append(f"{folder}: there is no such folder (objects)")
         return
     classes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not classes:
         problems.append(f"{folder}: has no folders; it needs one for each class, with the pictures in it")
-    if classes and (loose := len(_pictures_in(folder))):
-        problems.append(f"{folder}: {loose} pictures are in no class's folder: put them into one, or elsewhere")
+    if classes:
+        told = "this picture is in no class's folder: put it into one, or elsewhere"
+        problems += [f"{path}: {told}" for path in _pictures_in(folder)]
     for place in classes:
         there = _pictures_in(place)
-        if any(map(_is_forbidden, place.name)):
-            problems.append(
-                f"{str(place)!r}: in the name of a class are characters that no label file can hold: rename it"
-            )
-        if not there:
-            problems.append(f"{place}: an empty class; put pictures in it or remove the folder")
-        problems += [f"{path}: this link leads nowhere" for path in place.iterdir() if _leads_nowhere(path)]
-        problems += [
-            f"{path}: pictures in a folder of a class's folder are not looked at: put them into {place}"
-            for path in place.iterdir()
-            if path.is_dir() and not path.name.startswith(".") and _pictures_in(path)
-        ]
-        problems += [f"{place}: two pictures are called {name!r}" for name in _twice(file.stem for file in there)]
+        problems += _unfit(place, there, config)
         for file in there:
             key = f"objects/{place.name}/{file.name}"
             mask = masks.get(_stem_key(key)) if masks is not None else None
             if masks is not None and mask is None:
-                problems.append(f"{file}: it has no mask of the same name")
+                there_is = Path(config.masks or "", place.name, file.stem)
+                problems.append(f"{file}: it has no mask: there is no {there_is} with any suffix")
             elif mask is not None:
                 problems += _misfit(file, mask)
             yield Picture(key, file, place.name, mask)
+
+
+def _unfit(place: Path, there: list[Path], config: Config) -> Iterator[str]:
+    """What is wrong with the folder of a class, in which are these pictures."""
+    if any(map(_is_forbidden, place.name)):
+        yield f"{str(place)!r}: in the name of a class are characters that no label file can hold: rename it"
+    if "voc" in config.formats and (problem := formats.unfit_for_voc(place.name)):
+        yield f"{place}: {problem}"
+    if not there:
+        yield f"{place}: an empty class; put pictures in it or remove the folder"
+    yield from (f"{path}: this link leads nowhere" for path in place.iterdir() if _leads_nowhere(path))
+    yield from (
+        f"{path}: pictures in a folder of a class's folder are not looked at: put them into {place}"
+        for path in place.iterdir()
+        if path.is_dir() and not path.name.startswith(".") and _pictures_in(path)
+    )
+    yield from (f"{place}: two pictures are called {name!r}" for name in _twice(file.stem for file in there))
 
 
 def _masks(folder: str | os.PathLike[str] | None, problems: list[str]) -> dict[str, Path] | None:
@@ -154,11 +168,14 @@ def _flat(folder: Path, what: str, problems: list[str]) -> list[Picture]:
     return [Picture(f"{what}/{file.relative_to(folder).as_posix()}", file) for file in there]
 
 
-def _walk(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
-    way = (*above, folder.resolve())
-    for path in folder.iterdir():
-        if path.is_dir() and not path.name.startswith(".") and path.resolve() not in way:  # a link may lead back
-            yield from _walk(path, way)
+def _walk(folder: Path, seen: set[Path] | None = None) -> Iterator[Path]:
+    """All pictures in it; a folder that links lead to as well, or back to, is looked at once."""
+    seen = set() if seen is None else seen
+    seen.add(folder.resolve())
+    inner = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    for path in sorted(inner, key=lambda path: (path.is_symlink(), path.name)):
+        if path.resolve() not in seen:
+            yield from _walk(path, seen)
     yield from _pictures_in(folder)
 
 
@@ -290,6 +307,7 @@ class Ready(NamedTuple):
     decoded: Decoded
     digests: dict[str, str]
     aside: dict[str, str]
+    opaque: tuple[str, ...]  # objects that are cut out by nothing: their masks cover all
 
 
 def prepare(found: Found, config: Config, *, workers: int | None = None, progress: Any = None) -> Ready:
@@ -314,12 +332,14 @@ def prepare(found: Found, config: Config, *, workers: int | None = None, progres
     aside = {one.key: seen.problem for one, seen in zip(found.all(), looked_at, strict=True) if seen.problem}
     left = Found(*(tuple(one for one in group if one.key not in aside) for group in
                    (found.objects, found.backgrounds, found.distractors)))  # fmt: skip
-    _check_left(found, left, aside, [seen.fault for seen in looked_at if seen.fault])
     loaded = {one.key: seen for one, seen in zip(found.all(), looked_at, strict=True)}
+    faults = [seen.fault for seen in looked_at if seen.fault]
+    _check_left(found, left, aside, [*faults, *_objects_among_distractors(left, loaded)])
     places = {key: seen.place for key, seen in loaded.items() if seen.place is not None}
     sources = {one.key: one for one in left.all()}
     digests = {key: seen.digest for key, seen in loaded.items()}
-    return Ready(left, Decoded(sources, digests, config.size, memory, places), digests, aside)
+    opaque = tuple(one.key for one in left.objects if loaded[one.key].is_opaque)
+    return Ready(left, Decoded(sources, digests, config.size, memory, places), digests, aside, opaque)
 
 
 class _Seen(NamedTuple):
@@ -327,6 +347,7 @@ class _Seen(NamedTuple):
     problem: str = ""  # it is set aside
     fault: str = ""  # nothing can be made
     place: _Place | None = None
+    is_opaque: bool = False
 
 
 def _load(memory: Any, size: tuple[int, int] | None, one: Picture, offset: int | None, room: int) -> _Seen:
@@ -339,14 +360,15 @@ def _load(memory: Any, size: tuple[int, int] | None, one: Picture, offset: int |
         return _Seen("", problem=str(getattr(problem, "strerror", None) or problem))
     except MemoryError:
         return _Seen("", problem="there is not enough memory for it")
+    is_opaque = isinstance(pixels, CutOut) and _bytes_of(pixels) == room and pixels.mask.min() >= pictures.HALF
     if offset is None or _bytes_of(pixels) > room:  # the file is another one than a moment ago
-        return _Seen(digest)
+        return _Seen(digest, is_opaque=is_opaque)
     parts = pixels if isinstance(pixels, CutOut) else (pixels,)
     at = offset
     for part in parts:
         memory[at : at + part.size] = part.ravel()
         at += part.size
-    return _Seen(digest, place=_Place(offset, *parts[0].shape[:2]))
+    return _Seen(digest, place=_Place(offset, *parts[0].shape[:2]), is_opaque=is_opaque)
 
 
 def _decode(one: Picture, size: tuple[int, int] | None) -> Pixels | CutOut:
@@ -376,10 +398,19 @@ def _digest(one: Picture) -> str:
     return told.hexdigest()[:32]
 
 
+def _objects_among_distractors(left: Found, loaded: dict[str, _Seen]) -> list[str]:
+    """They would be pasted without a label as well."""
+    objects = {loaded[one.key].digest: one.path for one in left.objects}
+    both = [(one.path, objects.get(loaded[one.key].digest)) for one in left.distractors]
+    return [f"{path}: this distractor is the same file as the object {own}: leave it out" for path, own in both if own]
+
+
 def _check_left(found: Found, left: Found, aside: dict[str, str], faults: list[str]) -> None:
     named = {one.key: one.path for one in found.all()}
     lost = sorted(set(found.classes) - set(left.classes))
     problems = [*faults, *(f"{label}: of this class no picture can be used" for label in lost)]
+    if found.distractors and not left.distractors:
+        problems.append("no distractor can be used")
     if not left.backgrounds:
         problems.append("no background can be used")
     if problems:

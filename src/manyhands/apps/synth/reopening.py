@@ -9,7 +9,7 @@ from typing import Any
 from manyhands.apps import files
 from manyhands.apps.functions import digest_of
 from manyhands.apps.synth import dataset, formats, generating, inputs, planning
-from manyhands.apps.synth.config import FORMATS, from_mapping
+from manyhands.apps.synth.config import FORMATS, from_mapping, splits_of
 from manyhands.apps.synth.dataset import Dataset
 from manyhands.apps.synth.generating import Maker
 from manyhands.apps.synth.planning import Sample
@@ -65,6 +65,8 @@ def replay(out: Place, sample: str, to: Place | None = None, *, augment: Any = N
     """
     folder = Path(out)
     about = dataset.about_of(folder)
+    if not isinstance(sample, str):
+        raise OptionError(f"a sample is named by a string, its identity; got {sample!r}")
     maker, samples = reopen(folder, about, augment=augment)
     sample = sample.removesuffix(f".{maker.config.image_format}")
     if sample not in samples:
@@ -120,10 +122,13 @@ def export(out: Place, to: str) -> list[Path]:
 
 def _export(folder: Path, to: str) -> None:
     about, records = dataset.read_finished(folder)
+    problems = [problem for problem in map(formats.unfit_for_voc, about["classes"]) if to == "voc" and problem]
+    if problems:
+        raise OptionError(problems[0])
     place = Dataset(folder, about["config"]["image_format"])
     written = [record for record in records if record.written]
     for record in written:
         formats.write_sample(place, record, [to], about["classes"])
-    formats.write_whole(place, written, [to], about["classes"])
+    formats.write_whole(place, written, [to], about["classes"], splits_of(about["config"]["split"]))
     if to not in dataset.formats_of(about):
         dataset.write_about(folder, about | {"exported": [*about["exported"], to]})
