@@ -18,16 +18,17 @@ import manyhands as mh
 from manyhands.apps import files
 from manyhands.apps.files import DiskFullError
 from manyhands.apps.functions import digest_of
-from manyhands.apps.synth import dataset, drawing, formats, inputs, pictures, planning, rendering
+from manyhands.apps.synth import dataset, drawing, formats, inputs, noting, pictures, planning, rendering
 from manyhands.apps.synth.bars import Bars
-from manyhands.apps.synth.config import FOLDERS, Config, from_mapping
+from manyhands.apps.synth.config import FOLDERS, Config, from_mapping, splits_of
 from manyhands.apps.synth.dataset import Dataset, Record
 from manyhands.apps.synth.inputs import Decoded, Ready
 from manyhands.apps.synth.planning import Plan, Sample
+from manyhands.apps.synth.problems import in_one_line
 from manyhands.errors import OptionError
 
 Place = str | os.PathLike[str]
-NOTHING_FITS = "no object found a place in any sample. Look at scale, aspect, min_size and max_truncation"
+MOST_CLASSES = 12  # that are counted one by one in a summary
 TRIED = 3  # samples that the need of disk space is estimated by
 PREVIEW_QUALITY = 90  # as JPEG
 OPENCV_NO_MEMORY = -4  # the code of its error
@@ -37,8 +38,9 @@ OPENCV_NO_MEMORY = -4  # the code of its error
 class Summary:
     """What there is now: ``planned`` samples = ``written`` + ``rejected``.
 
-    ``objects`` are labelled; ``given_up`` counts those that found no place, by reason; ``aside`` names files that
-    cannot be used, with the reason; ``made_now`` samples were made by this call, in ``seconds``.
+    ``objects`` are labelled, so many of each of ``classes``; ``given_up`` counts those that found no place, by reason;
+    ``aside`` names files that cannot be used, with the reason; ``made_now`` samples were made by this call, in
+    ``seconds``.
     """
 
     out: Path
@@ -47,6 +49,7 @@ class Summary:
     made_now: int
     splits: dict[str, int]
     objects: int
+    classes: dict[str, int]
     given_up: dict[str, int]
     aside: dict[str, str]
     notes: tuple[str, ...]
@@ -62,7 +65,7 @@ class Summary:
         rate = f" ({self.made_now / self.seconds:.1f} pictures/s)" if self.made_now and self.seconds else ""
         counts = f"{self.planned:,} planned = {self.written:,} written + {self.rejected:,} rejected"
         now = f"this run: {self.made_now:,} in {self.seconds:.1f} s{rate}"
-        lines = [f"{self.out}: {counts}; {now}", f"{self.objects:,} objects are labelled"]
+        lines = [f"{self.out}: {counts}; {now}", f"{self.objects:,} objects are labelled{_of_each(self.classes)}"]
         if self.given_up:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.given_up.items()))
             lines[1] += f"; {sum(self.given_up.values()):,} found no place: {reasons}"
@@ -71,8 +74,15 @@ class Summary:
             lines.append(f"pictures: {splits}; objects and backgrounds of two splits never meet")
         lines += [f"set aside: {path}: {reason}" for path, reason in self.aside.items()]
         if not self.written:
-            lines.append(f"no picture was made: {NOTHING_FITS}")
-        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+            lines.append(f"no picture was made: in no sample an object {noting.found_no_place(self.given_up)}")
+        return "\n".join(map(in_one_line, [*lines, *(f"note: {note}" for note in self.notes)]))
+
+
+def _of_each(classes: dict[str, int]) -> str:
+    if len(classes) <= MOST_CLASSES:
+        return ": " * bool(classes) + ", ".join(f"{name} {count:,}" for name, count in classes.items())
+    fewest, most = (choose(classes, key=lambda name: classes[name]) for choose in (min, max))
+    return f", of {len(classes):,} classes: from {classes[fewest]:,} ({fewest}) to {classes[most]:,} ({most})"
 
 
 def plan(config: Config) -> Plan:
@@ -145,6 +155,7 @@ def _check_place(config: Config, into: Path) -> None:
     if not files.is_text(str(into)):
         raise OptionError(f"{str(into)!r} is no UTF-8, and not all that read datasets can open it: name another folder")
     inputs.check_target(into, config)
+    dataset.check_target(into)
 
 
 def _generate(config: Config, into: Path, workers: int | None, backend: Any, progress: Any) -> Summary:
@@ -177,14 +188,18 @@ def _generate(config: Config, into: Path, workers: int | None, backend: Any, pro
     records = [known[sample.id] for sample in wanted.samples]
     _finish(maker, records, {"seconds": time.monotonic() - began, "made": len(made), "workers": count})
     written = [record for record in records if record.written]
+    labelled = Counter(dict.fromkeys(wanted.classes, 0))
+    labelled.update(label.name for record in written for label in record.labels)
     notes = (*wanted.notes, *planning.twins(wanted, ready.digests), *_upgraded(about, len(made)))
+    notes += (*noting.notes_on_opaque(ready.opaque), *noting.notes_on(records, wanted.classes, config))
     return Summary(
         out=into,
         planned=len(records),
         written=len(written),
         made_now=len(made),
         splits=dict(Counter(record.split for record in written)),
-        objects=sum(len(record.labels) for record in written),
+        objects=labelled.total(),
+        classes=dict(labelled),
         given_up=dict(dataset.count_given_up(records)),
         aside={str(paths[key]): reason for key, reason in ready.aside.items()},
         notes=notes,
@@ -374,7 +389,8 @@ def _finish(maker: Maker, records: Sequence[Record], run: dict[str, Any]) -> Non
     out = maker.place.folder
     written = [record for record in records if record.written]
     try:
-        formats.write_whole(maker.place, written, maker.config.formats, maker.classes)
+        splits = splits_of(maker.config.split)
+        formats.write_whole(maker.place, written, maker.config.formats, maker.classes, splits)
         dataset.write_records(out, records)
         if run["made"]:
             files.append_line(out / dataset.RUNS, json.dumps(run).encode() + b"\n")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import manyhands as mh
-from manyhands.apps.synth import dataset, drawing, generating, inputs, pictures, planning
+from manyhands.apps.synth import dataset, drawing, generating, inputs, noting, pictures, planning
 from manyhands.apps.synth.config import Config
 from manyhands.errors import OptionError
+
+MOST = 400  # samples on a sheet: many high ones would make it higher than a JPEG may be
 
 
 def preview(config: Config, to: str | os.PathLike[str], *, count: int = 16, workers: int | None = None) -> int:
@@ -23,7 +26,7 @@ def preview(config: Config, to: str | os.PathLike[str], *, count: int = 16, work
     Args:
         config: what it would be made of.
         to: the sheet, a file that ends in ``.jpg`` or ``.png``.
-        count: how many samples: the first of the plan, in which objects and backgrounds are used evenly.
+        count: how many samples, up to 400: the first of the plan, in which objects and backgrounds are used evenly.
         workers: how many; None: one a core.
 
     Returns:
@@ -37,19 +40,18 @@ def preview(config: Config, to: str | os.PathLike[str], *, count: int = 16, work
     sheet = Path(to)
     if sheet.suffix.lower() not in {".jpg", ".png"}:
         raise OptionError(f"a contact sheet is a .jpg or .png file; got {str(to)!r}")
-    if count < 1:
-        raise OptionError(f"count is at least 1; got {count!r}")
+    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST:
+        raise OptionError(f"count is a whole number from 1 to {MOST}, for which a sheet has room; got {count!r}")
     inputs.check_target(sheet, config)
     dataset.check_target(sheet)
     ready = inputs.prepare(inputs.find(config), config, workers=workers, progress=False)
     plan = planning.make(ready.found, config)
     maker = generating.maker_of(config, ready, plan, sheet.parent)
-    most = min(count, len(plan.samples))
-    made = [
-        one for one in mh.map(maker.render, plan.samples[:most], backend="processes", workers=workers) if one.labels
-    ]
+    rendered = mh.map(maker.render, plan.samples[:count], backend="processes", workers=workers)
+    made = [one for one in rendered if one.labels]
     if not made:
-        raise OptionError(f"nothing was drawn: {generating.NOTHING_FITS}")
+        given_up = sum((one.given_up for one in rendered), Counter[str]())
+        raise OptionError(f"nothing was drawn: in no sample an object {noting.found_no_place(given_up)}")
     marked = [drawing.marked(one.picture, one.labels, plan.classes, bold=drawing.BOLD) for one in made]
     drawn = drawing.contact_sheet(marked, across=min(4, len(marked)))
     generating.write_bytes(sheet, pictures.encoded(drawn, sheet.suffix.lower()[1:], generating.PREVIEW_QUALITY))

@@ -9,6 +9,15 @@ from manyhands.errors import ManyhandsError, OptionError
 SHOWN = 20
 
 
+def in_one_line(text: str) -> str:
+    """Names of files may have line breaks, and what a terminal would take for commands.
+
+    >>> in_one_line("a.png: 猫"), len(in_one_line(chr(10)))
+    ('a.png: 猫', 2)
+    """
+    return text if text.isprintable() else repr(text)[1:-1]
+
+
 class AugmentFailed(ManyhandsError):
     """The user's own function raised an error, or returned what is no picture and mask."""
 
@@ -18,7 +27,7 @@ class InputProblems(OptionError):
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
-        shown = "".join(f"\n  {problem}" for problem in self.problems[:SHOWN])
+        shown = "".join(f"\n  {in_one_line(problem)}" for problem in self.problems[:SHOWN])
         more = f"\n  and {len(self.problems) - SHOWN} more" if len(self.problems) > SHOWN else ""
         super().__init__(f"nothing was done; mend what was given:{shown}{more}")
 

@@ -14,7 +14,8 @@ from statistics import median
 from typing import Any
 
 from manyhands.apps import files
-from manyhands.apps.synth import dataset, drawing, pictures
+from manyhands.apps.synth import dataset, drawing, inputs, pictures
+from manyhands.apps.synth.config import from_mapping
 from manyhands.apps.synth.dataset import Dataset, Record
 from manyhands.errors import OptionError
 
@@ -52,7 +53,8 @@ def report(out: str | os.PathLike[str], to: str | os.PathLike[str] | None = None
         Where it is.
 
     Raises:
-        OptionError: there is no finished dataset, or it has no pictures, or ``to`` is no page.
+        OptionError: there is no finished dataset, or it has no pictures, or ``to`` is no page, or lies among
+            the inputs or in a dataset.
         OSError: the page cannot be written.
     """
     folder = Path(out)
@@ -63,6 +65,9 @@ def report(out: str | os.PathLike[str], to: str | os.PathLike[str] | None = None
     path = folder / "report.html" if to is None else Path(to)
     if path.suffix.lower() not in {".html", ".htm"}:
         raise OptionError(f"the report is a page: name a file that ends in .html; got {str(path)!r}")
+    if path.resolve().parent != folder.resolve():
+        inputs.check_target(path, from_mapping(about["config"]))
+        dataset.check_target(path)
     with files.whole(path) as unfinished:
         unfinished.write_text(_page(folder, about, records, written), encoding="utf-8", errors="replace")
     return path

@@ -14,15 +14,17 @@ from typing import Any
 import manyhands as mh
 from manyhands.apps.synth import dataset, labels, reopening
 from manyhands.apps.synth import formats as label_files
+from manyhands.apps.synth.config import splits_of
 from manyhands.apps.synth.dataset import Dataset, Record
 from manyhands.apps.synth.generating import Maker
 from manyhands.apps.synth.planning import Sample
-from manyhands.apps.synth.problems import InputProblems
+from manyhands.apps.synth.problems import InputProblems, in_one_line
 from manyhands.apps.synth.readers import READERS, Boxes, Part
 from manyhands.errors import OptionError
 from manyhands.showing import error_text
 
 SHOWN = 20
+OTHER = "is not what its seed gives"
 NEAR = 0.01  # pixels: readers keep boxes as numbers of 32 bits
 NEAR_PREVIEW = 3.0  # levels of 256, on average: letters look otherwise where there are other fonts
 
@@ -54,7 +56,7 @@ class Verification:
             lines.append(f"and {len(self.problems) - SHOWN:,} more")
         if self.problems:
             lines.append("missing files are made by `resume`, label files by `export`; delete wrong pictures first")
-        return "\n".join(lines)
+        return "\n".join(map(in_one_line, lines))
 
 
 def verify(
@@ -93,7 +95,7 @@ def verify(
     used_formats = dataset.formats_of(about)
     if fault:
         return Verification(len(records), False, ("the records",), ("all else, for that reason",), (fault,))
-    problems = list(_files(place, records, used_formats, about["classes"]))
+    problems = list(_files(place, records, used_formats, about))
     checks = ["which files are there, and what every label file says"]
     left_out, pictures = [], True
     try:
@@ -110,6 +112,8 @@ def verify(
         check = _Again(maker)
         for found in mh.map(check, jobs, workers=workers, backend="processes", progress=progress, desc="verify"):
             problems += found
+        if augment is not None and any(problem.endswith(OTHER) for problem in problems):
+            problems.insert(0, "not the same again: is your function repeatable? It must draw from its rng alone")
         checks.append("every picture, made again: labels, masks, and the pixels outside them")
     for reader, ways in READERS:
         if find_spec(reader) is None:
@@ -131,12 +135,13 @@ def verify(
 # --- files ------------------------------------------------------------------------------------------------------
 
 
-def _files(place: Dataset, records: Sequence[Record], formats: Sequence[str], classes: Sequence[str]) -> Iterator[str]:
+def _files(place: Dataset, records: Sequence[Record], formats: Sequence[str], about: dict[str, Any]) -> Iterator[str]:
     """Those that are missing or too many; and of labels, those that say something else than the records."""
     written = [record for record in records if record.written]
-    texts = label_files.texts_of_all(place, written, formats, classes)
+    splits = splits_of(about["config"]["split"])
+    texts = label_files.texts_of_all(place, written, formats, about["classes"], splits)
     for record in written:
-        texts |= label_files.texts_of(place, record, formats, classes)
+        texts |= label_files.texts_of(place, record, formats, about["classes"])
     expected = {path for record in records for path in place.files_of(record, formats)} | set(texts)
     folders = ["images", "labels", "previews", "voc", "coco"]
     there = {
@@ -170,7 +175,7 @@ class _Again:
         record, sample = job
         made = self.maker.render(sample, keep=True)
         if self.maker.record(sample, made) != record:
-            return [f"{record.id}: its record is not what its seed gives"]
+            return [f"{record.id}: its record {OTHER}"]
         if not record.written:
             return []
         return [f"{record.id}: {problem}" for problem in [*self._labels(record, made), *self._pixels(record, made)]]
@@ -206,7 +211,7 @@ class _Again:
             if data is None and path.exists():
                 yield f"{told} cannot be read"
             elif data is not None and data != wanted:
-                yield f"{told} {'is damaged' if _pixels_of(data) is None else 'is not what its seed gives'}"
+                yield f"{told} {'is damaged' if _pixels_of(data) is None else OTHER}"
         preview = place.preview(record.split, record.id)
         if record.preview and preview.exists():
             there, again = _pixels_of(_bytes_of(preview)), _pixels_of(self.maker.encode_preview(made))
