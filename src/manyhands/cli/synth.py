@@ -17,7 +17,7 @@ from manyhands.cli import parameters
 from manyhands.cli.parameters import NONE
 from manyhands.cli.problems import CommandError, Exit, UnfinishedError
 from manyhands.cli.reporting import ProgressKind, progress_option
-from manyhands.cli.streams import say
+from manyhands.cli.streams import STDOUT, ReaderGone, StdoutLines, say
 
 if TYPE_CHECKING:
     from manyhands.apps import synth
@@ -27,9 +27,12 @@ Action = Callable[[], int | None]
 GO_ON = "What was made is whole; `manyhands synth resume` goes on with the rest."
 ANOTHER = "What was made is whole. A mended function makes other pictures: name a new folder for them."
 
-NEEDS = "manyhands synth needs numpy, Pillow and OpenCV: pip install 'manyhands[synth]'"
+SAME, OTHER = "has the same bytes", "has OTHER bytes"
+MISSING = "is missing: `manyhands synth resume` makes it"
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
+NEEDS = "manyhands synth needs numpy, Pillow and OpenCV: pip install numpy Pillow opencv-python-headless"
+
+app = typer.Typer(rich_markup_mode="rich")
 
 _inputs = partial(Option, rich_help_panel="Inputs")
 _output = partial(Option, rich_help_panel="Output")
@@ -49,9 +52,11 @@ Preset = Annotated[Text, _inputs(metavar="NAME", help="tutorial: as the script o
 Objects = Annotated[Text, _inputs(metavar="DIR", help="A folder for each class, with pictures of single objects.")]
 Masks = Annotated[Text, _inputs(metavar="DIR", help="The same pictures as masks; else their alpha channel.")]
 Backgrounds = Annotated[Text, _inputs(metavar="DIR", help="Pictures to put them on.")]
-Distractors = Annotated[Text, _inputs(metavar="DIR", help="Cut-outs that are pasted, too, and not labelled.")]
+Distractors = Annotated[
+    Text, _inputs(metavar="DIR", help="Cut-outs with an alpha channel, pasted, too, and not labelled.")
+]
 Times = Annotated[Whole, _inputs(metavar="N", min=1, help="Every object on every background so often; 1 if not given.")]
-Count = Annotated[Whole, _inputs(metavar="N", min=1, help="So many of these pictures, evenly chosen.")]
+Count = Annotated[Whole, _inputs(metavar="N", min=1, help="So many of these pictures, each input as often.")]
 Seed = Annotated[Whole, _inputs(metavar="N", min=0, help="The same seed gives the same bytes; 0 if not given.")]
 Split = Annotated[
     Text,
@@ -60,7 +65,17 @@ Split = Annotated[
     ),
 ]
 
-Out = Annotated[Path, _output("--out", "-o", metavar="DIR", help="The dataset's folder.", show_default=False)]
+
+def _new_folder(text: str) -> Path:
+    if not text:
+        raise CommandError("--out '': name a folder")
+    return Path(text)
+
+
+Out = Annotated[
+    Path,
+    _output("--out", "-o", metavar="DIR", parser=_new_folder, help="The dataset's folder.", show_default=False),
+]
 Formats = Annotated[Text, _output(metavar="NAMES", help="Of the labels; voc,yolo,coco if not given.")]
 Size = Annotated[Text, _output(metavar="WxH", help="Of the pictures; else each is as its background.")]
 Preview = Annotated[
@@ -106,9 +121,11 @@ Workers = parameters.Workers
 Progress = parameters.Progress
 
 
-@app.callback()
-def _synth() -> None:
+@app.callback(invoke_without_command=True)
+def _synth(*, context: typer.Context) -> None:
     """Training sets for object detection: cut-outs pasted on backgrounds, labelled exactly, on all cores."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 # What is drawn if an option of a change is given by its name alone.
@@ -230,7 +247,7 @@ def _resume(
 def _preview_sheet(
     *,
     config: Annotated[Path, Argument(metavar="CONFIG", help="Settings as TOML.", show_default=False)],
-    count: Annotated[int, Option("-n", metavar="N", min=1, help="Samples.")] = 16,
+    count: Annotated[int, Option("-n", metavar="N", min=1, help="Samples; 400 at most.")] = 16,
     out: Annotated[Path, Option("--out", "-o", metavar="FILE", help="A .jpg or .png file.")] = Path("preview.jpg"),
     augment: Augment = None,
     workers: Workers = None,
@@ -261,7 +278,10 @@ def _verify(
         from manyhands.apps import synth
 
         found = synth.verify(dataset, augment=_function(augment), workers=workers, progress=_shown(progress))
-        print(found)
+        try:
+            StdoutLines(STDOUT).write(str(found))  # names come out as they are, whatever stdout is set to
+        except ReaderGone:
+            return Exit.READER_GONE
         return Exit.DONE if found.ok else Exit.FAILED
 
     return partial(_ended_well, run)
@@ -296,14 +316,15 @@ def _replay(
 ) -> Action:
     """Make one sample again, from the inputs, the seed and its name alone, and compare it with its file.
 
-    Exit codes: 0 the same bytes, 1 others, 2 wrong command.
+    Exit codes: 0 the same bytes, 1 others, or it is missing, 2 wrong command.
     """
 
     def run() -> int:
         from manyhands.apps import synth
 
         same = synth.replay(dataset, sample, out, augment=_function(augment))
-        say("the file in the dataset has the same bytes" if same else "the file in the dataset has OTHER bytes")
+        is_there = any(dataset.glob(f"images/*/{Path(sample).stem}.*"))
+        say(f"the file in the dataset {SAME if same else OTHER if is_there else MISSING}")
         if out is not None:
             say(f"written: {out}")
         return Exit.DONE if same else Exit.FAILED
@@ -338,6 +359,8 @@ def _ended_well(run: Callable[[], int], begun: Path | None = None) -> int:
     except BrokenPipeError:
         raise
     except (FileNotFoundError, IsADirectoryError) as error:
+        if error.filename is None:  # of os.getcwd
+            raise CommandError("the folder you are in was removed: change to another one") from error
         raise CommandError(f"{error.strerror}: {error.filename}") from error
     except ModuleNotFoundError as error:
         if error.name not in {"numpy", "PIL", "cv2"}:
@@ -414,7 +437,7 @@ def _names(text: str | None) -> tuple[str, ...] | None:
 def _size(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
-    found = re.fullmatch(r"(\d+)x(\d+)", text.strip(), re.ASCII)
+    found = re.fullmatch(r"(\d{1,9})x(\d{1,9})", text.strip(), re.ASCII)
     if found is None:
         raise CommandError(f"--size {text!r}: write WIDTHxHEIGHT, as 1280x720")
     return int(found[1]), int(found[2])
@@ -423,7 +446,7 @@ def _size(text: str | None) -> tuple[int, int] | None:
 def _preview(text: str | None) -> int | str | None:
     if text is None or text in {"all", "none"}:
         return text
-    if not text.isdecimal():
+    if not re.fullmatch(r"\d{1,12}", text, re.ASCII):
         raise CommandError(f"--preview {text!r}: write all, none, or a number")
     return int(text)
 
