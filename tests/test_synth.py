@@ -347,7 +347,7 @@ def test_a_name_in_the_records_leads_nowhere_else(place):
 def test_a_dataset_without_a_picture_is_a_failure(place):
     summary = make(place, scale=90)
     assert summary.written == 0
-    assert "no object found a place in any sample" in str(summary)
+    assert "no picture was made: in no sample an object found a place (20 too large): look at scale" in str(summary)
     args = ("run", "--objects", "photo", "--backgrounds", "back", "--scale", "90", "--out", "none")
     assert run_command(*args, cwd=place)[0] == 1
 
@@ -561,7 +561,7 @@ def test_what_is_left_of_a_dataset_of_other_settings_is_not_taken_in(place):
 
 def test_pictures_beside_the_folders_of_classes_are_told(place):
     background(9).save(place / "photo" / "loose.png")
-    with pytest.raises(synth.InputProblems, match="1 pictures are in no class's folder"):
+    with pytest.raises(synth.InputProblems, match=r"loose\.png: this picture is in no class's folder"):
         make(place)
 
 
@@ -1245,7 +1245,7 @@ def test_other_programs_may_call_a_file_as_a_dataset_calls_its_own(place):
     assert synth.preview(config(place), place / "sheet.png", count=2) == 2
 
 
-# --- what others have found out by trying -------------------------------------------------------------------------
+# --- what came out empty, was changed, or is odd -------------------------------------------------------------------
 
 
 def counts_of(keys, of):
@@ -1264,11 +1264,9 @@ def test_so_many_samples_use_objects_and_backgrounds_evenly(tmp_path, times, cou
         (tmp_path / "back" / f"{number:03}.png").touch()
     plan = synth.plan(config(tmp_path, times=times, count=count))
     assert len({sample.id for sample in plan.samples}) == (count or 800)
-    for used in ([sample.object for sample in plan.samples], [sample.background for sample in plan.samples]):
-        pool = (
-            plan.pools["train"].objects if used[0] in plan.pools["train"].objects else plan.pools["train"].backgrounds
-        )
-        least, most = counts_of(used, pool)
+    objects, backgrounds = plan.pools["train"]
+    for key, pool in (("object", objects), ("background", backgrounds)):
+        least, most = counts_of([getattr(sample, key) for sample in plan.samples], pool)
         assert most - least <= 1
     pairs = [(sample.object, sample.background) for sample in plan.samples[:400]]
     assert len(set(pairs)) == min(400, len(pairs))  # none twice while another was not used
@@ -1351,3 +1349,251 @@ def test_poisson_gives_the_same_bytes_on_other_processors(place):
     made = {programs.run_source(script, cwd=place, env=programs.environment(OPENCV_IPP=kind)).stdout
             for kind in ("sse42", "avx2", "avx512")}  # fmt: skip
     assert len(made) == 1
+
+
+def make_here(place, out="ds", **settings):
+    """In this process: quick for a few pictures."""
+    return synth.generate(config(place, **{"formats": "yolo"} | settings), place / out, backend="serial")
+
+
+def test_a_class_that_came_out_empty_is_told_with_what_to_change(place):
+    """The dog is 12 wide and 30 high."""
+    summary = make_here(place, aspect=(0.9, 5), scale=1, count=10)
+    assert summary.classes == {"cat": 8, "dog": 0}
+    assert "8 objects are labelled: cat 8, dog 0" in str(summary)
+    assert "note: class dog: in 2 samples none of its objects found a place (2 aspect): look at aspect" in str(summary)
+    summary = make_here(place, "few", count=1)
+    assert "note: class dog: no picture has one of its objects: raise count" in str(summary)
+
+
+def test_many_classes_are_told_by_the_fewest_and_the_most(place):
+    shutil.rmtree(place / "photo")
+    for number in range(13):
+        (place / "photo" / f"c{number:02}").mkdir(parents=True)
+        cut_out(COLOURS["cat"]).save(place / "photo" / f"c{number:02}" / "a.png")
+    shutil.copy(place / "photo" / "c05" / "a.png", place / "photo" / "c05" / "b.png")
+    assert "56 objects are labelled, of 13 classes: from 4 (c00) to 8 (c05)" in str(make_here(place))
+
+
+def test_a_split_that_was_asked_for_and_is_empty_is_not_replaced_by_another(place):
+    """The training pictures, for one, would make a fine test."""
+    for number in range(1, 4):
+        (place / "back" / f"b{number}.png").unlink()
+    summary = make_here(place, split=(0.5, 0.5))
+    assert "note: val: there is no picture in it, since there are too few inputs" in str(summary)
+    assert (place / "ds" / "data.yaml").read_text().splitlines()[:2] == ["train: images/train", "val: images/val"]
+    assert synth.verify(place / "ds", progress=False).problems == ()
+    make_here(place, "one")
+    assert "val: images/train" in (place / "one" / "data.yaml").read_text()
+
+
+def test_objects_are_not_pasted_as_distractors_as_well(place):
+    """They would not be labelled."""
+    (place / "other").mkdir()
+    shutil.copy(place / "photo" / "cat" / "c0.png", place / "other" / "x.png")
+    with pytest.raises(synth.InputProblems, match=r"x\.png: this distractor is the same file as the object .*c0\.png"):
+        make_here(place, distractors=place / "other")
+
+
+def test_distractors_of_which_none_can_be_used_are_told(place):
+    (place / "other").mkdir()
+    background(1).save(place / "other" / "x.png")
+    with pytest.raises(synth.InputProblems, match=r"no distractor can be used\n.*x\.png: .*save it with an alpha chan"):
+        make_here(place, distractors=place / "other")
+    with pytest.raises(mh.OptionError, match="distractors_per_image needs distractors"):
+        config(place, distractors_per_image=3)
+
+
+def test_poisson_is_told_to_hide_objects(place):
+    assert "note: with poisson, objects can nearly disappear" in str(make_here(place, blend="poisson", count=3))
+
+
+def test_objects_that_nothing_is_cut_out_of_are_told(place):
+    Image.new("RGBA", (20, 20), "red").save(place / "photo" / "cat" / "whole.png")
+    told = "1 objects are cut out by nothing: the alpha channel or mask covers the picture: objects/cat/whole.png"
+    assert told in make_here(place, count=5).notes
+
+
+def test_a_folder_that_is_not_utf8_is_told_before_anything_is_read(place):
+    odd = place / os.fsdecode(b"mask\xff")
+    for picture in (place / "photo").rglob("*.png"):
+        mask = odd / picture.relative_to(place / "photo")
+        mask.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", size_of(picture), 255).save(mask)
+    with pytest.raises(synth.InputProblems, match="is not UTF-8, and the dataset keeps where its masks are"):
+        make_here(place, masks=odd)
+    assert not (place / "ds").exists()
+
+
+def unended(image, mask, rng):
+    raise GeneratorExit
+
+
+@pytest.mark.parametrize(
+    ("func", "told"),
+    [
+        (lambda image, mask, rng: (image[0], mask[0]), r"returned uint8 \(\d+, 3\) and uint8 \(\d+,\); it must return"),
+        (lambda image, mask, rng: (image[0, 0], mask[0, 0]), r"returned uint8 \(3,\) and uint8 \(\); it must return"),
+        (
+            lambda image, mask, rng: (np.repeat(image[..., None, :], 2, 2), np.repeat(mask[..., None], 2, 2)),
+            "it must return arrays of uint8",
+        ),
+        (
+            lambda image, mask, rng: (image[:7, :9], mask[:8, :9]),
+            "returned an image of 9 x 7 pixels and a mask of 9 x 8 pixels; they must have the same size",
+        ),
+        (lambda image, mask, rng: (image[:0], mask[:0]), "returned an image without a pixel"),
+        (unended, "unended raised GeneratorExit"),
+    ],
+)  # fmt: skip
+def test_what_a_function_may_not_return_is_told(place, func, told):
+    with pytest.raises(synth.AugmentFailed, match=told):
+        make_here(place, augment=func)
+
+
+def test_a_function_that_leaves_nothing_of_an_object_is_named(place):
+    summary = make_here(place, count=5, augment=lambda image, mask, rng: (image, mask * 0))
+    assert summary.given_up == {"emptied by augment": 5}
+    assert "look at what augment returns" in str(summary)
+
+
+def test_a_function_that_is_not_repeatable_is_named(place):
+    calls = iter(range(10**9))
+
+    def other(image, mask, rng):
+        return image - np.uint8(next(calls) % 200), mask
+
+    out = make_here(place, count=4, augment=other).out
+    found = synth.verify(out, augment=other, workers=1, progress=False)
+    assert "is your function repeatable? It must draw from its rng alone" in found.problems[0]
+
+
+@pytest.mark.parametrize("count", [600, 0, "3", 1.5, True])
+def test_a_sheet_has_room_for_so_many(place, count):
+    with pytest.raises(mh.OptionError, match=r"count is a whole number from 1 to 400, for which a sheet has room; got"):
+        synth.preview(config(place), place / "sheet.jpg", count=count)
+
+
+def test_verify_tells_names_also_where_the_terminal_has_no_letters_for_them(place, finished):
+    name = finished.rename(place / "数据集")
+    next((name / "images" / "train").iterdir()).unlink()
+    line, how = command("verify", name, cwd=place)
+    how["env"] |= {"PYTHONIOENCODING": "ascii"}
+    ran = subprocess.run(line, capture_output=True, check=False, timeout=programs.PATIENCE, **how)
+    assert ran.returncode == 1
+    assert "数据集" in ran.stdout.decode()
+    assert b"Traceback" not in ran.stderr
+
+
+def test_a_page_and_a_dataset_are_not_written_among_inputs_or_into_a_dataset(place, finished):
+    other = make_here(place, "other", count=1).out
+    for to in (other / "images" / "x.html", other / "x.html", finished / "images" / "x.html"):
+        with pytest.raises(mh.OptionError, match="is in the dataset"):
+            synth.report(finished, to)
+    with pytest.raises(mh.OptionError, match="where the backgrounds are"):
+        synth.report(finished, place / "back" / "x.html")
+    with pytest.raises(mh.OptionError, match="is in the dataset"):
+        make_here(place, "other/inner")
+    assert synth.report(finished, finished / "x.html").exists()
+    assert synth.report(finished, place / "x.html").exists()
+
+
+def test_folders_that_link_to_one_another_are_looked_at_once(place):
+    """Each way through eleven of them would take years."""
+    names = [f"f{number}" for number in range(11)]
+    for name in names:
+        (place / "back" / name).mkdir()
+        background(ord(name[1])).save(place / "back" / name / f"{name}.png")
+    for name in names:
+        for other in names:
+            (place / "back" / name / f"to-{other}").symlink_to(place / "back" / other)
+    keys = synth.plan(config(place)).pools["train"].backgrounds
+    assert len(keys) == 4 + 11
+    assert {key.rpartition("/")[2] for key in keys} == {path.name for path in (place / "back").rglob("*.png")}
+
+
+@pytest.mark.parametrize("name", ["background", "a:b", "#a"])
+def test_a_class_that_cannot_be_called_so_in_voc_is_told(place, name):
+    (place / "photo" / "dog").rename(place / "photo" / name)
+    with pytest.raises(synth.InputProblems, match=r"labelmap\.txt the name .*: rename the class, or leave voc out"):
+        make_here(place, formats="voc")
+    out = make_here(place, count=5).out
+    with pytest.raises(mh.OptionError, match=r"labelmap\.txt the name"):
+        synth.export(out, "voc")
+    assert not (out / "voc").exists()
+
+
+def test_hidden_colours_do_not_bleed_in_however_much_is_blurred(place):
+    shutil.rmtree(place / "photo")
+    (place / "photo" / "frame").mkdir(parents=True)
+    frame = Image.new("RGBA", (200, 200), (255, 0, 0, 255))
+    frame.paste((0, 255, 0, 0), (20, 20, 180, 180))
+    frame.save(place / "photo" / "frame" / "a.png")
+    out = make_here(place, scale=0.2, rotate=10, blur=30, brightness=1, image_format="png", max_truncation=0).out
+    for record in records(out):
+        mask = labels.mask_of(record.labels[0].rle, record.size)
+        assert pixels_of(out / "images" / "train" / f"{record.id}.png")[mask][:, 1].max() <= 1
+
+
+def test_a_name_that_a_terminal_would_obey_is_shown_as_text(place):
+    (place / "back" / "\x1b[31mred\n.png").write_bytes(b"no picture")
+    told = str(make_here(place, count=3))
+    assert r"\x1b[31mred\n.png: it is no picture" in told
+    assert "\x1b" not in told
+
+
+@pytest.mark.parametrize(
+    ("use", "told"),
+    [
+        (lambda place: synth.from_mapping(None), "settings are names and values, as of a dict; got None"),
+        (lambda place: synth.replay(place / "ds", 3), "a sample is named by a string, its identity; got 3"),
+        (lambda place: config(place, formats=["voc", "voc"]), "any of voc, yolo, coco, each once"),
+        (lambda place: synth.from_mapping({"out": "ds"}), "the dataset's folder is named by --out"),
+        (lambda place: config(place, objects=""), "objects takes a folder; got ''"),
+        (lambda place: config(place, split="0.8/0.1/0.1"), r"as [0.8, 0.1, 0.1] in a file"),
+    ],
+)  # fmt: skip
+def test_a_wrong_argument_is_told(place, finished, use, told):
+    with pytest.raises((mh.OptionError), match=re.escape(told)):
+        use(place)
+
+
+def test_numbers_may_be_those_of_numpy(place):
+    assert config(place, scale=np.float32(0.5), rotate=np.int64(5)).scale == (0.5, 0.5)
+
+
+def test_an_empty_name_of_a_folder_is_not_the_folder_of_the_file(place):
+    (place / "synth.toml").write_text("objects = ''\nbackgrounds = 'back'\n")
+    with pytest.raises(mh.OptionError, match="objects takes a folder; got ''"):
+        synth.load(place / "synth.toml")
+
+
+def test_a_command_without_sense_is_told(place, finished):
+    run = ["run", "--objects", "photo", "--backgrounds", "back", "--out"]
+    for args, told in (
+        ([*run, ""], "--out '': name a folder"),
+        ([*run, "new", "--preview", "9" * 5000], "write all, none, or a number"),
+        ([*run, "new", "--size", "9" * 5000 + "x1"], "write WIDTHxHEIGHT"),
+        ([*run, "new", "--distractors-per-image", "1:2"], "--distractors-per-image needs distractors"),
+    ):
+        code, _, error = run_command(*args, cwd=place)
+        assert (code, told in error, "Traceback" in error) == (2, True, False)
+    name = next((finished / "images" / "train").iterdir())
+    name.unlink()
+    code, _, error = run_command("replay", "ds", name.stem, cwd=place)
+    assert code == 1
+    assert "the file in the dataset is missing: `manyhands synth resume` makes it" in error
+    code, out, error = run_command(cwd=place)
+    assert (code, "Usage" in out, error) == (0, True, "")
+
+
+def test_a_folder_that_was_removed_under_our_feet_is_told(place):
+    (place / "gone").mkdir()
+    script = "import os, shutil, sys; shutil.rmtree(os.getcwd()); from manyhands.cli import main; sys.exit(main())"
+    args = ["run", "--objects", "photo", "--backgrounds", "back", "--out", "ds"]
+    ran = subprocess.run(
+        [sys.executable, "-c", script, "synth", *args], cwd=place / "gone", env=programs.environment(), text=True,
+        capture_output=True, check=False, timeout=programs.PATIENCE,
+    )  # fmt: skip
+    assert ran.returncode == 2
+    assert "the folder you are in was removed: change to another one" in ran.stderr
