@@ -1361,7 +1361,7 @@ def test_a_class_that_came_out_empty_is_told_with_what_to_change(place):
     summary = make_here(place, aspect=(0.9, 5), scale=1, count=10)
     assert summary.classes == {"cat": 8, "dog": 0}
     assert "8 objects are labelled: cat 8, dog 0" in str(summary)
-    assert "note: class dog: in 2 samples none of its objects found a place (2 aspect): look at aspect" in str(summary)
+    assert "note: class dog: in none of its samples (2) an object found a place (2 aspect): look at aspect" in str(summary)
     summary = make_here(place, "few", count=1)
     assert "note: class dog: no picture has one of its objects: raise count" in str(summary)
 
@@ -1410,7 +1410,7 @@ def test_poisson_is_told_to_hide_objects(place):
 
 def test_objects_that_nothing_is_cut_out_of_are_told(place):
     Image.new("RGBA", (20, 20), "red").save(place / "photo" / "cat" / "whole.png")
-    told = "1 objects are cut out by nothing: the alpha channel or mask covers the picture: objects/cat/whole.png"
+    told = "nothing is cut away from objects/cat/whole.png: the alpha channel or mask covers the whole picture"
     assert told in make_here(place, count=5).notes
 
 

@@ -53,17 +53,21 @@ def notes_on(records: Sequence[Record], classes: Sequence[str], config: Config) 
 def notes_on_opaque(keys: Sequence[str]) -> Iterator[str]:
     """Objects that are wanted as a rectangle, or that somebody forgot to cut out."""
     if keys:
-        named = ", ".join(keys[:NAMED]) + ", ..." * (len(keys) > NAMED)
-        yield f"{len(keys):,} objects are cut out by nothing: the alpha channel or mask covers the picture: {named}"
+        named = ", ".join(keys[:NAMED]) + f" and {len(keys) - NAMED:,} more" * (len(keys) > NAMED)
+        yield f"nothing is cut away from {named}: the alpha channel or mask covers the whole picture"
 
 
 def _why_never(own: Sequence[Record]) -> str:
     if not own:
         return "no picture has one of its objects: raise count"
-    return f"in {len(own):,} samples none of its objects {found_no_place(dataset.count_given_up(own))}"
+    return _in_none(own)
 
 
 def _why_empty(own: Sequence[Record]) -> str:
     if not own:
         return "there is no picture in it, since there are too few inputs: give more, or leave it out of split"
-    return f"there is no picture in it: in {len(own):,} samples no object {found_no_place(dataset.count_given_up(own))}"
+    return f"there is no picture in it: {_in_none(own)}"
+
+
+def _in_none(own: Sequence[Record]) -> str:
+    return f"in none of its samples ({len(own):,}) an object {found_no_place(dataset.count_given_up(own))}"
