@@ -1571,6 +1571,7 @@ def test_an_empty_name_of_a_folder_is_not_the_folder_of_the_file(place):
 def test_a_command_without_sense_is_told(place, finished):
     run = ["run", "--objects", "photo", "--backgrounds", "back", "--out"]
     for args, told in (
+        (["run"], "Missing option '--out'"),
         ([*run, ""], "--out '': name a folder"),
         ([*run, "new", "--preview", "9" * 5000], "write all, none, or a number"),
         ([*run, "new", "--size", "9" * 5000 + "x1"], "write WIDTHxHEIGHT"),

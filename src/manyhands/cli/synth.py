@@ -146,7 +146,7 @@ def _with_usual(words: list[str]) -> list[str]:
     ['--shear', '-15:15', '--blur', '1', '--rotate', '-5:5', '--perspective', '0.1']
     """
     found = []
-    for word, following in zip(words, [*words[1:], "--"], strict=True):
+    for word, following in zip(words, [*words, "--"][1:], strict=True):
         found.append(word)
         if word in USUAL and re.match("--|-[A-Za-z]", following):
             found.append(USUAL[word])
