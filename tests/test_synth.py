@@ -338,7 +338,7 @@ def test_a_name_in_the_records_leads_nowhere_else(place):
     del told["seal"]
     told["seal"] = dataset._seal_of(told)  # by somebody who means it
     (out / "samples.jsonl").write_text("\n".join([json.dumps(told), *lines[1:]]) + "\n")
-    with pytest.raises(mh.OptionError, match="1 of its lines"):
+    with pytest.raises(mh.OptionError, match="changed or damaged: 1 of 20"):
         synth.export(out, "yolo")
     assert synth.resume(out).made_now == 1
     assert not list(place.parent.rglob("*escaped*"))
@@ -1320,10 +1320,10 @@ def test_a_record_that_was_changed_is_told_and_made_again(finished, change):
     before = tree(finished)
     set_line(finished, change)
     told = synth.verify(finished, progress=False)
-    assert "1 of its lines were changed or damaged; `resume` makes these samples again" in str(told)
+    assert "lines that were changed or damaged: 1 of 6; `resume` makes these samples again" in str(told)
     assert not told.ok
     for use in (synth.report, lambda out: synth.export(out, "coco")):
-        with pytest.raises(mh.OptionError, match="1 of its lines were changed or damaged"):
+        with pytest.raises(mh.OptionError, match="changed or damaged: 1 of 6"):
             use(finished)
     assert synth.resume(finished, backend="serial").made_now == 1
     assert tree(finished) == before
@@ -1361,7 +1361,9 @@ def test_a_class_that_came_out_empty_is_told_with_what_to_change(place):
     summary = make_here(place, aspect=(0.9, 5), scale=1, count=10)
     assert summary.classes == {"cat": 8, "dog": 0}
     assert "8 objects are labelled: cat 8, dog 0" in str(summary)
-    assert "note: class dog: in none of its samples (2) an object found a place (2 aspect): look at aspect" in str(summary)
+    assert "note: class dog: in none of its samples (2) an object found a place (2 aspect): look at aspect" in str(
+        summary
+    )
     summary = make_here(place, "few", count=1)
     assert "note: class dog: no picture has one of its objects: raise count" in str(summary)
 

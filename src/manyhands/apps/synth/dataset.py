@@ -242,9 +242,10 @@ def read_ended(folder: Path) -> tuple[dict[str, Any], list[Record], str]:
     if not (folder / SAMPLES).exists() or (folder / JOURNAL).exists():
         raise OptionError(f"the dataset in {folder} is not finished: resume it first")
     records = list(read_records(folder).values())
-    changed = len((folder / SAMPLES).read_bytes().splitlines()) - len(records)
-    told = f"{folder / SAMPLES}: {changed:,} of its lines were changed or damaged; `resume` makes these samples again"
-    return about, records, told if changed else ""
+    lines = len((folder / SAMPLES).read_bytes().splitlines())
+    changed = f"lines that were changed or damaged: {lines - len(records):,} of {lines:,}"
+    told = f"{folder / SAMPLES}: {changed}; `resume` makes these samples again"
+    return about, records, told if lines > len(records) else ""
 
 
 def write_records(folder: Path, records: Iterable[Record]) -> None:
