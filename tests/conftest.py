@@ -98,7 +98,7 @@ def nothing_is_left_behind() -> Iterator[None]:
     descriptors = _descriptors()
     threads = _threads()
     yield
-    assert eventually(lambda: not _watchers()), "a call's watcher has outlived it"  # it may be starting workers just now
+    assert eventually(lambda: not _watchers()), "a call's watcher goes on, and may be starting workers just now"
     end_shared_workers()
     courier.deliveries.flush()
     courier.callbacks.flush()

@@ -746,7 +746,8 @@ def test_a_shared_array_is_freed_with_its_last_user_though_workers_stay_warm(pro
     def memory_files():
         found = 0
         for pid in {os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))}:
-            found += sum("memfd" in os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink())
+            files = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink()]
+            found += sum("memfd" in file for file in files)
         return found
 
     assert mh.map(len, [[0]] * 4, workers=2, **process_backend) == [1] * 4
