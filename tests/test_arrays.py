@@ -24,7 +24,11 @@ from hypothesis.extra import numpy as hnp
 from watching import PATIENCE, alive, eventually
 
 import manyhands as mh
-from manyhands._engine import payload
+from manyhands._core.messages import Policy
+from manyhands._engine import parcels, payload
+from manyhands._engine.interface import Job
+from manyhands._engine.protocol import Style
+from manyhands._engine.sources import Columns
 from manyhands.errors import OptionError, WorkerDied
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.others_are_stress]
@@ -151,10 +155,27 @@ def test_the_same_bytearray_twice_is_one_there(process_backend):
         return one is other, other[0]
 
     assert mh.starmap(spoil, [(content, content)] * 3, workers=2, **process_backend) == [(True, 1)] * 3
+    assert mh.map(lambda a: a[0] is a[1][0], [(content, [content])], **process_backend) == [True]
     assert content[0] == 0
 
 
-@pytest.mark.parametrize("value", [bytes(BIG), bytearray(BIG), memoryview(bytes(BIG)), (1, (bytes(BIG),))])
+def test_a_result_is_what_it_was_when_its_task_returned_it(process_backend):
+    def task(number, kept=bytearray(BIG)):  # noqa: B008 - each worker has one, which its tasks fill again and again
+        kept[0] = number
+        return kept, memoryview(kept)
+
+    found = mh.map(task, range(40), workers=2, chunksize=10, **process_backend)
+    assert [(content[0], view[0]) for content, view in found] == [(number, number) for number in range(40)]
+
+
+def test_long_bytes_in_one_of_several_sequences_travel_beside_the_pickle():
+    rows = Columns([[bytes(BIG)] * 3, [1, 2, 3]])
+    job = Job(shipment=None, style=Style.STAR, source=None, sink=None, policy=Policy())
+    parcel = parcels.pack(job, rows, isolated=False, main_by_name=False)
+    assert len(parcel.buffers[0]) < 1000
+
+
+@pytest.mark.parametrize("value", [bytes(BIG), memoryview(bytes(BIG)), (1, (bytes(BIG),))])
 def test_long_bytes_travel_beside_the_pickle(value):
     packed = payload.pack([value])
     assert len(packed.data) < 1000

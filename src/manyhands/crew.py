@@ -185,13 +185,18 @@ class Crew:
         """What was handed over so far has come back."""
         return self._stream.idle
 
+    @property
+    def taken(self) -> int:
+        """The reader has the results of so many tasks."""
+        return self._stream.taken
+
     def take(self, start: int, seconds: float, most: int | None = None) -> int:
-        """Run all tasks from this one on, or for now so many; those before, since the last time, took so long."""
+        """Run all tasks from this one on, or for now so many; those since the last time took the caller so long."""
         assert self._dispatcher is not None  # noqa: S101 - prepared
         if self.at_work:
             return self._stream.go_on(start, seconds, most)
-        self.first, self._job.seconds = start, seconds
-        self._job.start = start
+        self.first = self._job.start = start
+        self._job.seconds = seconds
         given = self._stream.open(self._dispatcher, self._job, most)
         self.at_work = True
         if self._background and self._dispatcher.backend.threaded:

@@ -73,6 +73,9 @@ class Results(Iterator[R]):
             due = batch
         due.reverse()
         self._due = due
+        if self._is_closed:  # meanwhile, by another thread
+            self._due = []
+            raise StopIteration
         return due.pop()
 
     def __enter__(self) -> Results[R]:

@@ -336,6 +336,7 @@ class Scheduler:
         return () if job is None else self._add_tasks(event.job, job, event.stop, closed=event.closed)
 
     def _add_tasks(self, number: int, job: _Job, stop: int, *, closed: bool, is_new: bool = False) -> Iterable[Command]:
+        stop, closed = max(job.known, stop), job.closed or closed  # whoever tells may be late
         self._open += stop - job.known
         job.known, job.closed = stop, closed
         if job.waiting():

@@ -43,6 +43,7 @@ from manyhands.showing import MISSING
 SLICE_SECONDS = 0.001  # of tiny tasks that are run between two looks around
 TIMED = 64  # tasks; in a larger slice it is not seen how long each of them takes
 LAZY_SLICE = 512  # tasks, if results are taken one by one: so many inputs and results are held
+AWAY_SECONDS = 0.1  # the reader is busy with something else, and will not be one of the hands
 MEMORY = 0.7  # weight of what was seen before, after a slice
 GROWTH = 8  # of a slice over the one before
 GUESS = 10  # tasks, at least, that are left in an input of unknown length
@@ -82,11 +83,18 @@ class Elsewhere(Protocol):
         """Have the workers started, as many as so many tasks can use. Raises NotSendable."""
 
     @property
+    def taken(self) -> int:
+        """The reader has the results of so many tasks."""
+
+    @property
     def idle(self) -> bool:
         """What was handed over so far has come back."""
 
     def take(self, start: int, seconds: float, most: int | None = None) -> int:
-        """Run all tasks from this one on, or for now so many (how many?); those before, since then, took so long."""
+        """Run all tasks from this one on, or for now so many; those since the last time took the caller so long.
+
+        How many these are.
+        """
 
     def give_up(self) -> None:
         """The call is over."""
@@ -113,7 +121,7 @@ class HeadStart:
         self.refused: WorkerStartError | None = None  # why no workers could be had
         self.tasks = 0  # that the caller has claimed; what it has not begun may be taken back
         self._at = 0  # the next task to claim, or to hand over
-        self._away = False  # the reader has a result, and is busy with that or something else
+        self._away: float | None = None  # since when the reader has a result, and is busy with that or something else
         self._shares = False  # workers have some tasks, and the caller goes on
         self._round = 0  # tasks that they were given last
         self._busy_there = 0.0  # seconds in workers' tasks, before that
@@ -153,15 +161,25 @@ class HeadStart:
             while (items := self._claim()) is not None:
                 piece = self._run(items)
                 if piece is not None:
-                    self._away = True
+                    self._away = time.monotonic()
+                    if self._shares and self._unwatched:
+                        self._bell.put(None)
                     yield piece
-                    with self._lock:
-                        self._away = False
+                    self._welcome(piece)
         finally:
             self._wind_up()
             context.drop(self._context, before)  # an interrupt may have kept the slice from that
             self._context.close()
             self._last = None
+
+    def _welcome(self, piece: Piece) -> None:
+        """The reader is back."""
+        with self._lock:
+            self._away = None
+            held = self._at - self._elsewhere.taken if self._shares and self._lazy else 0
+            # Results that wait for one of a worker's take memory; and who waits for an error wants nothing behind it.
+            if self._shares and not self._over.is_set() and (piece.batch.failures or held > LAZY_SLICE):
+                self._give(self.seen.spent, None)
 
     def stop(self) -> None:
         """The call is over: what others have or are about to get is given up. From any thread or signal handler."""
@@ -179,18 +197,20 @@ class HeadStart:
     # --- in the caller's thread ---------------------------------------------------------------------------------
 
     def _read_ahead(self) -> None:
-        """The first task may be long: others should have something to do meanwhile. No more than comes quickly."""
+        """The first task may be long: others should have something to do meanwhile."""
         self._feed.pull(1)
-        until = time.monotonic() + READ_SECONDS
-        for _ in range(READ_AHEAD - 1):
-            self._feed.pull(1)
-            if self._feed.ended or time.monotonic() > until:
-                return
+        self._read(READ_AHEAD)
+
+    def _read(self, upto: int) -> None:
+        """No more than comes quickly."""
+        feed, until = self._feed, time.monotonic() + READ_SECONDS
+        while feed.count < upto and not feed.ended and time.monotonic() < until:
+            feed.pull(1)
 
     def _claim(self) -> Sequence[Any] | None:
         """The inputs of the next slice; None if there is nothing left to do here."""
         if self._shares and self.choice is not None:
-            self._feed.pull(max(0, self._at + self.choice.workers - 1 - self._feed.count))  # what others may be given
+            self._read(self._at + self.choice.workers - 1)  # what others may be given
         if self._at and not self._over.is_set():
             self._consider(self.seen._replace(left=self._left(self._at)), None)
         with self._lock:
@@ -219,6 +239,8 @@ class HeadStart:
     def _go_on_alone(self) -> None:
         """A task has forked, and this is the child, which came back from it: workers and watcher are its parent's."""
         self._pid, self._forked = os.getpid(), True
+        if self._shares:
+            self._over.set()  # some of the results come to the parent
         self._lock, self._deciding = threading.RLock(), threading.Lock()  # the parent's watcher may have held them
         self._prepared, self.seen = None, self.seen._replace(workers=1)
 
@@ -324,16 +346,28 @@ class HeadStart:
         with self._lock:
             if self._slice is not running or self._over.is_set() or self._prepared is None or self.choice is None:
                 return
-            elsewhere, others = self._elsewhere, self.choice.workers - 1
-            late = time.monotonic() - self._prepared > START_PATIENCE and not elsewhere.would_wait
-            if not (self._shares or elsewhere.ready or late):
-                return
-            if self._round and elsewhere.idle:
-                self._there.append((self._tally.busy_but(CALLER) - self._busy_there) / self._round)
-            if late or hands_over(seen, self.choice, self._there):
+            if self._shares:
+                self._share_on(seen, self.choice)
+            elif self._elsewhere.ready:
+                self._give(seen.spent, None if self._leaves(seen, self.choice) else self.choice.workers - 1)
+            elif time.monotonic() - self._prepared > START_PATIENCE and not self._elsewhere.would_wait:
                 self._give(seen.spent, None)
-            elif not self._shares or elsewhere.idle:
-                self._give(seen.spent, others)
+
+    def _share_on(self, seen: Measured, choice: Choice) -> None:
+        """Give them all, or the next ones if they have none."""
+        idle = self._elsewhere.idle
+        if idle and self._round:
+            self._there.append((self._tally.busy_but(CALLER) - self._busy_there) / self._round)
+        if self._leaves(seen, choice):
+            self._give(seen.spent, None)
+        elif idle:
+            self._give(seen.spent, choice.workers - 1)
+
+    def _leaves(self, seen: Measured, choice: Choice) -> bool:
+        """The caller leaves the rest to them. If it is not known how many these are, they are many."""
+        if not self._feed.ended and isinstance(self._feed, IteratorFeed):
+            seen = seen._replace(left=max(seen.left, choice.workers + 1))
+        return hands_over(seen, choice, self._there)
 
     def _give(self, spent: float, most: int | None) -> None:
         """Hand over so many tasks, and go on; or all that is left, and stop."""
@@ -444,16 +478,19 @@ class HeadStart:
                 running.mark()
 
     def _leave_to_others(self) -> bool:
-        """The reader is away, and workers have begun: they go on without him."""
+        """Workers have begun, and the reader is away: if that is for long, they go on without him."""
         with self._lock:
-            if self._shares and self._away and not self._over.is_set():
+            away = self._away
+            if not self._shares or away is None or self._over.is_set():
+                return self._over.is_set()
+            if time.monotonic() - away > AWAY_SECONDS:
                 self._give(self.seen.spent, None)
-        return self._over.is_set()
+            return True
 
     def _sleep(self) -> None:
         """The reader is busy with something else, for hours maybe: until it asks for more, or the call is over."""
         self._unwatched = True
-        if self._slice is None and not self._over.is_set():
+        if self._slice is None and not self._over.is_set() and not (self._shares and self._away is not None):
             self._bell.get()
         self._unwatched = False
 

@@ -6,11 +6,12 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from manyhands._engine import faults, payload
+from manyhands._engine import bulk, faults, payload
 from manyhands._engine.faults import Fault
 from manyhands._engine.interface import Job
 from manyhands._engine.payload import Packed
 from manyhands._engine.protocol import Style, flatten
+from manyhands._engine.sources import Columns
 from manyhands.errors import NotSendable
 from manyhands.interrupts import is_of_a_signal
 from manyhands.showing import error_text
@@ -34,6 +35,8 @@ def pack(job: Job, items: Sequence[Any], *, isolated: bool, main_by_name: bool) 
     ``main_by_name``: the workers were forked from this process and have its ``__main__``.
     """
     retry_on = payload.pack(job.retry_on).data if job.retry_on else b""
+    if isinstance(items, Columns) and len(items) <= bulk.FEW:
+        items = list(items)  # there may be long bytes among them
     if not isolated:
         try:
             if job.style is Style.ITEM and _is_repeated(items):

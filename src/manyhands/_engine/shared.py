@@ -9,8 +9,9 @@ import sys
 import threading
 import time
 import weakref
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
+from typing import Any
 
 from manyhands._engine.dispatcher import Dispatcher
 from manyhands._engine.signals import deaf
@@ -22,7 +23,7 @@ _lock = threading.RLock()  # a signal handler may strike while it is held
 _warm: OrderedDict[Hashable, _Warm] = OrderedDict()
 _finished_at_exit: weakref.WeakSet[Dispatcher] = weakref.WeakSet()
 _dropped_at_exit: weakref.WeakSet[Dispatcher] = weakref.WeakSet()
-_left_behind: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+_left_behind: deque[weakref.ref[threading.Thread]] = deque(maxlen=64)  # by any thread, while another looks
 
 
 def register(dispatcher: Dispatcher, *, finish_at_exit: bool) -> Dispatcher:
@@ -33,7 +34,7 @@ def register(dispatcher: Dispatcher, *, finish_at_exit: bool) -> Dispatcher:
 
 def leave_behind(thread: threading.Thread) -> None:
     """This one is in a task that nobody waits for any more."""
-    _left_behind.add(thread)
+    _left_behind.append(weakref.ref(thread))
 
 
 class _Warm:
@@ -165,8 +166,8 @@ def _drop_all() -> None:
 def _wait_for_those_left_behind() -> None:
     """For a moment: Python ends threads that come back to it later so roughly that C++ code has the program aborted."""
     until = time.monotonic() + EXIT_SECONDS
-    for thread in list(_left_behind):
-        if thread is not threading.current_thread():
+    for thread in [left() for left in tuple(_left_behind)]:
+        if thread is not None and thread is not threading.current_thread():
             thread.join(max(0.0, until - time.monotonic()))
 
 
@@ -174,6 +175,7 @@ def _forget() -> None:
     """In a forked child: the dispatchers are the parent's."""
     global _lock  # noqa: PLW0603
     _lock = threading.RLock()
+    known: Any
     for known in (_warm, _finished_at_exit, _dropped_at_exit, _left_behind):
         known.clear()
 

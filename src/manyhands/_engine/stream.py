@@ -181,21 +181,23 @@ class Stream:
         self._taken = self._arrived = job.start
         if self._reorder is not None:
             self._reorder = Reorder(job.start)
+        self._shared = most is not None
         stop, closed = self._known(job.start, most)
         self._number = dispatcher.add(job, stop=stop, closed=closed)
         return stop - job.start
 
     def go_on(self, start: int, seconds: float, most: int | None = None) -> int:
-        """As `open`, with what follows after the caller has run those before, since then, in so many seconds."""
+        """As `open`, with what follows; the caller has run those between, in so many seconds."""
         self._own += start - self._given_upto
         self._dispatcher.skip(self._number, start, seconds)
         stop, closed = self._known(start, most)
         self._dispatcher.supply(self._number, stop, closed=closed)
+        self._shared = most is not None  # last: the reader reads on from here
         return stop - start
 
     def _known(self, start: int, most: int | None) -> tuple[int, bool]:
         """The dispatcher is to know of the tasks from this one up to which, and whether these are all."""
-        feed, self._shared = self.feed, most is not None
+        feed = self.feed
         if isinstance(feed, SequenceFeed):  # the reader may be in a long task of its own for now
             ahead = IN_ADVANCE * self._crowd if self._window else feed.total
             feed.pull(ahead if most is None else max(0, start + most - feed.count))
@@ -206,6 +208,11 @@ class Stream:
     def idle(self) -> bool:
         """Nobody has any of what was given out so far."""
         return self._arrived + self._own == self._given_upto
+
+    @property
+    def taken(self) -> int:
+        """The reader has the results of so many tasks."""
+        return self._taken
 
     def own(self, piece: Piece) -> Iterator[Piece]:
         """What the caller has run after it began to share; and all pieces that are due now."""
