@@ -576,7 +576,7 @@ def test_a_function_is_known_by_its_code_also_behind_others(place):
     (place / "mine.py").write_text("def one(image, mask, rng):\n    return image, mask\n")
     source = f"""
         import sys
-        from manyhands.apps.functions import digest_of
+        from manyhands.apps.digests import digest_of
         from manyhands.cli.calls import FileFunction
         def make(x):
             def one(image): return image + x

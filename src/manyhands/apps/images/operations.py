@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import ast
+import contextlib
 import inspect
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from manyhands.apps.functions import digest_of, name_of
+from manyhands.apps.digests import digest_of
+from manyhands.apps.functions import name_of
 from manyhands.apps.images.decoding import workable
 from manyhands.apps.images.problems import Unusable
 from manyhands.apps.images.sizes import MODES, Mode, fit, parse_size
@@ -177,7 +178,7 @@ class Filter:
         return PillowImage.blend(image, image.filter(getattr(ImageFilter, _KERNELS[self.name])), self.amount)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # a function of theirs may be one that has no hash
 class Apply:
     """A function of yours: it gets an array (height, width, channels) of uint8 and gives one back.
 
@@ -185,6 +186,10 @@ class Apply:
     """
 
     func: Callable[[Any], Any]
+
+    def __post_init__(self) -> None:
+        if not callable(self.func):
+            raise OptionError(f"Apply takes a function; got {self.func!r}")
 
     @property
     def key(self) -> str:
@@ -199,14 +204,18 @@ class Apply:
         import numpy as np
         from PIL import Image as PillowImage
 
-        result = self.func(image if self._takes_image() else np.asarray(image).copy())
-        if isinstance(result, PillowImage.Image):
+        # A copy: it may change what it gets, which other outputs, and the next frame, are made from.
+        result = self.func(image.copy() if self._takes_image() else np.asarray(image).copy())
+        if isinstance(result, PillowImage.Image) and result.mode not in {"I", "F"}:
             return workable(result, [])
-        if not isinstance(result, np.ndarray) or result.dtype != np.uint8:
-            other = "None" if result is None else f"a {type(result).__name__}"
-            kind = f"an array of {result.dtype}" if isinstance(result, np.ndarray) else other
-            raise Unusable("operation", f"{self} returned {kind}; it must return an array of uint8 or an Image")
-        return workable(PillowImage.fromarray(result), [])
+        if not _is_picture(result):
+            raise Unusable(
+                "operation",
+                f"{self} returned {_kind_of(result)}; it must return an array of uint8 or an Image: an array of the "
+                "shape (height, width) or (height, width, 1 to 4), an Image of any mode but I and F",
+            )
+        grey = result[:, :, 0] if result.shape[2:] == (1,) else result
+        return workable(PillowImage.fromarray(grey), [])
 
     def _takes_image(self) -> bool:
         try:
@@ -215,6 +224,24 @@ class Apply:
             return False
         told = first.annotation if isinstance(first.annotation, str) else inspect.formatannotation(first.annotation)
         return re.search(r"\bImage\b", told) is not None
+
+
+def _is_picture(result: Any) -> bool:
+    import numpy as np
+
+    is_bytes = isinstance(result, np.ndarray) and result.dtype == np.uint8 and result.size > 0
+    return is_bytes and (result.ndim == 2 or (result.ndim == 3 and result.shape[2] <= 4))
+
+
+def _kind_of(result: Any) -> str:
+    import numpy as np
+    from PIL import Image as PillowImage
+
+    if isinstance(result, np.ndarray):
+        return f"an array of {result.dtype} of the shape {result.shape}"
+    if isinstance(result, PillowImage.Image):
+        return f"an Image of mode {result.mode}"
+    return "None" if result is None else f"a {type(result).__name__}"
 
 
 def parse_filter(text: str) -> Filter:
@@ -229,10 +256,7 @@ def parse_filter(text: str) -> Filter:
     name, amount = found.group(1).replace("-", "_"), found.group(2)
     if not amount:
         return Filter(name)
-    try:
-        number = ast.literal_eval(amount)
-    except (ValueError, SyntaxError):
-        number = None
-    if not isinstance(number, int | float) or isinstance(number, bool):
-        raise OptionError(f"a filter takes one number, as in blur(5); got {text!r}")
-    return Filter(name, number)
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return Filter(name, kind(amount))
+    raise OptionError(f"a filter takes one number, as in blur(5); got {text!r}")

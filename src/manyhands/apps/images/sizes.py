@@ -27,7 +27,7 @@ def parse_size(text: str) -> tuple[int | None, int | None]:
     >>> parse_size("200x100"), parse_size("200x"), parse_size("x100")
     ((200, 100), (200, None), (None, 100))
     """
-    found = re.fullmatch(r"(\d+)?[xX×](\d+)?", text.strip() if isinstance(text, str) else "")  # noqa: RUF001 - people paste that sign
+    found = re.fullmatch(r"(\d{1,9})?[xX×](\d{1,9})?", text.strip() if isinstance(text, str) else "")  # noqa: RUF001 - people paste that sign
     width, height = (int(number) if number else None for number in found.groups()) if found else (None, None)
     if (width, height) == (None, None) or 0 in {width, height}:
         raise OptionError(f"a size is WIDTHxHEIGHT in pixels, as in 200x200, 200x or x200; got {text!r}")

@@ -16,8 +16,8 @@ from typing import Any
 
 import manyhands as mh
 from manyhands.apps import files
+from manyhands.apps.digests import digest_of
 from manyhands.apps.files import DiskFullError
-from manyhands.apps.functions import digest_of
 from manyhands.apps.synth import dataset, drawing, formats, inputs, noting, pictures, planning, rendering
 from manyhands.apps.synth.bars import Bars
 from manyhands.apps.synth.config import FOLDERS, Config, from_mapping, splits_of

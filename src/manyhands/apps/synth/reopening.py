@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from manyhands.apps import files
-from manyhands.apps.functions import digest_of
+from manyhands.apps.digests import digest_of
 from manyhands.apps.synth import dataset, formats, generating, inputs, planning
 from manyhands.apps.synth.config import FORMATS, from_mapping, splits_of
 from manyhands.apps.synth.dataset import Dataset
