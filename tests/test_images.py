@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
 import io
 import json
 import os
@@ -371,6 +373,9 @@ def test_a_dry_run_writes_nothing(photos, tmp_path):
 
 
 # --- again --------------------------------------------------------------------------------------------------
+
+
+STATE = ".manyhands-images.jsonl"
 
 
 def run_again(photos, out, *steps, **options):
@@ -1451,3 +1456,492 @@ def test_an_untouched_tiff_keeps_only_what_is_asked_for(tmp_path):
     noise().save(tmp_path / "a.tif", tiffinfo={700: b"<x:xmpmeta>secret</x:xmpmeta>"})
     one = only(images.process(tmp_path / "a.tif", tmp_path / "out"))
     assert b"secret" not in Path(one.outputs[0]).read_bytes()
+
+
+# --- what functions of the user's depend on -----------------------------------------------------------------------
+
+OWN = """
+import functools
+import numpy as np
+import helper
+
+TABLE = {"level": [1]}
+NAMES = {"x", "y"}
+MASK = np.zeros(3, np.uint8)
+
+class Settings:
+    level = 1
+
+class Step:
+    def __init__(self, level):
+        self.level = level
+    def __call__(self, array):
+        return array // self.level
+    def method(self, array):
+        return array // self.level
+
+@functools.lru_cache
+def cached(level):
+    return level + 1
+
+half = functools.partial(np.multiply, 1)
+a = lambda array: array + 1
+b = lambda array: a(array)
+c = lambda array: b(array)
+d = lambda array: c(array)
+e = lambda array: d(array)
+f = lambda array: e(array)
+
+def table(array):
+    return array + TABLE["level"][0]
+
+def names(array):
+    return array if "x" in NAMES else array + 1
+
+def mask(array):
+    return array + MASK[0]
+
+def of_class(array):
+    return array * Settings.level
+
+def of_cached(array):
+    return array * np.uint8(cached(1))
+
+def of_partial(array):
+    return half(array)
+
+def imported(array):
+    return array * helper.inner.FACTOR
+
+step = Step(1)
+method = step.method
+"""
+
+
+CHANGES = {  # of each function
+    "table": ('"level": [1]', '"level": [2]'),
+    "names": ('"x", "y"', '"z", "y"'),
+    "mask": ("np.zeros", "np.ones"),
+    "of_class": ("level = 1", "level = 2"),
+    "of_cached": ("level + 1", "level + 2"),
+    "of_partial": ("np.multiply, 1", "np.multiply, 2"),
+    "f": ("array + 1\nb =", "array + 2\nb ="),
+    "step": ("Step(1)", "Step(2)"),
+    "method": ("Step(1)", "Step(2)"),
+    "imported": ("FACTOR = 1", "FACTOR = 2"),
+}
+
+
+def test_whatever_a_function_looks_up_makes_its_outputs_stale(tmp_path):
+    """In programs of their own: what has not changed must be the same from run to run."""
+
+    def keys(changes):
+        texts = {"own": OWN, "inner": "FACTOR = 1\n", "helper": "import inner\n"}
+        for before, after in changes:
+            texts = {name: text.replace(before, after) for name, text in texts.items()}
+        for name, text in texts.items():
+            (tmp_path / f"{name}.py").write_text(text)
+        source = f"import own; from manyhands.apps.images import Apply\nfor f in {list(CHANGES)}: "
+        env = programs.environment()
+        env |= {"PYTHONPATH": f"{tmp_path}:{env['PYTHONPATH']}", "PYTHONDONTWRITEBYTECODE": "1"}
+        ran = subprocess.run(
+            [sys.executable, "-c", f"{source}print(Apply(getattr(own, f)).key)"],
+            env=env, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return dict(zip(CHANGES, ran.stdout.splitlines(), strict=True))
+
+    first = keys([])
+    assert keys([]) == first
+    changed = keys(CHANGES.values())
+    assert [name for name in CHANGES if changed[name] == first[name]] == []
+
+
+def test_all_is_made_again_if_asked_for(photos, tmp_path):
+    (tmp_path / "level").write_text("1")
+
+    def from_file(array):
+        return array // int((tmp_path / "level").read_text())
+
+    def run(**options):
+        return set(run_again(photos, tmp_path / "out", images.Apply(from_file), **options).values())
+
+    assert [run(), run()] == [{"written"}, {"up to date"}]
+    (tmp_path / "level").write_text("2")
+    assert run(again=True) == {"written"}
+    with Image.open(photos / "a.png") as source, Image.open(tmp_path / "out" / "a.png") as made:
+        assert np.array_equal(np.asarray(made), np.asarray(source) // 2)
+    (tmp_path / "out" / "a.png").write_text("mine")
+    assert run_again(photos, tmp_path / "out", images.Apply(from_file), again=True)["a.png"] == "skipped"
+
+
+# --- functions of the user's, and what they give back ---------------------------------------------------------------
+
+
+def test_a_function_that_changes_its_picture_changes_no_other_output(photos, tmp_path):
+    def blacken(image: Image.Image):
+        image.paste((0, 0, 0), (0, 0, *image.size))
+        return image
+
+    images.process(photos / "a.png", tmp_path / "out", {"black": [images.Apply(blacken)], "same": []})
+    with Image.open(photos / "a.png") as source, Image.open(tmp_path / "out" / "a_same.png") as made:
+        assert np.array_equal(np.asarray(made), np.asarray(source))
+
+
+@dataclasses.dataclass
+class Unhashable:
+    level: int
+
+    def __call__(self, array):
+        return array // self.level
+
+
+def test_a_callable_without_a_hash_is_applied(photos, tmp_path):
+    summary = images.process(photos / "a.png", tmp_path / "out", {"x": [images.Apply(Unhashable(2))], "y": []})
+    assert len(only(summary).outputs) == 2, only(summary)
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        (lambda a: Image.fromarray(a[:, :, 0].astype(np.int32)), "an Image of mode I"),
+        (lambda a: a[0, :, 0], "an array of uint8 of the shape (64,)"),
+        (lambda a: np.zeros((4, 4, 5), np.uint8), "of the shape (4, 4, 5)"),
+        (lambda a: np.zeros((0, 4, 3), np.uint8), "of the shape (0, 4, 3)"),
+    ],
+)
+def test_what_is_no_picture_is_not_written(photos, tmp_path, result, told):
+    one = only(images.process(photos / "a.png", tmp_path / "out", [images.Apply(result)], backend="serial"))
+    assert (one.kind, told in one.reason) == ("operation", True), one.reason
+    assert not (tmp_path / "out" / "a.png").exists()
+
+
+def test_an_array_of_one_channel_is_grey(photos, tmp_path):
+    one = only(images.process(photos / "a.png", tmp_path / "out", [images.Apply(lambda a: a[:, :, :1])]))
+    with Image.open(one.outputs[0]) as made:
+        assert (made.mode, made.size) == ("L", (64, 48))
+
+
+def test_a_function_that_leaves_fails_its_picture_and_ends_nothing(photos, tmp_path):
+    one = only(
+        images.process(photos / "a.png", tmp_path / "out", [images.Apply(lambda _: sys.exit(3))], backend="auto")
+    )
+    assert (one.kind, "SystemExit" in one.reason) == ("operation", True)
+
+
+def test_a_function_may_go_to_another_folder(photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def going(array):
+        os.chdir("/")
+        return array
+
+    summary = images.process("photos", "out", [images.Apply(going)], backend="serial")
+    assert (summary.count("written"), summary.failed) == (2, [])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: images.process(".", "out", max_pixels="120M"),
+        lambda: images.process(".", "out", workers=0),
+        lambda: images.process(".", "out", {"s": images.Resize("5x")}),
+        lambda: images.Apply(None),
+        lambda: images.Resize("9" * 5000 + "x"),
+        lambda: images.parse_filter(f"blur({'-' * 5000}1)"),
+        lambda: images.parse_filter(f"blur({'9' * 5000})"),
+    ],
+)
+def test_what_is_wrong_is_told_as_that(wrong):
+    with pytest.raises(mh.OptionError):
+        wrong()
+
+
+# --- whose an output is, also with others at work -------------------------------------------------------------------
+
+
+def test_a_list_of_outputs_that_cannot_be_read_is_told_and_stays(photos, tmp_path):
+    out = tmp_path / "out"
+    images.process(photos, out)
+    (out / STATE).rename(out / "kept")
+    (out / STATE).mkdir()
+    with pytest.raises(OSError, match="cannot be read"):
+        images.process(photos, out)
+    (out / STATE).rmdir()
+    os.mkfifo(out / STATE)
+    with pytest.raises(OSError, match="it is no file"):
+        images.process(photos, out)
+    (out / STATE).unlink()
+    (out / "kept").rename(out / STATE)
+    assert images.process(photos, out).count("up to date") == 2
+
+
+LINE = '{"how": "", "key": "x", "mtime_ns": 1, "outputs": {%s}, "size": 1, "source": "s", "whole": true}'
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        LINE % '"x.png": [[Infinity, 1]]',
+        LINE % '"p\\u0000.jpg": [[1, 1]]',
+        "[" * 100_000,
+    ],
+    ids=["infinity", "no name", "deep"],
+)
+def test_a_line_that_no_run_has_written_is_passed_over(photos, tmp_path, line):
+    out = tmp_path / "out"
+    images.process(photos, out)
+    with (out / STATE).open("a") as file:
+        file.write(line + "\n")
+    assert images.process(photos, out).count("up to date") == 2
+
+
+def test_an_output_that_another_source_has_replaced_is_made_again(tmp_path):
+    """Both are of the same length: only the list tells whose it is."""
+    for name in ("a", "a_1"):
+        (tmp_path / name).mkdir()
+        noise(seed=len(name)).save(tmp_path / name / f"{name}.bmp")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a.bmp").write_text("mine")
+    first = only(images.process(tmp_path / "a", out, on_conflict="rename"))
+    assert [Path(path).name for path in first.outputs] == ["a_1.bmp"]
+    assert only(images.process(tmp_path / "a_1", out, on_conflict="overwrite")).status == "written"
+    assert only(images.process(tmp_path / "a", out, on_conflict="rename")).status == "written"
+    made = {path.read_bytes() for path in out.glob("*.bmp")}
+    assert {path.read_bytes() for path in tmp_path.glob("a*/*.bmp")} | {b"mine"} == made
+
+
+@pytest.mark.parametrize("on_conflict", ["skip", "newer", "rename", "error"])
+def test_what_comes_while_a_run_goes_on_is_left_alone(photos, tmp_path, on_conflict):
+    out = tmp_path / "out"
+
+    def meanwhile(array):
+        (out / "a.png").write_text("mine")
+        return array
+
+    def run(source, *steps):
+        return only(images.process(source, out, steps, on_conflict=on_conflict, backend="serial"))
+
+    one = run(photos / "a.png", images.Apply(meanwhile))
+    assert (one.status, "is not of this source" in one.reason) == ("skipped", True)
+    assert (out / "a.png").read_text() == "mine"
+
+    def edited(array):
+        (out / "b.jpg").write_text("mine")
+        return array
+
+    assert run(photos / "b.jpg").status == "written"
+    assert run(photos / "b.jpg", images.Apply(edited)).status == "skipped"
+    assert (out / "b.jpg").read_text() == "mine"
+    assert not list(out.glob("*.part"))
+
+
+def test_two_runs_at_once_into_one_folder_lose_nothing(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        for number in range(8):
+            noise(seed=number + len(name)).save(tmp_path / name / f"{number}.png")
+    both = threading.Barrier(2)
+    runs = {}
+
+    def run(name):
+        def together(array):
+            with contextlib.suppress(threading.BrokenBarrierError):
+                both.wait(5)
+            return array
+
+        steps = [images.Resize("9x9"), images.Apply(together)]
+        runs[name] = images.process(tmp_path / name, tmp_path / "out", steps, backend="serial")
+
+    threads = [threading.Thread(target=run, args=(name,)) for name in ("one", "two")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sum(one.count("written") for one in runs.values()) == 8
+    assert sum(one.count("skipped") for one in runs.values()) == 8
+
+
+def test_a_link_to_nowhere_in_the_place_of_an_output_is_left_alone(photos, tmp_path):
+    out = tmp_path / "out"
+    images.process(photos / "a.png", out)
+    (out / "a.png").unlink()
+    (out / "a.png").symlink_to("moved.png")
+    assert only(images.process(photos / "a.png", out)).status == "skipped"
+    assert (out / "a.png").is_symlink()
+
+
+def test_what_a_link_is_left_for_is_where_it_leads(tmp_path):
+    real = tmp_path / "elsewhere" / "within"
+    real.mkdir(parents=True)
+    (tmp_path / "link").symlink_to(real)
+    noise(8, 8, seed=1).save(tmp_path / "a.png")
+    noise(9, 9, seed=2).save(tmp_path / "elsewhere" / "a.png")
+    source = tmp_path / "link" / ".." / "a.png"
+    one = only(images.process([tmp_path / "elsewhere" / "a.png", source], tmp_path / "link" / ".." / "made"))
+    assert (one.width, one.status) == (9, "written")
+    assert (tmp_path / "elsewhere" / "made" / "a.png").is_file()
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_new_photo_under_the_name_of_a_removed_output_is_looked_at(tmp_path):
+    def run():
+        return images.process(tmp_path, tmp_path, [images.Resize("4x4")], format="png", out_inside=True)
+
+    noise(seed=1).save(tmp_path / "a.jpg")
+    assert run().count("written") == 1
+    (tmp_path / "a.jpg").unlink()
+    noise(seed=2).save(tmp_path / "a.png")
+    with pytest.raises(mh.OptionError, match="never written to"):
+        run()
+
+
+@pytest.mark.parametrize("name", ["{stem}_{frame:.3}.{ext}", "{stem}_{frame!r}.{ext}"])
+def test_the_number_of_a_frame_has_no_format(tmp_path, name):
+    KINDS["animation"](tmp_path / "a.gif")
+    with pytest.raises(mh.OptionError, match="three digits"):
+        images.process(tmp_path / "a.gif", tmp_path / "out", format="png", frames="all", name=name)
+
+
+def test_what_a_killed_worker_left_behind_a_link_goes(tmp_path):
+    (tmp_path / "src" / "x").mkdir(parents=True)
+    noise().save(tmp_path / "src" / "x" / "a.png")
+    for folder in ("out", "far"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "out" / "x").symlink_to(tmp_path / "far")
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (tmp_path / "far" / f".manyhands-{ended.pid}-1-abc.part").write_text("half")
+    assert images.process(tmp_path / "src", tmp_path / "out", recursive=True).ok
+    assert [path.name for path in (tmp_path / "far").iterdir()] == ["a.png"]
+
+
+def test_folders_may_lie_a_thousand_deep_and_hidden_ones_are_left_out(tmp_path):
+    (tmp_path / "src" / ".thumbs").mkdir(parents=True)
+    noise().save(tmp_path / "src" / ".thumbs" / "t.png")
+    here = os.open(tmp_path / "src", os.O_RDONLY)
+    for _ in range(1010):  # Python itself goes a thousand deep
+        os.mkdir("d", dir_fd=here)
+        inner = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = inner
+    with Image.new("RGB", (4, 4)) as image, open("a.png", "wb", opener=functools.partial(os.open, dir_fd=here)) as file:
+        image.save(file, "PNG")
+    os.close(here)
+    try:
+        summary = images.process(tmp_path / "src", tmp_path / "out", recursive=True)
+        assert [Path(one.source).name for one in summary.done] == ["a.png"]
+        assert summary.ok, str(summary)
+    finally:
+        subprocess.run(["rm", "-rf", tmp_path / "src", tmp_path / "out"], check=True)
+
+
+# --- what is in a file, and what of it comes out --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tag", range(1, 9))
+def test_a_tiff_is_turned_as_a_jpeg_is(tmp_path, tag):
+    """Pillow turns it by itself, unlike all others."""
+    exif = Image.Exif()
+    exif[0x0112] = tag
+    picture = Image.new("RGB", (40, 24))
+    picture.paste((255, 255, 255), (0, 0, 8, 8))
+    made = {}
+    for suffix in ("jpg", "tif"):
+        source = tmp_path / f"a.{suffix}"
+        picture.save(source, exif=exif, **({"quality": 100} if suffix == "jpg" else {}))
+        for orient in (True, False):
+            out = tmp_path / f"{suffix}{orient}"
+            one = only(images.process(source, out, format="png", orient=orient, keep=["exif"]))
+            with Image.open(one.outputs[0]) as image:
+                pixels = np.asarray(image.convert("L")) > 128
+                made[suffix, orient] = one.width, one.height, one.notes, pixels.tolist(), image.getexif().get(0x0112)
+    for orient in (True, False):
+        assert made["tif", orient] == made["jpg", orient]
+
+
+def png(path, bits, colour, key, rows):
+    """With a transparent colour, as no library here writes it: of so many bits, in the rows as they are in the file."""
+
+    def part(kind, content):
+        body = kind + content
+        return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
+
+    width = len(rows[0]) * 8 // (bits * (3 if colour == 2 else 1))
+    header = struct.pack(">IIBBBBB", width, len(rows), bits, colour, 0, 0, 0)
+    data = zlib.compress(b"".join(b"\0" + row for row in rows))
+    content = part(b"IHDR", header) + part(b"tRNS", key) + part(b"IDAT", data) + part(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + content)
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "row", "clear"),
+    [
+        ((1, 0), b"\0\1", b"\x0f", [0, 0, 0, 0, 1, 1, 1, 1]),
+        ((2, 0), b"\0\2", b"\x1b", [0, 0, 1, 0]),
+        ((4, 0), b"\0\5", b"\x51", [1, 0]),
+        ((16, 2), b"\x12\x34\x56\x78\x9a\xbc", b"\x12\x34\x56\x78\x9a\xbc\x34\x34\x78\x78\xbc\xbc", [1, 0]),
+    ],
+)
+def test_the_transparent_colour_of_a_png_is_that_of_the_file(tmp_path, kind, key, row, clear):
+    png(tmp_path / "a.png", *kind, key, [row])
+    one = only(images.process(tmp_path / "a.png", tmp_path / "out"))
+    with Image.open(one.outputs[0]) as made:
+        assert (np.asarray(made.getchannel("A"))[0] == 0).tolist() == [bool(pixel) for pixel in clear]
+
+
+def test_a_profile_is_known_by_what_it_does_and_not_by_its_name(tmp_path):
+    """A linear one may be called sRGB-something, too."""
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    size = struct.unpack_from(">I", srgb, 128)[0]
+    entries = [struct.unpack_from(">4sII", srgb, 132 + 12 * number) for number in range(size)]
+    linear = bytearray(srgb)
+    for name, offset, _ in entries:
+        if name in {b"rTRC", b"gTRC", b"bTRC"}:
+            linear[offset : offset + 12] = b"curv" + bytes(8)  # no points: the identity
+    for name, profile in (("srgb", srgb), ("linear", bytes(linear))):
+        Image.new("RGB", (8, 8), (100, 100, 100)).save(tmp_path / f"{name}.png", icc_profile=profile)
+    summary = images.process([tmp_path / "srgb.png", tmp_path / "linear.png"], tmp_path / "out")
+    found = {}
+    for one in summary.done:
+        with Image.open(one.outputs[0]) as made:
+            found[Path(one.source).stem] = made.getpixel((0, 0))[0]
+    assert found["srgb"] == 100
+    assert found["linear"] > 150
+
+
+def test_an_output_is_the_same_whatever_else_is_asked_for(tmp_path):
+    noise(1600, 1200).save(tmp_path / "a.jpg")
+    small, large = [images.Resize("100x")], [images.Resize("1500x")]
+    images.process(tmp_path / "a.jpg", tmp_path / "both", {"small": small, "large": large, "as it is": []})
+    images.process(tmp_path / "a.jpg", tmp_path / "alone", {"small": small})
+    assert (tmp_path / "both" / "a_small.jpg").read_bytes() == (tmp_path / "alone" / "a_small.jpg").read_bytes()
+
+
+def test_what_is_transparent_in_a_gif_stays_so(tmp_path):
+    picture = noise(mode="RGBA")
+    picture.putalpha(Image.linear_gradient("L").resize(picture.size))
+    picture.save(tmp_path / "a.png")
+    one = only(images.process(tmp_path / "a.png", tmp_path / "out", format="gif"))
+    with Image.open(one.outputs[0]) as made:
+        clear = np.asarray(made.convert("RGBA").getchannel("A")) == 0
+    assert np.array_equal(clear, np.asarray(picture.getchannel("A")) < 128)
+    assert any("half transparent" in note for note in one.notes)
+    again = only(images.process(one.outputs[0], tmp_path / "again"))
+    with Image.open(again.outputs[0]) as made:
+        assert np.array_equal(np.asarray(made.convert("RGBA").getchannel("A")) == 0, clear)
+
+
+def test_exif_that_is_too_long_for_a_jpeg_is_left_out(tmp_path):
+    exif = Image.Exif()
+    exif[0x010E] = "x" * 70_000
+    noise().save(tmp_path / "a.png", exif=exif)
+    one = only(images.process(tmp_path / "a.png", tmp_path / "out", format="jpg", keep=["exif"]))
+    assert (one.status, one.notes) == ("written", ["its EXIF was not kept, since it is longer than a JPEG can hold"])
+
+
+def test_what_was_lost_is_told_at_the_end(tmp_path):
+    KINDS["16 bit"](tmp_path / "deep")
+    KINDS["animation"](tmp_path / "move")
+    told = str(images.process(sorted(tmp_path.glob("*.*")), tmp_path / "out", format="png"))
+    assert "not all of it was kept: 16 bit became 8 bit (1 picture); the first of several frames (1 picture)" in told

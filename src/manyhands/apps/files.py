@@ -8,7 +8,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 PATIENCE = 2.0  # seconds for worker processes to end after Ctrl-C
@@ -36,20 +36,80 @@ def is_disk_full(error: OSError) -> bool:
     return error.errno in {errno.ENOSPC, errno.EDQUOT}
 
 
+def absolute(path: str | os.PathLike[str]) -> Path:
+    """From the root on. Links stay as they are, but for those that are left by ``..``: that is where they lead to."""
+    parts = Path(path).absolute().parts
+    left = max((place + 1 for place, part in enumerate(parts) if part == ".."), default=0)
+    return Path(os.path.realpath(Path(*parts[:left])), *parts[left:]) if left else Path(*parts)
+
+
+def make_folder(folder: Path) -> None:
+    """With those that it is in: one by one, since ``mkdir`` itself cannot make a thousand within one another."""
+    missing = []
+    while not folder.is_dir() and folder != folder.parent:
+        missing.append(folder)
+        folder = folder.parent
+    for one in reversed(missing):
+        one.mkdir(exist_ok=True)
+
+
+def walk(
+    top: Path, on_error: Callable[[OSError], object] = lambda _: None
+) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """As ``os.walk``, sorted. That of Python 3.11 cannot go into a thousand folders within one another."""
+    waiting = [top]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            with os.scandir(folder) as entries:
+                told = sorted((entry.name, _is_folder(entry), entry.is_symlink()) for entry in entries)
+        except OSError as error:
+            on_error(error)
+            continue
+        inner = [name for name, is_folder, is_link in told if is_folder and not is_link]
+        yield folder, inner, [name for name, is_folder, _ in told if not is_folder]
+        waiting += [folder / name for name in reversed(inner)]  # those that whoever asked has left in
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # links that lead round in a circle
+        return False
+
+
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """Where to write: it is moved to its place at the end of the block; after an error it is removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with beside(path) as unfinished:
+        yield unfinished
+        unfinished.replace(path)
+
+
+def move(unfinished: Path, path: Path) -> None:
+    """To its place, where nothing is. Raises FileExistsError if there is something by now."""
+    try:
+        os.link(unfinished, path)  # unlike a rename, it replaces nothing
+    except FileExistsError:
+        raise
+    except OSError:  # some systems of files have no such links
+        unfinished.replace(path)
+
+
+@contextlib.contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """Where to write what is to be moved to its place within the block; what was not is removed."""
+    make_folder(path.parent)
     unfinished = path.with_name(f"{UNFINISHED}{os.getpid()}-{_begun(os.getpid())}-{secrets.token_hex(8)}.part")
     try:
         yield unfinished
-        unfinished.replace(path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
-        if isinstance(error, OSError) and error.filename == str(unfinished):
+    except OSError as error:
+        if error.filename == str(unfinished):
             error.filename = str(path)  # the name that somebody knows
         raise
+    finally:
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
 
 
 def check_writable(folder: Path) -> None:
@@ -59,28 +119,32 @@ def check_writable(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def kept_tidy(folder: Path) -> Iterator[None]:
-    """A folder that is there, and in which nothing unfinished is left, however the block ends."""
-    folder.mkdir(parents=True, exist_ok=True)
+def kept_tidy(folder: Path, linked: Iterable[Path] = ()) -> Iterator[None]:
+    """A folder that is there, and in which nothing unfinished is left, however the block ends.
+
+    ``linked``: folders elsewhere that are written to as well, by links in it.
+    """
+    make_folder(folder)
     check_writable(folder)
-    remove_unfinished(folder)
+    elsewhere = tuple(linked)
+    remove_unfinished(folder, linked=elsewhere)
     try:
         yield
     except BaseException:
-        remove_unfinished(folder, PATIENCE)  # of workers that are being ended
+        remove_unfinished(folder, PATIENCE, linked=elsewhere)  # of workers that are being ended
         raise
-    remove_unfinished(folder)  # of workers of a killed run that were still alive when this one began
+    remove_unfinished(folder, linked=elsewhere)  # of workers of a killed run that were still alive when this one began
 
 
-def remove_unfinished(folder: Path, patience: float = 0.0) -> int:
-    """Remove what processes that have ended left in this folder and those below it; how many.
+def remove_unfinished(folder: Path, patience: float = 0.0, *, linked: Iterable[Path] = ()) -> int:
+    """Remove what processes that have ended left in this folder and those below it, and in those ``linked``; how many.
 
     ``patience``: seconds to wait for those that are about to end, which may leave more until then.
     """
     deadline = time.monotonic() + patience
     removed, quiet = 0, 0 if patience else LOOKS - 1
     while quiet < LOOKS and time.monotonic() <= deadline + LOOK_SECONDS:
-        found = list(folder.rglob(f"{UNFINISHED}*-*.part"))
+        found = list(_unfinished(folder, linked))
         left = [path for path in found if not _is_left_over(path)]
         for path in set(found) - set(left):
             with contextlib.suppress(OSError):
@@ -90,6 +154,13 @@ def remove_unfinished(folder: Path, patience: float = 0.0) -> int:
         if quiet < LOOKS:
             time.sleep(LOOK_SECONDS)
     return removed
+
+
+def _unfinished(folder: Path, linked: Iterable[Path]) -> Iterator[Path]:
+    below = (Path(place, name) for place, _, names in walk(folder) for name in names if name.startswith(UNFINISHED))
+    yield from (path for path in below if path.match(f"{UNFINISHED}*-*.part"))
+    for one in linked:
+        yield from one.glob(f"{UNFINISHED}*-*.part")
 
 
 def _is_left_over(path: Path) -> bool:

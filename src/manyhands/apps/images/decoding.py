@@ -7,6 +7,7 @@ here, and said in the manifest. A truncated file is found by reading it to its e
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import stat
 import threading
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 ORIENTATION = 0x0112
 _SETTINGS = 0x8769
 _SIZE = (0xA002, 0xA003)  # among the settings
+UNSEEN = 2  # of 255: so far apart are profiles of sRGB by different makers
 SHALLOW = "16 bit became 8 bit"
 _TELLING = {  # of the photo, and not of how the pixels lie in the file
     0x010E: "title",
@@ -53,6 +55,8 @@ _TURNS = {  # what makes a picture upright that its tag says is turned so
     7: "TRANSVERSE",
     8: "ROTATE_90",
 }
+_BACK = {6: _TURNS[8], 8: _TURNS[6]}  # the others undo themselves
+_STEPS = {"L;2": 85, "L;4": 17}  # of few bits, from one grey to the next among 8 bits
 
 
 class _Switch:
@@ -119,6 +123,7 @@ class Reading:
     truncated: str
     frames: str
     keep: frozenset[str]
+    part: int = 1  # of its width and height, which is enough, where a part can be decoded
 
     @property
     def key(self) -> str:
@@ -143,6 +148,7 @@ def open_picture(path: Path, reading: Reading) -> Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what Pillow thinks too large; the limit here is the user's
             image = PillowImage.open(path, formats=decoders.names())
+        _mend_key(image)
     except UnidentifiedImageError:
         raise Unusable("not a picture", "no decoder knows this kind of file") from None
     except PillowImage.DecompressionBombError:
@@ -161,6 +167,20 @@ def open_picture(path: Path, reading: Reading) -> Image:
     return image
 
 
+def _mend_key(image: Image) -> None:
+    """A PNG tells the colour that is transparent in its own bits, and Pillow loads 8 of them."""
+    key = image.info.get("transparency")
+    bits = str(getattr(next(iter(getattr(image, "tile", ())), None), "args", ""))
+    if image.format != "PNG" or key is None:
+        return
+    if bits == "RGB;16B":
+        image.info["transparency"] = tuple(value >> 8 for value in key)
+    elif bits == "1":
+        image.info["transparency"] = 0xFF if key else 0  # as some versions of Pillow do
+    elif bits in _STEPS:
+        image.info["transparency"] = key * _STEPS[bits]
+
+
 def check_pixels(size: tuple[int, int], limit: int, what: str) -> None:
     """Raise Unusable for more than that; ``what`` begins the sentence."""
     width, height = size
@@ -168,8 +188,19 @@ def check_pixels(size: tuple[int, int], limit: int, what: str) -> None:
         raise Unusable("too large", f"{what} {width} x {height}, more than {limit:,} pixels (--max-pixels)")
 
 
-def pictures(image: Image, path: Path, reading: Reading, need: tuple[int, int] | None) -> Iterator[Picture]:
-    """The frames that were asked for. ``need``: pixels that are enough, where a part of the size can be decoded."""
+def part_of(image: Image, need: tuple[int, int]) -> int:
+    """The smallest part of its size, 1/8 at least, that has twice the pixels that are needed: which keeps the quality.
+
+    It is that of the decoder of JPEG, which scales by itself; of all else the whole is decoded.
+    """
+    if image.format != "JPEG":
+        return 1
+    spare = min(image.width // (2 * need[0]), image.height // (2 * need[1]))
+    return next(part for part in (8, 4, 2, 1) if part <= max(1, spare))
+
+
+def pictures(image: Image, path: Path, reading: Reading) -> Iterator[Picture]:
+    """The frames that were asked for."""
     count = _frames(image)
     if count > 1 and reading.frames == "error":
         raise Unusable("unsupported", f"it has {count} frames (--frames first takes one, all takes each)")
@@ -179,7 +210,7 @@ def pictures(image: Image, path: Path, reading: Reading, need: tuple[int, int] |
             with _reading(f"frame {frame}: "):
                 image.seek(frame)
             check_pixels(image.size, reading.max_pixels, f"frame {frame} is")
-        made = _picture(image, path, reading, need if count == 1 else None, frame)
+        made = _picture(image, path, reading, frame)
         if count > 1 and reading.frames == "first":
             made.notes.append(f"the first of {count} frames")
         yield made
@@ -203,13 +234,22 @@ def _reading(what: str = "") -> Iterator[None]:
         raise Unusable("damaged", f"{what}{str(error) or type(error).__name__}") from None
 
 
-def _picture(image: Image, path: Path, reading: Reading, need: tuple[int, int] | None, frame: int) -> Picture:
-    from PIL import Image as PillowImage
+def size_in_file(image: Image) -> tuple[int, int]:
+    """As its pixels lie there. Of a TIFF, Pillow tells the size that it has when it is turned upright."""
+    return image.size[::-1] if _turned_by_pillow(image) >= 5 else image.size
 
+
+def _turned_by_pillow(image: Image) -> int:
+    """The tag of how a TIFF is turned: it is turned upright when it is loaded, and has no such tag any more then."""
+    tag = getattr(image, "tag_v2", {}).get(ORIENTATION)
+    return tag if tag in _TURNS else 1
+
+
+def _picture(image: Image, path: Path, reading: Reading, frame: int) -> Picture:
     notes: list[str] = []
-    size, is_deep = image.size, _is_deep(image)
-    if need is not None and image.format == "JPEG":
-        image.draft(None, (2 * need[0], 2 * need[1]))  # the decoder's own scaling; twice as much keeps the quality
+    size, is_deep, by_pillow = image.size, _is_deep(image), _turned_by_pillow(image)
+    if reading.part > 1:
+        image.draft(None, (image.width // reading.part, image.height // reading.part))
     loaded = _loaded(image, path, reading, notes)
     if loaded.mode == "I" and image.format not in {"PNG", "PPM"}:
         raise Unusable("unsupported", "its pixels have 32 bits and an unknown range: convert it by yourself")
@@ -217,11 +257,10 @@ def _picture(image: Image, path: Path, reading: Reading, need: tuple[int, int] |
         notes.append(SHALLOW)
     icc, exif = bytes(image.info.get("icc_profile") or b""), b""
     tags = _tags(loaded, notes)
-    turned = tags.get(ORIENTATION, 1)
-    if reading.orient and turned in _TURNS:
-        loaded = loaded.transpose(PillowImage.Transpose[_TURNS[turned]])
-        size = size if turned < 5 else size[::-1]
-        notes.append("turned upright")
+    if by_pillow > 1:
+        size, tags[ORIENTATION] = loaded.size, by_pillow  # which Pillow has removed
+    loaded, is_on_its_side = _turned(loaded, tags, by_pillow=by_pillow > 1, reading=reading, notes=notes)
+    size = size[::-1] if is_on_its_side else size
     if "exif" in reading.keep and len(tags):
         exif = _kept_tags(tags, upright=reading.orient, notes=notes)
     by_profile = loaded.mode in {"CMYK", "LAB"}  # what the profile says of these pixels goes first
@@ -232,6 +271,21 @@ def _picture(image: Image, path: Path, reading: Reading, need: tuple[int, int] |
     if icc:
         loaded = _in_srgb(loaded, icc, notes)
     return Picture(workable(loaded, notes), size, frame, exif, b"", notes)
+
+
+def _turned(image: Image, tags: Any, *, by_pillow: bool, reading: Reading, notes: list[str]) -> tuple[Image, bool]:
+    """Upright, or as it lies in the file, and whether it had to be laid on its side for that."""
+    from PIL import Image as PillowImage
+
+    tag = tags.get(ORIENTATION)
+    if tag not in _TURNS:
+        return image, False
+    if reading.orient:
+        notes.append("turned upright")
+    if reading.orient == by_pillow:
+        return image, False
+    way = _TURNS[tag] if reading.orient else _BACK.get(tag, _TURNS[tag])
+    return image.transpose(PillowImage.Transpose[way]), tag >= 5
 
 
 def _is_deep(image: Image) -> bool:
@@ -299,6 +353,7 @@ def _salvaged(path: Path, frame: int) -> Image | None:
 
     with _switch.on(), contextlib.suppress(Exception):
         again = PillowImage.open(io.BytesIO(path.read_bytes()), formats=decoders.names())
+        _mend_key(again)
         again.seek(frame)
         again.load()
         return again
@@ -311,8 +366,7 @@ def _in_srgb(image: Image, icc: bytes, notes: list[str]) -> Image:
 
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
-        name = ImageCms.getProfileDescription(profile).lower()
-        if "srgb" in name and "linear" not in name:
+        if _is_srgb(icc):
             return image
         is_grey = profile.profile.xcolor_space.strip() == "GRAY"
         changed = _converted(image, profile, is_grey=is_grey)
@@ -321,6 +375,22 @@ def _in_srgb(image: Image, icc: bytes, notes: list[str]) -> Image:
         return image
     notes.append("converted to sRGB")
     return changed
+
+
+@functools.lru_cache(maxsize=64)
+def _is_srgb(icc: bytes) -> bool:
+    """It changes no colour so that anybody could see it. Names tell little: linear ones have sRGB in theirs, too."""
+    import numpy as np
+    from PIL import Image as PillowImage
+    from PIL import ImageCms
+
+    if not fits(icc, "RGB"):
+        return False
+    steps = np.arange(0, 256, 15, dtype=np.uint8)
+    colours = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(1, -1, 3)
+    profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+    shown = np.asarray(_converted(PillowImage.fromarray(colours), profile, is_grey=False))
+    return int(abs(shown.astype(int) - colours).max()) <= UNSEEN
 
 
 def _converted(image: Image, profile: Any, *, is_grey: bool) -> Image:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from manyhands.apps import files
 from manyhands.apps.images.decoding import Picture, fits
 from manyhands.apps.images.problems import Unusable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+JPEG_EXIF = 65_533  # bytes
+CLEAR = 255  # among the colours of a GIF, the one that nobody sees
+HALF = 128  # of 255: what is less opaque becomes clear where there is nothing between
 TELLING = {"JPEG", "PNG", "WEBP", "TIFF"}  # formats that hold EXIF and a colour profile
 FORMATS = {  # by suffix: Pillow's name, and the modes that it takes
     "jpg": ("JPEG", ("L", "RGB")),
@@ -23,7 +24,7 @@ FORMATS = {  # by suffix: Pillow's name, and the modes that it takes
     "tif": ("TIFF", ("L", "RGB", "RGBA")),
     "tiff": ("TIFF", ("L", "RGB", "RGBA")),
     "bmp": ("BMP", ("L", "RGB")),
-    "gif": ("GIF", ("L", "RGB")),
+    "gif": ("GIF", ("L", "RGB", "RGBA")),
     "ppm": ("PPM", ("L", "RGB")),
     "jp2": ("JPEG2000", ("L", "RGB", "RGBA")),
 }
@@ -43,11 +44,11 @@ def flattened(image: Image, suffix: str, background: Any) -> Image:
     return image.convert(modes[-1] if image.mode == "L" and "RGB" not in modes else "RGB")
 
 
-def keepable(keep: frozenset[str], image: Image, paths: Iterable[Path]) -> frozenset[str]:
-    """Of what is to be kept, what all of these can hold: a profile that cannot go along is applied instead."""
-    names = {FORMATS[path.suffix[1:].lower()][0] for path in paths}
-    becomes_colour = "WEBP" in names and image.mode in {"L", "LA", "1", "I", "I;16"}  # its profile is of greys
-    return keep - {"icc"} if becomes_colour or not names <= TELLING else keep
+def keepable(keep: frozenset[str], image: Image, path: Path) -> frozenset[str]:
+    """Of what is to be kept, what this file can hold: a profile that cannot go along is applied instead."""
+    name, _ = FORMATS[path.suffix[1:].lower()]
+    becomes_colour = name == "WEBP" and image.mode in {"L", "LA", "1", "I", "I;16"}  # its profile is of greys
+    return keep - {"icc"} if becomes_colour or name not in TELLING else keep
 
 
 def encoded(picture: Picture, image: Image, suffix: str, quality: int) -> tuple[bytes, list[str]]:
@@ -58,7 +59,9 @@ def encoded(picture: Picture, image: Image, suffix: str, quality: int) -> tuple[
     name, _ = FORMATS[suffix]
     options: dict[str, Any] = {"quality": quality} if name in {"JPEG", "WEBP"} else {}
     notes = []
-    if picture.exif and name in TELLING:
+    if name == "JPEG" and len(picture.exif) > JPEG_EXIF:
+        notes.append("its EXIF was not kept, since it is longer than a JPEG can hold")
+    elif picture.exif and name in TELLING:
         options["exif"] = picture.exif
     elif picture.exif:
         notes.append(f"its EXIF was not kept, since {suffix} holds none")
@@ -68,6 +71,10 @@ def encoded(picture: Picture, image: Image, suffix: str, quality: int) -> tuple[
         notes.append("its colour profile was not kept, since it is one of other pixels")
     if hasattr(image, "tag_v2"):  # of a TIFF, from which Pillow would take what is not to be kept
         image = image.copy()
+    if name == "GIF" and image.mode == "RGBA":
+        if any(image.getchannel("A").histogram()[1:255]):
+            notes.append("what is half transparent became clear or opaque")
+        image, options["transparency"] = _with_clear(image), CLEAR
     before, image.info = image.info, {}  # Pillow writes unasked what is in it: profile, comment, transparency
     into = io.BytesIO()
     try:
@@ -79,7 +86,8 @@ def encoded(picture: Picture, image: Image, suffix: str, quality: int) -> tuple[
     return into.getvalue(), notes
 
 
-def write(data: bytes, path: Path) -> None:
-    """Beside its place, and then to it."""
-    with files.whole(path) as unfinished:
-        unfinished.write_bytes(data)
+def _with_clear(image: Image) -> Image:
+    """In 255 colours, and the clear one."""
+    made = image.convert("RGB").quantize(CLEAR)
+    made.paste(CLEAR, None, image.getchannel("A").point(lambda alpha: 0xFF if alpha < HALF else 0))
+    return made

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from manyhands.apps.images.decoding import Picture, Reading
 from manyhands.apps.images.operations import Resize
 from manyhands.apps.images.planning import Source, Target
 from manyhands.apps.images.problems import Unusable
-from manyhands.apps.images.state import Seal, Writer, seal
+from manyhands.apps.images.state import Seal, Taken, Writer
 from manyhands.apps.images.summary import Done
 from manyhands.interrupts import is_of_a_signal
 from manyhands.showing import error_text
@@ -27,6 +28,8 @@ from manyhands.showing import error_text
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+FOREIGN = "an output is there that is not of this source, or was changed since"
+LEFT_ALONE = f"left alone: {FOREIGN}"
 FLATTENED = "what is transparent shows the background"
 SHRUNK, WORKED_ON = 8, 20  # bytes a pixel: decoded, and a copy; or several, while filters and encoders are at work
 
@@ -110,10 +113,15 @@ class Maker:
 
     def __call__(self, source: Source) -> Done:
         """Make its outputs, or say why not: one that cannot be made ends nothing. Raises DiskFullError."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")  # what is wrong with a picture is told of it alone
+            return self._made(source)
+
+    def _made(self, source: Source) -> Done:
         done = Done(str(source.path), "failed")
         try:
             self._make(source, done)
-            done.status = "written"
+            done.status, done.reason = ("written", "") if done.outputs else ("skipped", FOREIGN)
         except Unusable as problem:
             done.kind, done.reason = problem.kind, problem.reason
         except MemoryError:
@@ -131,27 +139,42 @@ class Maker:
         return done
 
     def _make(self, source: Source, done: Done) -> None:
+        with decoding.open_picture(source.place, self.reading) as image:
+            done.width, done.height = decoding.size_in_file(image)
+            first, *others = _groups(image, source.targets, self.reading).items()
+            self._make_group(source, image, *first, done)
+        for group in others:
+            with decoding.open_picture(source.place, self.reading) as image:
+                self._make_group(source, image, *group, done)
+
+    def _make_group(self, source: Source, image: Image, reading: Reading, targets: list[Target], done: Done) -> None:
+        """Those that are made from the same pixels."""
         began = time.perf_counter()
-        with decoding.open_picture(source.path, self.reading) as image:
-            done.width, done.height = image.size
-            need = _need(image.size, source.all_targets)
-            keep = encoding.keepable(self.reading.keep, image, [target.path for target in source.all_targets])
-            with self.budget.take(_cost(image.size, source.targets, shrunk=need is not None)):
-                written: dict[Target, dict[Path, Seal]] = {target: {} for target in source.targets}
-                for picture in decoding.pictures(image, source.path, replace(self.reading, keep=keep), need):
-                    done.decode += time.perf_counter() - began
-                    done.note(picture.notes)
-                    for target in source.targets:
-                        self._write(source, target, picture, done, written[target])
-                        if not target.numbered:
-                            self._finish(source, target, done, written.pop(target))
-                    began = time.perf_counter()
+        written: dict[Target, dict[Path, Seal]] = {target: {} for target in targets}
+        with self.budget.take(_cost(image.size, targets)):
+            for picture in decoding.pictures(image, source.place, reading):
+                done.decode += time.perf_counter() - began
+                done.note(picture.notes)
+                for target in list(written):
+                    self._write_if_free(source, target, picture, done, written)
+                began = time.perf_counter()
         for target, outputs in written.items():
             self._finish(source, target, done, outputs)
 
+    def _write_if_free(
+        self, source: Source, target: Target, picture: Picture, done: Done, written: dict[Target, dict[Path, Seal]]
+    ) -> None:
+        """What is finished, or cannot be, is no more in ``written``."""
+        try:
+            self._write(source, target, picture, done, written[target])
+        except Taken:
+            del written[target]
+            done.note([LEFT_ALONE])
+        else:
+            if not target.numbered:
+                self._finish(source, target, done, written.pop(target))
+
     def _finish(self, source: Source, target: Target, done: Done, outputs: dict[Path, Seal]) -> None:
-        for path in target.old - outputs.keys():  # a frame that there is no more
-            path.unlink(missing_ok=True)
         self.writer.finish(source, target, outputs)
         done.outputs += map(str, outputs)
 
@@ -167,12 +190,25 @@ class Maker:
         made = time.perf_counter()
         data, notes = encoding.encoded(picture, flat, suffix, self.quality)
         done.note(notes)
-        outputs[path] = seal(data)
-        self.writer.begin(source, target, path, outputs[path])
-        encoding.write(data, path)
+        outputs[path] = self.writer.put(source, target, path, data)
         done.bytes += len(data)
         done.operations += made - began
         done.encode += time.perf_counter() - made
+
+
+def _groups(image: Image, targets: Iterable[Target], reading: Reading) -> dict[Reading, list[Target]]:
+    """By how each is read, which depends on nothing but itself: so it is the same, whatever else is asked for."""
+    groups: dict[Reading, list[Target]] = {}
+    for target in targets:
+        keep = encoding.keepable(reading.keep, image, target.path)
+        groups.setdefault(replace(reading, keep=keep, part=_part(image, target)), []).append(target)
+    return groups
+
+
+def _part(image: Image, target: Target) -> int:
+    """Of its width and height so small a part is decoded (1: all), which is enough for this target."""
+    first = next(iter(target.variant.operations), None)
+    return decoding.part_of(image, first.needs(image.size)) if isinstance(first, Resize) else 1
 
 
 def _worked_on(picture: Picture, target: Target, background: Background, max_pixels: int) -> Image:
@@ -187,7 +223,7 @@ def _worked_on(picture: Picture, target: Target, background: Background, max_pix
             whole = image.size
         except (MemoryError, Unusable):
             raise
-        except Exception as error:  # user code, and what a filter does not take
+        except (Exception, SystemExit) as error:  # user code, and what a filter does not take
             if is_of_a_signal(error):
                 raise
             what = f"{operation} raised {error_text(error)}"
@@ -195,25 +231,17 @@ def _worked_on(picture: Picture, target: Target, background: Background, max_pix
     return image
 
 
-def _cost(size: tuple[int, int], targets: tuple[Target, ...], *, shrunk: bool) -> int:
+def _cost(size: tuple[int, int], targets: list[Target]) -> int:
     """Bytes that a picture of this size, and what becomes of it, may take at a time."""
-    largest = width, height = size
+    largest = size
     for target in targets:
         for operation in target.variant.operations:
             if isinstance(operation, Resize):
-                made = operation.makes(size)
-                largest = max(largest, made, key=lambda one: one[0] * one[1])
-    if largest == size:
-        return (SHRUNK if shrunk else WORKED_ON) * width * height
-    return WORKED_ON * largest[0] * largest[1]
+                largest = max(largest, operation.makes(size), key=lambda one: one[0] * one[1])
+    shrunk = largest == size and all(_shrinks(target) for target in targets)
+    return (SHRUNK if shrunk else WORKED_ON) * largest[0] * largest[1]
 
 
-def _need(size: tuple[int, int], targets: tuple[Target, ...]) -> tuple[int, int] | None:
-    """Pixels of the source that are enough for all targets; None: all, since some target does not shrink it first."""
-    needs = []
-    for target in targets:
-        first = next(iter(target.variant.operations), None)
-        if not isinstance(first, Resize):
-            return None
-        needs.append(first.needs(size))
-    return max(width for width, _ in needs), max(height for _, height in needs)
+def _shrinks(target: Target) -> bool:
+    """First of all: what follows works on something smaller."""
+    return isinstance(next(iter(target.variant.operations), None), Resize)

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from string import Formatter
 from typing import NamedTuple
 
+from manyhands.apps import files
 from manyhands.apps.images.encoding import FORMATS
 from manyhands.apps.images.operations import Operations
 from manyhands.apps.images.problems import unreadable
@@ -21,6 +22,7 @@ FIELDS = ("rel", "stem", "suffix", "ext", "variant", "size", "filter", "frame")
 CONFLICTS = ("skip", "newer", "overwrite", "rename", "error")
 LONGEST = 240  # bytes of a name: most systems take 255, and numbers may be added
 SHOWN = 5  # collisions that an error names
+Identity = tuple[int, int] | None
 Names = Callable[[Path], list[str]]  # of the files in a folder, in order
 
 
@@ -37,7 +39,8 @@ class Variant(NamedTuple):
 class Target(NamedTuple):
     """One file to be written; ``numbered``: one for each frame, whose number ``{frame}`` in its name stands for.
 
-    ``key``: what it is known by from run to run, also if it is renamed; ``old``: what is there of it that may go.
+    ``key``: what it is known by from run to run, also if it is renamed; ``old``: what is there of it that may go, as
+    long as it has one of the ``seals``.
     """
 
     path: Path
@@ -45,6 +48,7 @@ class Target(NamedTuple):
     numbered: bool
     key: str
     old: frozenset[Path] = frozenset()
+    seals: frozenset[tuple[int, int]] = frozenset()
 
     def of_frame(self, frame: int) -> Path:
         """Where this frame goes."""
@@ -54,18 +58,16 @@ class Target(NamedTuple):
 
 
 class Source(NamedTuple):
-    """One file to be read, as it is now, and what is made from it; not ``others``, which are there already."""
+    """One file to be read, as it is now, and what is made from it.
+
+    ``path``: as it was named; ``place``: from the root on, since a function of the user's may go to another folder.
+    """
 
     path: Path
+    place: Path
     size: int
     mtime_ns: int
     targets: tuple[Target, ...]
-    others: tuple[Target, ...] = ()
-
-    @property
-    def all_targets(self) -> tuple[Target, ...]:
-        """What a picture is decoded for: else its outputs would depend on which of them are lacking."""
-        return self.targets + self.others
 
 
 class Lost(NamedTuple):
@@ -87,7 +89,7 @@ def find(places: Iterable[Path], *, recursive: bool, glob: str | None, out: Path
     """Files below these places, each with the folder that its place in the output is relative to."""
     for place in places:
         if place.is_dir():
-            yield from _in_folder(place, recursive=recursive, glob=glob, out=out.resolve())
+            yield from _in_folder(place, recursive=recursive, glob=glob, out=_identity(out))
         elif place.exists():
             yield place, place.parent
         else:
@@ -95,19 +97,32 @@ def find(places: Iterable[Path], *, recursive: bool, glob: str | None, out: Path
             raise OptionError(f"there is no file or folder {place}{hint if set('*?[') & set(place.name) else ''}")
 
 
-def _in_folder(place: Path, *, recursive: bool, glob: str | None, out: Path) -> Iterator[tuple[Path, Path] | Lost]:
+def _in_folder(place: Path, *, recursive: bool, glob: str | None, out: Identity) -> Iterator[tuple[Path, Path] | Lost]:
     lost: list[Lost] = []
 
     def note(error: OSError) -> None:
         problem = unreadable(error)
         lost.append(Lost(Path(error.filename or place), problem.kind, problem.reason))
 
-    for folder, inner, names in os.walk(place, onerror=note):
-        inner[:] = sorted(name for name in inner if Path(folder, name).resolve() != out) if recursive else []
-        for name in sorted(names):
+    for folder, inner, names in files.walk(place, note):
+        inner[:] = [name for name in inner if _is_entered(folder / name, out)] if recursive else []
+        for name in names:
             if _is_wanted(name, glob):
-                yield Path(folder, name), place
+                yield folder / name, place
     yield from lost
+
+
+def _is_entered(folder: Path, out: Identity) -> bool:
+    return not folder.name.startswith(".") and (out is None or _identity(folder) != out)
+
+
+def _identity(folder: Path) -> Identity:
+    """The same by whatever way one comes to it; None if it is not there."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _is_wanted(name: str, glob: str | None) -> bool:
@@ -121,12 +136,17 @@ def _is_wanted(name: str, glob: str | None) -> bool:
 def check_name(template: str, variants: list[Variant], *, frames: str) -> None:
     """Raise OptionError for a template with unknown fields, or one that would give all outputs the same name."""
     try:
-        used = {field for _, field, _, _ in Formatter().parse(template) if field is not None}
+        fields = [(field, way or conversion) for _, field, way, conversion in Formatter().parse(template) if field]
+        used = {field for field, _ in fields}
         in_folders = {field for _, field, _, _ in Formatter().parse(template.rpartition("/")[0])}
     except ValueError as error:
         raise OptionError(f"the name {template!r} is no template: {error}") from None
     if "frame" in in_folders:
         raise OptionError(f"{{frame}} belongs into the name of the file, not of a folder; got {template!r}")
+    if any(field == "frame" and way for field, way in fields):
+        raise OptionError(
+            f"{{frame}} is a number of three digits or more, without a format of its own; got {template!r}"
+        )
     if "\0" in template:
         raise OptionError(f"the name {template!r} has a character that no name of a file can have")
     if unknown := used - set(FIELDS):
@@ -169,7 +189,8 @@ class Naming(NamedTuple):
         )  # fmt: skip
         target = Path(os.path.normpath(self.out / told))
         if not target.is_relative_to(os.path.normpath(self.out)):
-            raise OptionError(f"the name {self.template!r} leads out of the folder {self.out}: {target}")
+            empty = "" if variant.name else " ({variant} is empty, since there is one output only)"
+            raise OptionError(f"the name {self.template!r} leads out of the folder {self.out}: {target}{empty}")
         if target.suffix[1:].lower() not in FORMATS:
             raise OptionError(
                 f"{target.name} has no suffix that can be written: end the name in .{{ext}}, or in one of "
@@ -179,18 +200,21 @@ class Naming(NamedTuple):
 
 
 def make(
-    found: Iterable[tuple[Path, Path] | Lost], naming: Naming, variants: list[Variant], made: Iterable[Path]
+    found: Iterable[tuple[Path, Path] | Lost],
+    naming: Naming,
+    variants: list[Variant],
+    is_output: Callable[[Path], bool],
 ) -> Plan:
-    """The plan for these files, each once; not for those that were ``made`` before, and lie among the sources."""
+    """The plan for these files, each once; not for outputs of runs before that lie among the sources."""
     plan = Plan([], [])
-    seen = set(made)
+    seen: set[Path] = set()
     for one in found:
         if isinstance(one, Lost):
             plan.lost.append(one)
             continue
         path, root = one
-        place = Path(os.path.abspath(path))  # noqa: PTH100 - links stay as they are
-        if place in seen:
+        place = files.absolute(path)
+        if place in seen or is_output(place):
             continue
         seen.add(place)
         if naming.frames == "all" and "{frame}" in path.name:
@@ -206,7 +230,7 @@ def make(
         if any(len(os.fsencode(target.path.name)) > LONGEST for target in targets):
             plan.lost.append(Lost(path, "unwritable", f"an output's name would be longer than {LONGEST} bytes"))
             continue
-        plan.sources.append(Source(path, status.st_size, status.st_mtime_ns, targets))
+        plan.sources.append(Source(path, place, status.st_size, status.st_mtime_ns, targets))
     return plan
 
 
@@ -228,7 +252,9 @@ def check_collisions(sources: list[Source], names: Names) -> None:
             if other[0] != source.path:
                 clashes.append(f"{other[0]} and {source.path} would both become {target.path}")
             elif other != mine:
-                clashes.append(f"two outputs of {source.path} would both become {target.path}")
+                clashes.append(
+                    f"two outputs of {source.path} would both become {target.path}: {{variant}} tells them apart"
+                )
             elif inputs & {os.path.realpath(path) for path in (target.path, *existing(target, names))}:
                 clashes.append(f"{target.path} is one of the sources, which are never written to")
     if clashes:
@@ -240,19 +266,19 @@ def check_collisions(sources: list[Source], names: Names) -> None:
         )
 
 
-def check_linked(sources: Iterable[Source], places: Iterable[Path], out: Path, *, inside: bool) -> None:
-    """Raise OptionError if a folder in the output is a link that leads into a source folder."""
-    root = out.resolve()
-    for folder in {target.path.parent for source in sources for target in source.targets}:
-        if (there := folder.resolve()) != root / folder.relative_to(out):
-            check_place(places, there, inside=inside)
+def linked(sources: Iterable[Source], out: Path) -> list[Path]:
+    """Where outputs go if not below the output folder itself, since a folder in it is a link."""
+    root = os.path.realpath(out)
+    folders = {target.path.parent for source in sources for target in source.targets}
+    ways = ((Path(os.path.realpath(folder)), Path(root, folder.relative_to(out))) for folder in folders)
+    return sorted(there for there, expected in ways if there != expected)
 
 
 def check_place(places: Iterable[Path], out: Path, *, inside: bool) -> None:
     """Raise OptionError if the output is to lie in a source folder, and nobody asked for that."""
-    resolved = out.resolve()
+    resolved = Path(os.path.realpath(out))
     for place in places:
-        if place.is_dir() and not inside and resolved.is_relative_to(place.resolve()):
+        if place.is_dir() and not inside and resolved.is_relative_to(os.path.realpath(place)):
             raise OptionError(
                 f"the output folder {out} lies in the source folder {place}: choose another, or say --out-inside "
                 "(it is left out when pictures are looked for)"

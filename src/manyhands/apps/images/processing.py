@@ -17,7 +17,7 @@ from manyhands.apps import files
 from manyhands.apps.files import DiskFullError
 from manyhands.apps.images import encoding, planning, state
 from manyhands.apps.images.decoding import Reading
-from manyhands.apps.images.making import Background, Budget, Maker, Turns
+from manyhands.apps.images.making import FOREIGN, LEFT_ALONE, Background, Budget, Maker, Turns
 from manyhands.apps.images.operations import Apply, Filter, Operation, Resize
 from manyhands.apps.images.planning import Source, Variant
 from manyhands.apps.images.sizes import parse_size
@@ -27,7 +27,6 @@ from manyhands.showing import error_text
 
 Places = str | os.PathLike[str]
 MAX_PIXELS = 89_478_485  # Pillow's own limit: a third of a gigabyte of pixels of four bytes
-FOREIGN = "is not of this source, or was changed since"
 PATIENCE = 2.0  # seconds for threads to end their pictures after Ctrl-C
 IN_FLIGHT = 1 << 30  # bytes of decoded pictures at a time: of all threads; of processes, see Turns
 
@@ -53,6 +52,7 @@ def process(
     workers: int | None = None,
     backend: Literal["auto", "processes", "threads", "serial"] | None = None,
     progress: bool | Callable[[Any], object] | None = None,
+    again: bool = False,
     dry_run: bool = False,
 ) -> Summary:
     """Make pictures from pictures, on all cores; what a run before has made already is not made again.
@@ -92,6 +92,8 @@ def process(
         backend: None: ``auto`` as for `map`, or ``processes`` from the first picture on if a function of yours is
             applied. ``threads`` are slower by a tenth: between two pictures they wait for each other.
         progress: as in `map`.
+        again: make all outputs anew, also those that are up to date: a function of yours may depend on what is not
+            seen, such as a file that it reads.
         dry_run: look and check, and write nothing: what would be written has the status ``planned``.
 
     Returns:
@@ -103,16 +105,18 @@ def process(
     """
     began = time.monotonic()
     places = [Path(src)] if isinstance(src, str | os.PathLike) else [Path(place) for place in src]
-    into = Path(os.path.abspath(out))  # noqa: PTH100 - links stay as they are
+    into = files.absolute(out)
     wanted = variants(operations)  # checked, before anything else is
     template = name if name is not None else planning.default_name(wanted, frames=frames)
     ext = _checked_format(format, quality)
-    reading = Reading(orient, _positive(max_pixels), on_truncated, frames, _checked_keep(keep))
+    _check_positive("workers", mh.cpu_count() if workers is None else workers)
+    _check_positive("max_pixels", max_pixels)
+    reading = Reading(orient, max_pixels, on_truncated, frames, _checked_keep(keep))
     _check_words(on_conflict, on_truncated, frames, background)
     _check_sizes(wanted, max_pixels)
     planning.check_name(template, wanted, frames=frames)
-    if into.exists() and not into.is_dir():
-        raise OptionError(f"{into} is a file: the output is a folder")
+    if os.path.lexists(into) and not into.is_dir():
+        raise OptionError(f"{into} is a file, or a link to no folder: the output is a folder")
     if not into.exists() and into.suffix[1:].lower() in planning.SUFFIXES:
         raise OptionError(f"{into} is called as a picture is, and would be a folder: name the folder of the outputs")
     planning.check_place(places, into, inside=out_inside)
@@ -120,10 +124,12 @@ def process(
     names, known = planning.names_once(), state.load(into)
     found = planning.find(places, recursive=recursive, glob=glob, out=into)
     naming = planning.Naming(into, template, ext, frames)
-    plan = planning.make(found, naming, wanted, state.outputs_of(known, into))
+    plan = planning.make(found, naming, wanted, state.outputs_among(known, into))
     planning.check_collisions(plan.sources, names)
-    planning.check_linked(plan.sources, places, into, inside=out_inside)
-    fresh, stale = _compared(plan.sources, known, into)
+    linked = planning.linked(plan.sources, into)
+    for folder in linked:
+        planning.check_place(places, folder, inside=out_inside)
+    fresh, stale = _compared(plan.sources, known, into, again=again)
     taken = {target.path for source in plan.sources for target in source.targets}
     todo, skipped, partly = _settled(stale, taken, on_conflict, names)
     done = [Done(str(lost.path), "failed", kind=lost.kind, reason=lost.reason) for lost in plan.lost]
@@ -131,19 +137,19 @@ def process(
         Done(str(source.path), "up to date", [str(into / o) for t in source.targets for o in known[t.key].outputs])
         for source in fresh
     ]
-    done += [Done(str(source.path), "skipped", reason=f"an output is there that {FOREIGN}") for source in skipped]
+    done += [Done(str(source.path), "skipped", reason=FOREIGN) for source in skipped]
     place = backend or place_of(wanted)
-    count = workers or mh.cpu_count()
+    count = mh.cpu_count() if workers is None else workers
     if dry_run:
         done += [Done(str(s.path), "planned", [str(target.path) for target in s.targets]) for s in todo]
     elif todo:
         budget = Budget(IN_FLIGHT) if place == "threads" else Turns(IN_FLIGHT, 1 if place == "serial" else count)
-        maker = Maker(reading, quality, Background(background), state.Writer(into), budget)
-        with _folder(into), _pixel_limit():
+        maker = Maker(reading, quality, Background(background), state.Writer(into, on_conflict), budget)
+        with _folder(into, linked), _pixel_limit():
             done += _run(maker, todo, place, count, progress)
     for one in done:
         if one.source in partly:
-            one.note([f"left alone: an output is there that {FOREIGN}"])
+            one.note([LEFT_ALONE])
     order = {str(source.path): index for index, source in enumerate(plan.sources)}
     done.sort(key=lambda one: order.get(one.source, -1))
     return Summary(tuple(done), time.monotonic() - began, count)
@@ -193,9 +199,9 @@ def _so_far(done: list[Done], todo: list[Source]) -> str:
 
 
 @contextmanager
-def _folder(out: Path) -> Iterator[None]:
+def _folder(out: Path, linked: list[Path]) -> Iterator[None]:
     """The output folder, there and tidy, before and after."""
-    with files.kept_tidy(out):
+    with files.kept_tidy(out, linked):
         try:
             yield
         except BaseException:
@@ -235,22 +241,30 @@ def _pixel_limit() -> Iterator[None]:
                 Image.MAX_IMAGE_PIXELS = _limit_before
 
 
-def _compared(sources: list[Source], known: Mapping[str, state.Made], out: Path) -> tuple[list[Source], list[Source]]:
-    """Those that have all their outputs; and the others, with what they lack."""
+def _compared(
+    sources: list[Source], known: Mapping[str, state.Made], out: Path, *, again: bool
+) -> tuple[list[Source], list[Source]]:
+    """Those that have all their outputs, unless these are to be made ``again``; and the others, with what they lack."""
     fresh: list[Source] = []
     stale: list[Source] = []
     for source in sources:
-        there = {target for target in source.targets if state.is_fresh(source, target, known.get(target.key), out)}
+        targets = () if again else source.targets
+        there = {target for target in targets if state.is_fresh(source, target, known.get(target.key), out)}
         lacking = tuple(
-            target._replace(old=state.replaceable(source, known.get(target.key), out))
-            for target in source.targets
-            if target not in there
+            _with_old(target, source, known.get(target.key), out) for target in source.targets if target not in there
         )
         if lacking:
-            stale.append(source._replace(targets=lacking, others=tuple(there)))
+            stale.append(source._replace(targets=lacking))
         else:
             fresh.append(source)
     return fresh, stale
+
+
+def _with_old(target: planning.Target, source: Source, made: state.Made | None, out: Path) -> planning.Target:
+    """Together with what a run before has made of it."""
+    old = state.replaceable(source, made, out)
+    seals = (seal for seals in made.outputs.values() for seal in seals) if made and old else ()
+    return target._replace(old=old, seals=frozenset(seals))
 
 
 def _settled(
@@ -278,17 +292,19 @@ def _settled(
             todo.append(source._replace(targets=moved))
         else:
             older = on_conflict == "newer"
-            left = {t for t, others in there.items() if not (older and all(_is_older(path, source) for path in others))}
+            left = {
+                t for t, others in there.items() if not (older and all(state.is_older(path, source) for path in others))
+            }
             targets = tuple(target for target in source.targets if target not in left)
             if not targets:
                 skipped.append(source)
                 continue
             partly |= {str(source.path)} if left else set()
-            todo.append(source._replace(targets=targets, others=(*source.others, *left)))
+            todo.append(source._replace(targets=targets))
     if foreign and on_conflict == "error":
         more = f" (and {len(foreign) - 1} more)" if len(foreign) > 1 else ""
         raise OptionError(
-            f"nothing was done: {foreign[0]}{more} is there, and {FOREIGN}. Move it away, or choose another "
+            f"nothing was done: {foreign[0]}{more}: {FOREIGN}. Move it away, or choose another "
             "on_conflict (--on-conflict)"
         )
     written = {target.path for source in todo for target in source.targets}
@@ -300,18 +316,14 @@ def _without(source: Source, written: set[Path]) -> Source:
     return source._replace(targets=tuple(target._replace(old=target.old - written) for target in source.targets))
 
 
-def _is_older(path: Path, source: Source) -> bool:
-    try:
-        return path.stat().st_mtime_ns < source.mtime_ns
-    except OSError:  # a link to nowhere, or to where we may not look
-        return False
-
-
 def variants(operations: Any) -> list[Variant]:
     """The outputs that are asked for. Raises OptionError."""
     if callable(operations):
         raise OptionError(f"operations are a list, as [{type(operations).__name__}(...)], or a mapping of such lists")
     named = operations if isinstance(operations, Mapping) else {"": operations}
+    for one in named.values():
+        if callable(one) or not isinstance(one, Iterable):
+            raise OptionError(f"the operations of an output are a list, as [{type(one).__name__}(...)]; got {one!r}")
     found = [Variant(str(name), tuple(one)) for name, one in named.items()]
     for variant in found:
         for operation in variant.operations:
@@ -367,10 +379,9 @@ def _check_sizes(variants: list[Variant], max_pixels: int) -> None:
             )
 
 
-def _positive(pixels: int) -> int:
-    if pixels < 1:
-        raise OptionError(f"max_pixels is at least 1; got {pixels!r}")
-    return pixels
+def _check_positive(name: str, value: Any) -> None:
+    if not isinstance(value, int) or value < 1:
+        raise OptionError(f"{name} is a whole number of at least 1; got {value!r}")
 
 
 def _check_words(on_conflict: str, on_truncated: str, frames: str, background: str) -> None:

@@ -8,10 +8,12 @@ on what was made.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import stat
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +22,10 @@ from manyhands.apps.images.planning import Source, Target
 
 FILE = ".manyhands-images.jsonl"
 Seal = tuple[int, int]  # of a file: its bytes, and their checksum
+
+
+class Taken(Exception):
+    """Something is there by now that may not be replaced."""
 
 
 class Made(NamedTuple):
@@ -34,24 +40,52 @@ class Made(NamedTuple):
 
 
 def load(out: Path) -> dict[str, Made]:
-    """By the target's key; nothing if there is no such file, and no line that is not as we write them."""
+    """By the target's key; nothing if there is no such file, and no line that is not as we write them.
+
+    Raises OSError if there is one that cannot be read: without it, outputs would pass for somebody's own files.
+    """
     known: dict[str, Made] = {}
-    try:
-        lines = (out / FILE).read_bytes().splitlines()
-    except OSError:
-        return known
-    for line in lines:
-        with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):  # a run was killed meanwhile
-            told = json.loads(line)
-            key = str(out / _checked(told.pop("key")))
-            made = Made(**told)
-            outputs = {_checked(name): _seals_from(seals) for name, seals in made.outputs.items()}
-            before = known.get(key)
-            if not made.whole and before is not None and before.source == made.source:  # that is ours still
-                outputs = {name: (*seals, *before.outputs.get(name, ())) for name, seals in outputs.items()}
-                outputs = before.outputs | outputs
-            known[key] = made._replace(outputs=outputs)
+    owners: dict[str, str] = {}  # of each output: the key of the last line that has it
+    for line in _lines(out / FILE):
+        with contextlib.suppress(Exception):  # a run was killed meanwhile, or somebody has edited it
+            key, made = _read(line, out)
+            known[key] = _following(key, made, known, owners)
+            owners |= dict.fromkeys(made.outputs, key)
     return known
+
+
+def _lines(path: Path) -> list[bytes]:
+    try:
+        is_file = stat.S_ISREG(path.stat().st_mode)
+        lines = path.read_bytes().splitlines() if is_file else []
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise _no_list(error.errno, error.strerror, path) from error
+    if not is_file:
+        raise _no_list(errno.EINVAL, "it is no file", path)
+    return lines
+
+
+def _no_list(code: int | None, why: str | None, path: Path) -> OSError:
+    return OSError(
+        code, f"the list of what was made here cannot be read ({why}): mend that, or name another folder", str(path)
+    )
+
+
+def _following(key: str, made: Made, known: dict[str, Made], owners: Mapping[str, str]) -> Made:
+    """With what was known before. An output is that of the last line that has it, and no other's any more."""
+    outputs = dict(made.outputs)
+    for name in outputs:
+        if (other := owners.get(name, key)) != key:
+            before = known[other].outputs.pop(name, ())
+            known[other] = known[other]._replace(whole=False)
+            outputs[name] += () if made.whole else before  # it may be there still
+    earlier = known.get(key)
+    if not made.whole and earlier is not None and earlier.source == made.source:  # that is ours still
+        outputs = {name: (*seals, *earlier.outputs.get(name, ())) for name, seals in outputs.items()}
+        outputs = earlier.outputs | outputs
+    return made._replace(outputs=outputs)
 
 
 def is_fresh(source: Source, target: Target, made: Made | None, out: Path) -> bool:
@@ -70,12 +104,20 @@ def replaceable(source: Source, made: Made | None, out: Path) -> frozenset[Path]
     if made is None or made.source != _from(source, out):
         return frozenset()
     outputs = {out / name: seals for name, seals in made.outputs.items()}
-    return frozenset(path for path, seals in outputs.items() if _is_as_it_was(path, seals))
+    return frozenset(path for path, seals in outputs.items() if is_as_it_was(path, seals))
 
 
-def outputs_of(known: Mapping[str, Made], out: Path) -> set[Path]:
-    """All files that were made."""
-    return {out / output for made in known.values() for output in made.outputs}
+def outputs_among(known: Mapping[str, Made], out: Path) -> Callable[[Path], bool]:
+    """Whether a file is an output of a run before. If its source has gone and it has changed, it may be a new photo."""
+    owners = {out / output: made for made in known.values() for output in made.outputs}
+
+    def is_output(path: Path) -> bool:
+        made = owners.get(path)
+        if made is None:
+            return False
+        return (out / made.source).exists() or is_as_it_was(path, made.outputs[path.relative_to(out).as_posix()])
+
+    return is_output
 
 
 def seal(data: bytes) -> Seal:
@@ -84,25 +126,52 @@ def seal(data: bytes) -> Seal:
 
 
 class Writer:
-    """Appends to the file; from several threads or processes, since a line is one write."""
+    """Brings outputs to their places and appends to the file; from several threads or processes: a line is one write.
 
-    def __init__(self, out: Path) -> None:
+    ``on_conflict``: as of `process`; what is there may have come since the run was planned, also from another run.
+    """
+
+    def __init__(self, out: Path, on_conflict: str) -> None:
         self.out = out
+        self.on_conflict = on_conflict
 
-    def begin(self, source: Source, target: Target, path: Path, coming: Seal) -> None:
-        """This is about to be in its place: should we be ended now, it is known as ours."""
-        self._append(source, target, {path: coming}, whole=False)
+    def put(self, source: Source, target: Target, path: Path, data: bytes) -> Seal:
+        """Write it, and have it known as ours before it is in its place: we may be ended at any time. Raises Taken."""
+        coming = seal(data)
+        with files.beside(path) as unfinished:
+            unfinished.write_bytes(data)
+            with files.locked(self.out):
+                is_free = not os.path.lexists(path)
+                if not is_free and not self._may_replace(path, source, target):
+                    raise Taken
+                self._append(source, target, {path: coming}, whole=False)
+                if not is_free:
+                    unfinished.replace(path)
+                    return coming
+                try:
+                    files.move(unfinished, path)
+                except FileExistsError:  # by somebody who does not ask for the lock
+                    raise Taken from None
+        return coming
 
     def finish(self, source: Source, target: Target, outputs: Mapping[Path, Seal]) -> None:
-        """All of these are in their places."""
-        self._append(source, target, outputs, whole=True)
+        """All of these are in their places; what there was of others, such as of more frames, goes."""
+        with files.locked(self.out):
+            for path in target.old - outputs.keys():
+                if is_as_it_was(path, target.seals):
+                    path.unlink(missing_ok=True)
+            self._append(source, target, outputs, whole=True)
+
+    def _may_replace(self, path: Path, source: Source, target: Target) -> bool:
+        if self.on_conflict == "overwrite" or (self.on_conflict == "newer" and is_older(path, source)):
+            return True
+        return is_as_it_was(path, target.seals)
 
     def _append(self, source: Source, target: Target, outputs: Mapping[Path, Seal], *, whole: bool) -> None:
         relative: dict[str, tuple[Seal, ...]] = {_relative(path, self.out): (one,) for path, one in outputs.items()}
         made = Made(_from(source, self.out), source.size, source.mtime_ns, target.variant.how, relative, whole)
-        with files.locked(self.out):
-            # A line that was cut short before stays alone.
-            files.append_line(self.out / FILE, b"\n" + _line(_relative(Path(target.key), self.out), made))
+        # A line that was cut short before stays alone.
+        files.append_line(self.out / FILE, b"\n" + _line(_relative(Path(target.key), self.out), made))
 
 
 def tidy(out: Path) -> None:
@@ -119,18 +188,33 @@ def tidy(out: Path) -> None:
 
 def _from(source: Source, out: Path) -> str:
     """Relative to the folder: both may be moved together."""
-    path = os.path.abspath(source.path)  # noqa: PTH100 - links stay as they are
     try:
-        return os.path.relpath(path, out)
+        return os.path.relpath(source.place, out)
     except ValueError:  # on another drive
-        return path
+        return str(source.place)
+
+
+def _read(line: bytes, out: Path) -> tuple[str, Made]:
+    """A target's key, and what was made. Raises all that can be raised of a line that is not as we write them."""
+    told = json.loads(line)
+    key = str(out / _checked(told.pop("key")))
+    made = Made(**told)
+    _check_name(made.source)
+    return key, made._replace(outputs={_checked(name): _seals_from(seals) for name, seals in made.outputs.items()})
 
 
 def _checked(name: str) -> str:
     """A name within the folder, as we write them. Raises ValueError."""
+    _check_name(name)
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise ValueError(name)
     return name
+
+
+def _check_name(name: str) -> None:
+    """Raise ValueError for what no file can be called."""
+    if not isinstance(name, str) or "\0" in name:
+        raise ValueError(name)
 
 
 def _seals_from(told: Any) -> tuple[Seal, ...]:
@@ -139,11 +223,19 @@ def _seals_from(told: Any) -> tuple[Seal, ...]:
     return first, *more
 
 
-def _is_as_it_was(path: Path, wanted: tuple[Seal, ...]) -> bool:
-    """Or not there at all. Somebody may have edited it."""
+def is_older(path: Path, source: Source) -> bool:
+    """It was there before the source is as it is now."""
+    try:
+        return path.stat().st_mtime_ns < source.mtime_ns
+    except OSError:  # a link to nowhere, or to where we may not look
+        return False
+
+
+def is_as_it_was(path: Path, wanted: Collection[Seal]) -> bool:
+    """Or not there at all. Somebody may have edited it, or put a link in its place."""
     size = _size_of(path)
     if size not in {length for length, _ in wanted}:
-        return size < 0
+        return size < 0 and not os.path.lexists(path)
     try:
         return seal(path.read_bytes()) in wanted
     except OSError:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
@@ -11,6 +13,7 @@ from typing import Any
 
 from manyhands.apps import files
 
+LOSSES = ("16 bit became", "the first of", "what is transparent", "what is half", "damaged", "its ")  # notes of these
 SHOWN = 5  # failures of an operation with the same error
 
 
@@ -79,6 +82,7 @@ class Summary:
                 f"{_number(self.workers, 'worker')}; decoding {self._share('decode')}, operations "
                 f"{self._share('operations')}, encoding {self._share('encode')}"
             )
+        lines += _losses(written)
         if self.count("skipped"):
             first = next(one for one in self.done if one.status == "skipped")
             more = ", ..." if self.count("skipped") > 1 else ""
@@ -103,8 +107,15 @@ class Summary:
         if path.exists() and not path.is_file():  # a pipe, a device
             path.write_text(text)
             return
-        with files.whole(path.resolve()) as unfinished:
+        with files.whole(Path(os.path.realpath(path))) as unfinished:
             unfinished.write_text(text)
+
+
+def _losses(written: list[Done]) -> list[str]:
+    """What is not in the outputs, though it was in the pictures: one would not see it at once."""
+    lost = Counter(re.sub(r"\d+ frames", "several frames", note) for one in written for note in one.notes)
+    told = [f"{note} ({_number(count, 'picture')})" for note, count in lost.items() if note.startswith(LOSSES)]
+    return ["not all of it was kept: " + "; ".join(told)] if told else []
 
 
 def shown(text: str) -> str:
