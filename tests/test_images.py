@@ -31,6 +31,7 @@ from watching import eventually
 import manyhands as mh
 from manyhands.apps import images
 from manyhands.apps.images.sizes import fit
+from manyhands.cli.app import execute
 
 
 def noise(width=64, height=48, mode="RGB", seed=0):
@@ -1945,3 +1946,56 @@ def test_what_was_lost_is_told_at_the_end(tmp_path):
     KINDS["animation"](tmp_path / "move")
     told = str(images.process(sorted(tmp_path.glob("*.*")), tmp_path / "out", format="png"))
     assert "not all of it was kept: 16 bit became 8 bit (1 picture); the first of several frames (1 picture)" in told
+
+
+# --- the command, further -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["photos", "-o", "out", "--max-pixels", "9" * 400], "--max-pixels"),
+        (["photos", "-o", "loop"], "a link to no folder"),
+        (["photos", "-o", "out", "--manifest", "loop"], "--manifest loop cannot be written"),
+        (["photos", "-o", "out", "--manifest", "out/.manyhands-images.jsonl"], "outputs are known by that file"),
+        (["photos", "-o", "out", "--mode", "cover"], "--mode says"),
+        (["photos", "-o", "out", "--no-upscale"], "--no-upscale says"),
+        (["photos", "-o", "out", "--name", "{variant}/{stem}.png"], "{variant} is empty"),
+        (
+            ["photos", "-o", "out", "--each-filter", "blur(1),blur(2)", "--name", "{stem}_{filter}.png"],
+            "{variant} tells",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("photos")
+def test_what_a_command_cannot_do_is_told_in_one_line(tmp_path, monkeypatch, capsys, args, message):
+    (tmp_path / "loop").symlink_to("loop")
+    monkeypatch.chdir(tmp_path)
+    assert execute(["images", *args]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_several_lists_of_filters_are_one(photos, tmp_path):
+    filters = ("--each-filter", "blur", "--each-filter", "edges,emboss")
+    code, _, told = command("photos/a.png", "-o", "out", *filters, "--manifest", "out/m.jsonl", cwd=tmp_path)
+    assert code == 0, told
+    assert {path.name for path in (tmp_path / "out").glob("*.png")} == {"a_blur.png", "a_edges.png", "a_emboss.png"}
+    assert json.loads((tmp_path / "out" / "m.jsonl").read_text())["status"] == "written"
+
+
+def test_a_reader_that_goes_away_ends_the_command_quietly(photos, tmp_path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    ran = subprocess.run(
+        [sys.executable, "-m", "manyhands", "images", "photos", "-o", "out", "--dry-run"],
+        cwd=tmp_path, env=programs.environment(), stdout=writing, stderr=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    os.close(writing)
+    assert (ran.returncode, ran.stderr) == (141, "")
+
+
+def test_a_broken_description_is_told_by_the_manifest_alone(photos, tmp_path):
+    noise().save(photos / "odd.jpg", exif=b"Exif\0\0II*\0\x08\0\0\0\x09\0garbage of a camera")
+    _, _, told = command("photos/odd.jpg", "-o", "out", cwd=tmp_path)
+    assert ("PIL" in told, "Warning" in told) == (False, False), told

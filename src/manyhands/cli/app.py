@@ -212,13 +212,14 @@ def _images(
     name: images.Name = None,
     on_conflict: images.Conflict = images.OnConflict.SKIP,
     out_inside: images.OutInside = False,
+    again: images.Again = False,
     manifest: images.Manifest = None,
     dry_run: images.DryRun = False,
     resize: images.Resize = None,
-    mode: images.ModeChoice = images.Mode.STRETCH,
+    mode: images.ModeChoice = None,
     no_upscale: images.NoUpscale = False,
     filter_: Annotated[images.Filter, images.FILTER] = None,
-    each_filter: images.EachFilter = None,
+    each_filter: Annotated[images.Filter, images.EACH_FILTER] = None,
     apply: images.Apply = None,
     format_: Annotated[images.Format, images.FORMAT] = None,
     quality: images.Quality = 90,
@@ -239,7 +240,9 @@ def _images(
     A second run only makes what is missing, or stale since a source or the command has changed. A picture that cannot
     be used is named with the reason, and the others go on.
 
-    Filters: blur, edges, emboss, sharpen, contour, detail, smooth, smooth_more.
+    Filters: blur, edges, emboss, sharpen, contour, detail, smooth, smooth_more. A number with blur and sharpen, as in
+    blur(5), is a radius in pixels (without it: a fixed kernel of 5 x 5); with the others how much of the
+    effect, 0 to 1.
 
     Exit codes: 0 all done, 1 some pictures failed, 2 wrong command, or nothing can be written, 130 interrupted.
 
@@ -247,7 +250,7 @@ def _images(
     """
     reading: dict[str, Any] = {
         "operations": partial(
-            images.steps, resize or (), mode, filter_ or (), each_filter, apply, upscale=not no_upscale
+            images.steps, resize or (), mode, filter_ or (), each_filter or (), apply, upscale=not no_upscale
         ),
         "recursive": recursive,
         "glob": glob,
@@ -264,11 +267,15 @@ def _images(
     }
     given = {
         "--dry-run": dry_run,
+        "--again": again,
         "--manifest": manifest is not None,
         "--out-inside": out_inside,
         "--on-conflict": on_conflict is not images.OnConflict.SKIP,
         "--progress plain or json": progress in {ProgressKind.PLAIN, ProgressKind.JSON},
     }
+    sized = {"--mode": mode is not None, "--no-upscale": no_upscale}
+    if not resize and (wrong := next((option for option, is_given in sized.items() if is_given), "")):
+        raise typer.BadParameter(f"{wrong} says how a picture comes to a size, so it goes with --resize only")
     compared = {"--rounds": rounds is not None, "--lang": lang is not compare.Language.ENGLISH}
     if compare_ and (wrong := next((option for option, is_given in given.items() if is_given), "")):
         raise typer.BadParameter(f"--compare makes no pictures, so {wrong} does not go with it")
@@ -283,6 +290,7 @@ def _images(
         manifest=manifest,
         on_conflict=on_conflict.value,
         out_inside=out_inside,
+        again=again,
         dry_run=dry_run,
         progress=images.progress(progress),
         **reading,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
+import os
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -85,6 +86,7 @@ Name = Annotated[
 ]
 Conflict = Annotated[OnConflict, _files(help="If an output is there that is not this source's, or was changed since.")]
 OutInside = Annotated[bool, _files("--out-inside", metavar=NONE, help="The output may lie in a source folder.")]
+Again = Annotated[bool, _files("--again", metavar=NONE, help="Make all outputs anew, also those that are up to date.")]
 Manifest = Annotated[Path | None, _files(metavar="FILE", help="Write one JSON line a picture, failures included.")]
 DryRun = Annotated[
     bool, _files("--dry-run", metavar=NONE, help="Say what would be written, and write nothing; no picture is opened.")
@@ -93,12 +95,15 @@ DryRun = Annotated[
 Resize = Annotated[
     list[str] | None, _work(metavar="WxH", help="A size, as 200x200 or 200x; several give several outputs.")
 ]
-ModeChoice = Annotated[Mode, _work("--mode", help="How a picture comes to that size.")]
+ModeChoice = Annotated[Mode | None, _work("--mode", help="How a picture comes to that size; stretch if not given.")]
 NoUpscale = Annotated[bool, _work("--no-upscale", metavar=NONE, help="Small pictures stay as they are.")]
 Filter = list[str] | None
 FILTER = _work("--filter", metavar="NAME", help="As blur(5) or edges; several follow one another.")
-EachFilter = Annotated[str | None, _work(metavar="NAMES", help="As blur,edges,emboss: an output for each.")]
-Apply = Annotated[str | None, _work(metavar="TARGET", help="file.py:function, from array to array; last of all.")]
+EACH_FILTER = _work("--each-filter", metavar="NAMES", help="As blur,edges,emboss: an output for each.")
+Apply = Annotated[
+    str | None,
+    _work(metavar="TARGET", help="file.py:function, from array to array, or of PIL's Image if so annotated; last."),
+]
 
 Format = str | None
 FORMAT = _reading("--format", metavar="SUFFIX", help="As jpg or png; the source's own if not given.")
@@ -194,7 +199,7 @@ def make(
 
     with _refusals(out):
         if manifest is not None:
-            _check_manifest(manifest, dry_run=options["dry_run"])
+            _check_manifest(manifest, out, dry_run=options["dry_run"])
         summary = images.process(sources, out, operations(), **options)
         if manifest is not None:
             summary.write_manifest(manifest)
@@ -209,17 +214,28 @@ def make(
     return Exit.DONE if summary.ok else Exit.FAILED
 
 
-def _check_manifest(manifest: Path, *, dry_run: bool) -> None:
+def _check_manifest(manifest: Path, out: Path, *, dry_run: bool) -> None:
     """It replaces nothing but what a run before has written."""
+    from manyhands.apps.images import state
     from manyhands.apps.images.planning import SUFFIXES
 
     if dry_run:
         raise CommandError("--dry-run writes nothing, so --manifest does not go with it")
-    if manifest.is_dir() or not manifest.absolute().parent.is_dir():
+    folder = manifest.absolute().parent
+    if manifest.is_dir() or not (folder.is_dir() or folder == out.absolute()):
         raise CommandError(f"--manifest {manifest}: name a file in a folder that is there")
+    if Path(os.path.realpath(manifest)).name == state.FILE:
+        raise CommandError(f"--manifest {manifest}: outputs are known by that file: name another, such as m.jsonl")
     if manifest.suffix[1:].lower() in SUFFIXES:
         raise CommandError(f"--manifest {manifest} is called as a picture is: name another file, such as m.jsonl")
-    if manifest.is_file() and not _is_manifest(manifest):
+    try:
+        is_other = manifest.is_file() and not _is_manifest(manifest)
+        manifest.stat()
+    except FileNotFoundError:
+        is_other = False
+    except OSError as error:  # a link to itself, for one
+        raise CommandError(f"--manifest {manifest} cannot be written ({error.strerror}): name another file") from error
+    if is_other:
         raise CommandError(f"--manifest {manifest} is there, and is no manifest: name another file, such as m.jsonl")
 
 
@@ -239,15 +255,22 @@ def _none_found(pattern: str | None, *, recursive: bool) -> str:
 
 
 def steps(
-    sizes: Sequence[str], mode: Mode, filters: Sequence[str], each: str | None, function: str | None, *, upscale: bool
+    sizes: Sequence[str],
+    mode: Mode | None,
+    filters: Sequence[str],
+    each: Sequence[str],
+    function: str | None,
+    *,
+    upscale: bool,
 ) -> Any:
     """The operations, or a mapping of them if there are several outputs."""
     from manyhands.apps import images
 
     chain: list[Any] = [images.parse_filter(text) for text in filters]
     last = [images.Apply(_function(function))] if function else []
-    ends = [images.parse_filter(text) for text in each.split(",")] if each else [None]
-    resizes: list[images.Resize | None] = [images.Resize(size, mode.value, upscale) for size in sizes]
+    ends = [images.parse_filter(text) for text in ",".join(each).split(",")] if each else [None]
+    way = mode or Mode.STRETCH
+    resizes: list[images.Resize | None] = [images.Resize(size, way.value, upscale) for size in sizes]
     variants = {}
     for resize in resizes or [None]:
         for end in ends:

@@ -34,10 +34,10 @@ def parse_count(text: str, option: str) -> int:
     89000000
     """
     match = COUNT.fullmatch(text.strip())
-    number = int(float(match[1]) * {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}[match[2].upper()]) if match else 0
-    if number < 1:
-        raise CommandError(f"{option} {text!r} is not a number of at least 1: write 5000000, 5M or 1.5G")
-    return number
+    number = float(match[1]) * {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}[match[2].upper()] if match else 0.0
+    if not 1 <= number <= 10**18:
+        raise CommandError(f"{option} {text!r} is not a number from 1 to 10^18: write 5000000, 5M or 1.5G")
+    return int(number)
 
 
 def parse_workers(text: str) -> int | None:
