@@ -58,10 +58,10 @@ class _Reader:
     @functools.singledispatchmethod
     def _of(self, value: Any) -> Any:
         """Of whatever else it is: its repr; of one of a class of the user's own, the class and its state."""
-        if hasattr(type(value), "__array_interface__"):  # of numpy, and pictures of Pillow
-            return self._of_array(value)
         told, behind = None, None
-        with contextlib.suppress(Exception):  # theirs
+        with contextlib.suppress(Exception):  # theirs; also a picture whose file cannot be read
+            if hasattr(type(value), "__array_interface__"):  # of numpy, and pictures of Pillow
+                return self._of_array(value)
             behind = getattr(value, "__wrapped__", None)
             told = _state(value) if _is_own_class(type(value)) else _shown(value)
         return self._of_many([type(value), behind, told])

@@ -115,7 +115,7 @@ def outputs_among(known: Mapping[str, Made], out: Path) -> Callable[[Path], bool
         made = owners.get(path)
         if made is None:
             return False
-        return (out / made.source).exists() or is_as_it_was(path, made.outputs[path.relative_to(out).as_posix()])
+        return os.path.lexists(out / made.source) or is_as_it_was(path, made.outputs[path.relative_to(out).as_posix()])
 
     return is_output
 
