@@ -198,6 +198,61 @@ def test_a_model_that_the_first_task_makes_is_not_made_by_workers_for_what_is_ne
     assert [pid for _, pid in results].count(HOME) == 39
 
 
+def slow_to_begin(folder):
+    """A task whose first call computes for long, here and in each worker, and one in workers until it is let go."""
+
+    def task(number):
+        if not (mine := folder / str(os.getpid())).exists():
+            mine.touch()
+            until = folder / ("worker" if os.getpid() == HOME else "enough")
+            (folder / "worker").touch() if os.getpid() != HOME else None
+            while not until.exists():  # it computes
+                pass
+        return number
+
+    return task
+
+
+def test_a_lazy_call_does_not_run_ahead_without_end_while_a_worker_makes_its_model(tmp_path):
+    read = []
+    inputs = (read.append(number) or number for number in itertools.count())
+    with mh.imap(slow_to_begin(tmp_path), inputs, workers=2) as results:
+        assert next(results) == 0
+        threading.Timer(1.0, (tmp_path / "enough").touch).start()
+        assert next(results) == 1  # the worker's
+    assert len(read) < 20_000
+
+
+def test_a_child_that_comes_back_from_a_fork_while_others_have_tasks_is_told(tmp_path):
+    slow = slow_to_begin(tmp_path)
+
+    def task(number):
+        slow(number)
+        if number == 2 and os.getpid() == HOME and os.fork() == 0:
+            return "child"
+        if number == 19:
+            (tmp_path / "enough").touch()
+        return number
+
+    try:
+        found = mh.map(task, range(20), workers=2)
+    except mh.WorkersUnavailable:
+        (tmp_path / "told").touch()
+        os._exit(0)
+    if os.getpid() != HOME:
+        os._exit(1)
+    assert found == list(range(20))
+    assert eventually((tmp_path / "told").exists)
+    os.wait()
+
+
+def test_an_input_that_could_go_on_after_its_error_is_read_no_further():
+    results = mh.imap(str, map(int, ["1", "x", "3"]))
+    assert next(results) == "1"
+    with pytest.raises(ValueError, match="'x'"):
+        next(results)
+
+
 def test_a_longer_call_is_shared_out_though_its_first_task_makes_a_model(tmp_path):
     def task(number):
         if not (mine := tmp_path / str(os.getpid())).exists():

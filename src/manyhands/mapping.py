@@ -1,6 +1,6 @@
 """One call that runs a function over many inputs: ``map``, ``starmap``, ``imap``, ``imap_unordered``, ``submit``.
 
-All of them are one implementation, ``Results``: an iterator over a job's results. ``map`` is ``list`` of it.
+All of them are one implementation, ``_Call``: ``map`` collects its results, ``Results`` hands them out one by one.
 """
 
 from __future__ import annotations

@@ -82,6 +82,8 @@ class IteratorFeed:
 
     def _read(self, most: int) -> list[Any]:
         batch: list[Any] = []
+        if self.ended:  # it may be one that would go on after an error
+            return batch
         try:
             batch.extend(islice(self._iterator, most))  # what was read before an error counts, and is there
         except Exception as error:  # noqa: BLE001 - the user's own; it is raised where results end
