@@ -223,27 +223,34 @@ def test_a_lazy_call_does_not_run_ahead_without_end_while_a_worker_makes_its_mod
     assert len(read) < 20_000
 
 
-def test_a_child_that_comes_back_from_a_fork_while_others_have_tasks_is_told(tmp_path):
-    slow = slow_to_begin(tmp_path)
+def test_a_child_that_comes_back_from_a_fork_while_workers_have_tasks_ends(tmp_path):
+    """Row 46: the first call computes for long, here and in each worker, so that both go on."""
+    script = """
+        import os, sys, time
+        import manyhands as mh
 
-    def task(number):
-        slow(number)
-        if number == 2 and os.getpid() == HOME and os.fork() == 0:
-            return "child"
-        if number == 19:
-            (tmp_path / "enough").touch()
-        return number
+        home, children = os.getpid(), []
 
-    try:
-        found = mh.map(task, range(20), workers=2)
-    except mh.WorkersUnavailable:
-        (tmp_path / "told").touch()
-        os._exit(0)
-    if os.getpid() != HOME:
-        os._exit(1)
-    assert found == list(range(20))
-    assert eventually((tmp_path / "told").exists)
-    os.wait()
+        def task(number):
+            if not os.path.exists(mine := str(os.getpid())):
+                open(mine, "x").close()
+                sum(range(10_000_000))
+            if number > 1 and os.getpid() == home and not children:
+                if pid := os.fork():
+                    children.append(pid)
+                else:
+                    open(str(os.getpid()), "x").close()
+            return number
+
+        try:
+            assert mh.map(task, range(20), workers=2) == list(range(20))
+        except mh.WorkersUnavailable as error:
+            assert os.getpid() != home and "forked" in str(error)
+        if os.getpid() == home:
+            assert not children or os.waitpid(children[0], 0)[1] == 0
+            print("both")
+        """
+    assert programs.run_source(script, cwd=tmp_path).stdout == "both\n"
 
 
 def test_an_input_that_could_go_on_after_its_error_is_read_no_further():
