@@ -124,6 +124,7 @@ NOTES = {
         "Run again by itself after the whole run: limit 1.16, manyhands 1.16 (1.00 x the limit), forced processes 1.16, "
         "Pool.map 1.06."
     ),
+    "synth-long": "Run again by itself after the whole run: limit 14.7, manyhands 16.2 (1.10 x), two programs 15.6.",
     "synth": (
         "The script writes a second picture with the box drawn for each, as the scripts do; `manyhands synth` does so "
         "with `--preview all`, and not here."
