@@ -60,7 +60,7 @@ CAUSES = {
     ),
     "generator-speed": (
         "The caller's own thread is the bottleneck: for each item it runs the generator, and hands a result out by a "
-        "call of a Python method, 0.1 us; reading, packing and telling the workers takes as much again, and Pool.map is "
+        "call of a Python method, 0.1 us; reading, packing and telling the workers takes as much again. Pool.map is "
         "given a range and gives a list. Tried and kept: results are handed out by the batch, and quick inputs are "
         "read for a millisecond before the workers are told, not 256 at a time: 0.66 s before, 0.37 to 0.45 with it."
     ),
@@ -121,8 +121,8 @@ NOTES = {
         "each by itself."
     ),
     "millisecond": (
-        "Run again by itself after the whole run: limit 1.16, manyhands 1.16 (1.00 x the limit), forced processes 1.16, "
-        "Pool.map 1.06."
+        "Run again by itself after the whole run: limit 1.16, manyhands 1.16 (1.00 x), forced processes 1.16, Pool.map "
+        "1.06."
     ),
     "synth-long": "Run again by itself after the whole run: limit 14.7, manyhands 16.2 (1.10 x), two programs 15.6.",
     "synth": (
