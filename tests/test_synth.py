@@ -1590,13 +1590,10 @@ def test_a_command_without_sense_is_told(place, finished):
     assert (code, "Usage" in out, error) == (0, True, "")
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="pydantic, which typer asks, fails in such a folder there")
 def test_a_folder_that_was_removed_under_our_feet_is_told(place):
     (place / "gone").mkdir()
-    # typer asks pydantic, if it is there; with Python 3.13 that cannot be imported in such a folder.
-    script = (
-        "import contextlib, os, shutil, sys\nwith contextlib.suppress(ImportError):\n    import pydantic\n"
-        "shutil.rmtree(os.getcwd())\nfrom manyhands.cli import main\nsys.exit(main())"
-    )
+    script = "import os, shutil, sys; shutil.rmtree(os.getcwd()); from manyhands.cli import main; sys.exit(main())"
     args = ["run", "--objects", "photo", "--backgrounds", "back", "--out", "ds"]
     ran = subprocess.run(
         [sys.executable, "-c", script, "synth", *args], cwd=place / "gone", env=programs.environment(), text=True,
