@@ -41,8 +41,9 @@ CAUSES = {
         "the two cores. Tried and kept: that interpreter imports half as much, and cloudpickle only when it is idle or "
         'before its third worker. Forking the program is there for who wants it: `start_method="fork"`. The rest is '
         "where the numbers of a task lie in memory: the same loop takes 0.84 to 1.03 ms in one process, as other "
-        "objects come and go, and in most runs 5 to 10% more in workers of ours than in a pool's. All that such a "
-        "worker does besides was left out in turn, and it stayed; a pool whose tasks gave more to keep was as slow."
+        "objects come and go, and in most runs 5 to 10% more in workers of ours than in a pool's. Their loop, thread, "
+        "heap, streams, session and lifeline were left out in turn, and it stayed; a pool whose tasks gave more to "
+        "keep was as slow."
     ),
     "heavy-tail": (
         "The start of clean worker processes, as above; and the longest task, of 0.06 s, comes last, when one worker "

@@ -220,7 +220,7 @@ def test_a_lazy_call_does_not_run_ahead_without_end_while_a_worker_makes_its_mod
         assert next(results) == 0
         threading.Timer(1.0, (tmp_path / "enough").touch).start()
         assert next(results) == 1  # the worker's
-    assert len(read) < 20_000
+    assert len(read) < 2000  # without a bound, twice as many in this second
 
 
 def test_a_child_that_comes_back_from_a_fork_while_workers_have_tasks_ends(tmp_path):

@@ -128,7 +128,7 @@ class _Call(Generic[R]):
 
     def batches(self) -> Generator[list[R] | _Raise, None, None]:
         """The results, some at a time, each failure treated as asked for."""
-        for start, values, failed in self._batches():
+        for start, values, failed in self._opened():
             if not failed:
                 yield values
                 continue
@@ -146,7 +146,7 @@ class _Call(Generic[R]):
         results: list[R] = []
         early: dict[int, tuple[list[Any], int]] = {}  # before their turn
         turn = 0
-        for start, values, failed in self._batches():
+        for start, values, failed in self._opened():
             if failed and self._options.on_error == "raise":
                 return next(value for value in self._treat(start, values) if type(value) is _Raise)
             early[start] = values, failed
@@ -156,7 +156,7 @@ class _Call(Generic[R]):
                 turn += len(due)
         return results
 
-    def _batches(self) -> Iterator[tuple[int, list[Any], int]]:
+    def _opened(self) -> Iterator[tuple[int, list[Any], int]]:
         """Pieces opened and counted: first task, results, how many of them failed; ends the call however it is left."""
         grace: float | None = 0.0  # Ctrl-C, or the reader has had enough
         try:

@@ -123,11 +123,9 @@ class HeadStart:
         self._at = 0  # the next task to claim, or to hand over
         self._away: float | None = None  # since when the reader has a result, and is busy with that or something else
         self._shares = False  # workers have some tasks, and the caller goes on
-        self._round = 0  # tasks that they were given last
-        self._busy_there = 0.0  # seconds in workers' tasks, before that
+        self._rounds = _Rounds(tally)  # in which they get these
         self._told = 0.0  # seconds in tasks of which the workers' side knows
-        self._there: list[float] = []  # seconds a task, in each round that they have run
-        self._first = 0.0  # and the caller's own
+        self._first = 0.0  # in the caller's first task
         self._feed, self._call, self._elsewhere = feed, call, elsewhere
         self._tally, self._arguments = tally, arguments  # of failed tasks
         self._context = CallerContext(seed)
@@ -356,8 +354,8 @@ class HeadStart:
     def _share_on(self, seen: Measured, choice: Choice) -> None:
         """Give them all, or the next ones if they have none."""
         idle = self._elsewhere.idle
-        if idle and self._round:
-            self._there.append((self._tally.busy_but(CALLER) - self._busy_there) / self._round)
+        if idle:
+            self._rounds.end()
         if self._leaves(seen, choice):
             self._give(seen.spent, None)
         elif idle:
@@ -367,12 +365,12 @@ class HeadStart:
         """The caller leaves the rest to them. If it is not known how many these are, they are many."""
         if not self._feed.ended and isinstance(self._feed, IteratorFeed):
             seen = seen._replace(left=max(seen.left, choice.workers + 1))
-        return hands_over(seen, choice, self._there)
+        return hands_over(seen, choice, self._rounds.seconds)
 
     def _give(self, spent: float, most: int | None) -> None:
         """Hand over so many tasks, and go on; or all that is left, and stop."""
-        self._busy_there = self._tally.busy_but(CALLER)
-        self._round = given = self._elsewhere.take(self._at, spent - self._told, most)
+        given = self._elsewhere.take(self._at, spent - self._told, most)
+        self._rounds.begin(given)
         self._at += given
         self._shares = most is not None
         self._told = spent
@@ -502,6 +500,26 @@ class HeadStart:
             time.sleep(TICK)
             gaps.append(time.monotonic() - began)
         self._gap = sorted(gaps)[len(gaps) // 2]
+
+
+class _Rounds:
+    """Tasks that workers are given while the caller goes on, some at a time."""
+
+    def __init__(self, tally: Tally) -> None:
+        self.seconds: list[float] = []  # a task, in each round that has ended
+        self._tally = tally
+        self._given, self._before = 0, 0.0  # tasks; seconds in those of the rounds before
+
+    def begin(self, given: int) -> None:
+        """They have got so many; the round before has ended."""
+        self._given = given
+
+    def end(self) -> None:
+        """All of these are back."""
+        if self._given:
+            busy = self._tally.busy_but(CALLER)
+            self.seconds.append((busy - self._before) / self._given)
+            self._given, self._before = 0, busy
 
 
 class _Scale:
