@@ -118,7 +118,7 @@ def hands_over(seen: Measured, choice: Choice, there: Sequence[float] = ()) -> b
     A first task that takes long may import something, or make a model, and each worker will have to do so, too: the
     caller, which has done it, is the quickest then. ``there``: seconds a task, in each round that workers have run.
     """
-    if choice.why == "waits":
+    if choice.why == "waits" or waits(seen.wall, seen.cpu):  # which may have come out since the choice
         return True
     known = [] if seen.first is None else [(seen.first, seen.wall / max(seen.tasks, 1))]
     if len(there) > 1:
