@@ -305,12 +305,12 @@ def mogrify(work: Work) -> Iterator[Run]:
 # others have theirs when they are imported.
 CONTENDERS: dict[str, tuple[str, Any]] = {
     "loop": ("sys", loop),
-    "manyhands": ("manyhands.mapping", ours()),
-    "manyhands, processes": ("manyhands.mapping", ours(backend="processes")),
-    "manyhands, forked": ("manyhands.mapping", ours(backend="processes", start_method="fork")),
-    "manyhands, unordered": ("manyhands.mapping", ours_unordered),
-    "manyhands, threads": ("manyhands.mapping", ours(backend="threads")),
-    "manyhands, chunksize=1": ("manyhands.mapping", ours(backend="processes", chunksize=1)),
+    "manyhands": ("manyhands.results", ours()),
+    "manyhands, processes": ("manyhands.results", ours(backend="processes")),
+    "manyhands, forked": ("manyhands.results", ours(backend="processes", start_method="fork")),
+    "manyhands, unordered": ("manyhands.results", ours_unordered),
+    "manyhands, threads": ("manyhands.results", ours(backend="threads")),
+    "manyhands, chunksize=1": ("manyhands.results", ours(backend="processes", chunksize=1)),
     "manyhands images": ("manyhands.apps.images", images()),
     "manyhands images, one by one": ("manyhands.apps.images", images(backend="serial")),
     "manyhands synth": ("manyhands.apps.synth", synth),

@@ -9,13 +9,14 @@ import multiprocessing
 import os
 import signal
 import subprocess
+import sys
 import textwrap
 import threading
 from concurrent.futures import CancelledError, wait
 
 import pytest
 from gates import Gate
-from programs import write
+from programs import environment, run_source, write
 from watching import Meeting, Program, alive, eventually
 
 import manyhands as mh
@@ -726,3 +727,65 @@ def test_a_worker_leaves_though_a_grandchild_holds_the_pipe_open(process_backend
     (grandchild,) = meeting.pids()
     assert alive(grandchild)
     os.kill(grandchild, signal.SIGKILL)
+
+
+# --- the first zygote, which starts beside the import of the engine ---------------------------------------------------
+
+EARLY = """
+    import os, signal, sys
+    import psutil
+    import manyhands as mh
+
+    try:
+        mh.map(abs, [-1], backend="processes", workers=0)
+    except mh.OptionError:
+        [early] = psutil.Process().children()
+    """
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        "assert mh.map(lambda _: os.getppid(), range(2), backend='processes') == [early.pid] * 2",
+        "early.kill(); early.wait(); assert mh.map(abs, [-1], backend='processes') == [1]",
+        "early.suspend(); assert mh.map(abs, [-1], backend='processes', start_method='spawn') == [1]; early.resume()",
+        """
+    if (child := os.fork()) == 0:
+        assert early.pid not in mh.map(lambda _: os.getppid(), range(2), backend='processes')
+    elif os.waitpid(child, 0)[1] == 0:
+        assert mh.map(lambda _: os.getppid(), range(2), backend='processes') == [early.pid] * 2
+    """,
+        "pass",
+        "sys.exit(0)",
+        "os.execv('/bin/true', ['true'])",
+    ],
+    ids=["used", "killed", "not used", "forked", "end", "exit", "exec"],
+)
+def test_a_zygote_that_was_started_early_serves_or_goes(then, tmp_path):
+    said = run_source(textwrap.dedent(EARLY) + "print(early.pid, flush=True)\n" + textwrap.dedent(then), cwd=tmp_path)
+    pids = {int(line) for line in said.stdout.split()}
+    assert said.stderr == ""
+    assert len(pids) == 1
+    assert eventually(lambda: not any(map(alive, pids)))
+
+
+def test_a_zygote_that_was_started_early_goes_with_a_killed_program(tmp_path):
+    source = textwrap.dedent(EARLY) + "print(early.pid, flush=True)\nos.kill(os.getpid(), signal.SIGKILL)\n"
+    script = write(tmp_path / "program.py", source)
+    command = [sys.executable, script]
+    ended = subprocess.run(command, env=environment(), capture_output=True, timeout=60, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert eventually(lambda: not alive(int(ended.stdout)))
+
+
+def test_a_call_that_wants_no_processes_starts_none(tmp_path):
+    run_source(
+        """
+        import psutil
+        import manyhands as mh
+
+        assert mh.map(abs, [-1], backend="threads") == mh.map(abs, [-1]) == [1]
+        assert psutil.Process().children() == []
+        """,
+        cwd=tmp_path,
+    )

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 from manyhands._engine import forks, payload, worker
-from manyhands._engine.launch import START_SECONDS, Common, Exit, python_command, working_directory
+from manyhands._engine.interpreter import python_command, working_directory
+from manyhands._engine.launch import START_SECONDS, Common, Exit
 from manyhands._engine.process_groups import signal_group
 
 

@@ -7,7 +7,8 @@ and whatever is left of its process group is killed before its number can be use
 
 On its control socket (SOCK_SEQPACKET, one message a packet)::
 
-    caller → zygote   FORK worker slot (+ the worker's socket)   SIGNAL pid signal
+    caller → zygote   SETUP (+ the board, the lifeline and the workers' two outputs), first of all
+                      FORK worker slot (+ the worker's socket)   SIGNAL pid signal
     zygote → caller   FORKED worker pid    REFUSED worker errno   EXITED pid status
 """
 
@@ -27,12 +28,20 @@ from manyhands._engine.process_groups import signal_group
 FORK, SIGNAL, FORKED, REFUSED, EXITED = range(5)
 WITHOUT_PRELOAD = 2  # workers, at most, that are forked before cloudpickle is there, and import it if they need it
 MESSAGE = struct.Struct("<bqq")
+SETUP = b"setup"
 
 
-def main(control_fd: int, board_fd: int, lifeline_fd: int) -> None:
+def main(control_fd: int) -> None:
     """Serve until the caller closes the control socket or is gone."""
     heap.keep_freed()
-    Zygote(socket.socket(fileno=control_fd), board_fd, lifeline_fd).serve()
+    control = socket.socket(fileno=control_fd)
+    _, fds, _, _ = socket.recv_fds(control, len(SETUP), 4)
+    if len(fds) == 4:  # else nobody is there any more
+        board_fd, lifeline_fd, *outputs = fds
+        for fd, target in zip(outputs, (1, 2), strict=True):
+            os.dup2(fd, target)
+            os.close(fd)
+        Zygote(control, board_fd, lifeline_fd).serve()
     os._exit(0)  # there is nothing to tidy up, and somebody waits
 
 
@@ -56,7 +65,7 @@ class Zygote:
         poll.register(self._control, select.POLLIN)
         poll.register(woken, select.POLLIN)
         while True:
-            ready = dict(poll.poll(None if self._has_preloaded else 0))
+            ready = dict(poll.poll(0 if self._children and not self._has_preloaded else None))
             if not ready:
                 self._preload()
             if woken in ready:

@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from manyhands._engine import forks, zygote
-from manyhands._engine.launch import START_SECONDS, Common, Exit, python_command, working_directory
+from manyhands._engine import forks, zygote, zygote_process
+from manyhands._engine.launch import START_SECONDS, Common, Exit
 from manyhands._engine.process_groups import signal_group
 
 UNANSWERED_SECONDS = 10.0  # for a zygote that has answered before, to a request for a worker
@@ -46,27 +46,12 @@ class ZygoteLauncher:
                 raise
 
     def _open(self) -> socket.socket:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         common = self._common
-        fds = (theirs.fileno(), common.board.fd, common.lifeline.read_fd)
-        try:
-            with theirs:
-                self._process = subprocess.Popen(
-                    python_command("from manyhands._engine.zygote import main; main", *fds),
-                    stdin=subprocess.DEVNULL,
-                    stdout=common.outputs[0],
-                    stderr=common.outputs[1],
-                    pass_fds=fds,
-                    cwd=working_directory(),
-                    start_new_session=True,
-                )
-        except BaseException:
-            ours.close()
-            raise
-        self._control = ours
-        forks.close_in_child(ours)
-        common.watch(ours.fileno(), self._hear)
-        return ours
+        self._process, control = zygote_process.take() or zygote_process.start(common.outputs)
+        self._control = control
+        common.watch(control.fileno(), self._hear)
+        socket.send_fds(control, [zygote.SETUP], [common.board.fd, common.lifeline.read_fd, *common.outputs])
+        return control
 
     def _hear(self) -> None:
         assert self._control is not None  # noqa: S101 - watched only while open
