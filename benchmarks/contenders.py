@@ -243,6 +243,26 @@ def images(**options: Any) -> Any:
     return contender
 
 
+def _images_alone(items: list[str]) -> list[Any]:
+    from manyhands.apps import images as application
+
+    with tempfile.TemporaryDirectory(dir=".demo") as out:
+        made = application.process(
+            items, out, [application.Resize("200x200")], format="jpg", progress=False, backend="serial"
+        )
+        return [one.status == "written" for one in made.done]
+
+
+@contextlib.contextmanager
+def images_apart(work: Work) -> Iterator[Run]:
+    """A program for each core, that makes its share and knows of no other: what the machine allows."""
+    from multiprocessing import Pool
+
+    shares = [work.items[first :: work.workers] for first in range(work.workers)]
+    with Pool(work.workers) as pool:
+        yield lambda: [one for share in pool.map(_images_alone, shares, chunksize=1) for one in share]
+
+
 @contextlib.contextmanager
 def synth(_work: Work) -> Iterator[Run]:
     """The application: the same objects and backgrounds, the same number of pictures, without marked ones."""
@@ -313,6 +333,7 @@ CONTENDERS: dict[str, tuple[str, Any]] = {
     "manyhands, chunksize=1": ("manyhands.results", ours(backend="processes", chunksize=1)),
     "manyhands images": ("manyhands.apps.images", images()),
     "manyhands images, one by one": ("manyhands.apps.images", images(backend="serial")),
+    "manyhands images, two programs": ("manyhands.apps.images", images_apart),
     "manyhands synth": ("manyhands.apps.synth", synth),
     "manyhands synth, all cores": ("manyhands.apps.synth", synth_long),
     "two programs, half each": ("manyhands.apps.synth", synth_apart),
