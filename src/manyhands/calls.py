@@ -18,7 +18,7 @@ from manyhands._engine.interface import Job
 from manyhands._engine.protocol import Style
 from manyhands._engine.sources import SequenceSource
 from manyhands.errors import NotSendable, OptionError
-from manyhands.options import Options
+from manyhands.options import Options, gather
 from manyhands.showing import add_note, short_repr
 
 T = TypeVar("T")
@@ -127,6 +127,17 @@ def submit(
         while not future.done():
             dispatcher.pump()
     return future
+
+
+def submit_to_warm(func: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[T]:
+    """Give one call to the warm workers. Raises OptionError."""
+    check_function(func)
+    options = gather({})
+    dispatcher, release = dispatcher_for(options, func)
+    try:
+        return submit(dispatcher, func, args, kwargs, options)
+    finally:
+        release()
 
 
 class _Note:

@@ -5,11 +5,13 @@ All of them are one implementation, `results.Call`, which is imported on use.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, Unpack, overload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from concurrent.futures import Future
+    from types import ModuleType
 
     from manyhands.options import CommonOptions
     from manyhands.results import Call, Results
@@ -121,9 +123,8 @@ def imap(func: Callable[..., Any], *iterables: Iterable[Any], **options: Any) ->
     ...     [next(results) for _ in range(3)]
     [3, 2, 1]
     """
-    from manyhands.results import Results
-
-    return Results(_begin(func, iterables, options, ordered=True, window=True))
+    results: Results[Any] = _engine().Results(_begin(func, iterables, options, ordered=True, window=True))
+    return results
 
 
 @overload
@@ -147,9 +148,8 @@ def imap_unordered(func: Callable[..., Any], *iterables: Iterable[Any], **option
     >>> sorted(mh.imap_unordered(abs, [-3, 1, -2]))
     [1, 2, 3]
     """
-    from manyhands.results import Results
-
-    return Results(_begin(func, iterables, options, ordered=False, window=True))
+    results: Results[Any] = _engine().Results(_begin(func, iterables, options, ordered=False, window=True))
+    return results
 
 
 def submit(func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
@@ -170,26 +170,31 @@ def submit(func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future
     Raises:
         OptionError: the first argument is not callable.
     """
-    from manyhands import calls
-    from manyhands.options import gather
-
-    calls.check_function(func)
-    options = gather({})
-    dispatcher, release = calls.dispatcher_for(options, func)
-    try:
-        return calls.submit(dispatcher, func, args, kwargs, options)
-    finally:
-        release()
+    future: Future[R] = _engine().calls.submit_to_warm(func, args, kwargs)
+    return future
 
 
 def _begin(
     func: Callable[..., R], iterables: tuple[Iterable[Any], ...], given: Any, *, star: bool = False, **how: bool
 ) -> Call[R]:
-    """See `results.begin`, whose import takes a while: processes that will be needed start beside that."""
+    """See `results.begin`."""
     if given.get("backend") == "processes" and given.get("start_method") in {None, "zygote"}:
-        from manyhands._engine.zygote_process import start_early
+        _start_early()
+    call: Call[R] = _engine().begin(func, iterables, given, star=star, **how)
+    return call
 
-        start_early()
+
+@functools.cache
+def _engine() -> ModuleType:
+    """What it imports takes a while; and at a program's end nothing can be imported, but what was is still there."""
     from manyhands import results
 
-    return results.begin(func, iterables, given, star=star, **how)
+    return results
+
+
+@functools.cache
+def _start_early() -> None:
+    """Processes that will be needed start beside that import."""
+    from manyhands._engine.zygote_process import start_early
+
+    start_early()

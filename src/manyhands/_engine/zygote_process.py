@@ -57,6 +57,8 @@ def start_early() -> None:
     if sys.platform != "linux" or _early or any(name in sys.modules for name in _ENGINE):
         return
     with contextlib.suppress(OSError):
+        for fd in range(3):
+            os.fstat(fd)  # one of them may be closed: what is opened next would take its place
         _early.append((os.getpid(), start()))
         atexit.register(_drop)
 
