@@ -27,10 +27,14 @@ class Ran(NamedTuple):
     slowest: float = 0.0  # seconds of the longest task
 
     @property
+    def known(self) -> float:
+        """Seconds of the busy ones of which it is known what the function did."""
+        return self.busy - self.lost
+
+    @property
     def processor(self) -> float:
-        """The share of the function's time that it was not waiting."""
-        known = self.busy - self.lost
-        return self.cpu / known if known > 0 else 1.0
+        """The share of these that it was not waiting."""
+        return self.cpu / self.known if self.known > 0 else 1.0
 
 
 def explain() -> str:
@@ -125,7 +129,7 @@ def _take_turns(ran: Ran) -> bool:
 def _advice(place: tuple[str, int], here: int, ran: Ran) -> str:
     backend, workers = place
     crowd = min(ran.tasks, MOST_WAITING)
-    waits = ran.processor < WAITING_SHARE and ran.busy > LONG_SECONDS
+    waits = ran.processor < WAITING_SHARE and ran.known > LONG_SECONDS
     if backend == "threads":  # one of them may only wait until the others let go of the interpreter
         waits = waits and ran.cpu < WAITING_SHARE * ran.wall
     if waits and workers < crowd:
