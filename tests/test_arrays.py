@@ -780,3 +780,15 @@ def test_a_shared_array_is_freed_with_its_last_user_though_workers_stay_warm(pro
     del shared
     gc.collect()
     assert eventually(lambda: memory_files() == 0)
+
+
+@pytest.mark.parametrize("size", [(4 << 20) - 1, 4 << 20, (4 << 20) + 1, 9_999_999])
+def test_large_results_are_the_callers_own(size, process_backend):
+    """They arrive in large pages, where the system has such."""
+    results = mh.map(lambda number: np.full(size, number, np.uint8), range(1, 4), workers=2, **process_backend)
+    for number, result in enumerate(results, 1):
+        assert result.shape == (size,)
+        assert result.min() == result.max() == number
+        result[-1] = 0
+    assert [result[-2] for result in results] == [1, 2, 3]
+    assert [result[-1] for result in results] == [0, 0, 0]

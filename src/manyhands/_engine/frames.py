@@ -192,7 +192,7 @@ class FrameParser:
             try:
                 if way == Way.LANE:
                     assert self._in_lane is not None  # noqa: S101 - opened just before
-                    found[index] = memoryview(self._in_lane.take(where * ALIGNMENT, length))
+                    found[index] = self._in_lane.take(where * ALIGNMENT, length)
                 elif way != Way.INLINE:
                     if where not in segments and error is None:
                         segments[where] = None

@@ -1,13 +1,16 @@
-"""A worker's memory between two tasks: kept for the next one, given back when there is none.
+"""Memory for what comes and goes: kept between two tasks in a worker, and in large pages elsewhere.
 
 glibc returns freed megabytes to the system at once, and gets every page back by a fault as soon as they are wanted
 again: a task that reads a picture and forgets it spends a sixth of its time so, and workers hinder each other
-at it. A worker does the same again and again, so it keeps what is free; once idle, it returns all of it.
+at it. A worker does the same again and again, so it keeps what is free; once idle, it returns all of it. The caller
+keeps results, which need new pages in any case: 0.4 ms a megabyte in those of 4 KB, 0.08 ms in those of 2 MB.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import mmap
 from typing import Any
 
 IDLE_SECONDS = 1  # without a message, until the memory is given back
@@ -15,11 +18,30 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 _KEPT = 64 << 20  # bytes free at the heap's top
 _NOTICED = 128 << 10  # the freeing of such a block makes glibc look at the whole heap
 _OWN_PAGES = 32 << 20  # from this size on, the largest that glibc accepts, a block is mapped and unmapped by itself
+_LARGE_PAGE = 2 << 20
+_keeps = False  # what is freed
+
+
+def copied(view: memoryview) -> memoryview:
+    """These bytes in memory of their own, which can be written to. Raises MemoryError."""
+    if _keeps or view.nbytes < 2 * _LARGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
+        return memoryview(bytearray(view))
+    try:
+        own = mmap.mmap(-1, view.nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError as error:
+        raise MemoryError(f"there is no room for {view.nbytes:,} bytes that a worker sends") from error
+    with contextlib.suppress(OSError):  # the system has none: then the usual ones
+        own.madvise(mmap.MADV_HUGEPAGE)
+    copy = memoryview(own)
+    copy[:] = view
+    return copy
 
 
 def keep_freed() -> None:
     """From here on freed memory stays in this process and in those forked from it. Elsewhere than on glibc: nothing."""
+    global _keeps  # noqa: PLW0603 - a process has one heap
     if (libc := _glibc()) is not None:
+        _keeps = True
         libc.mallopt(_MMAP_THRESHOLD, _OWN_PAGES)
         libc.mallopt(_TRIM_THRESHOLD, _KEPT)
 

@@ -19,7 +19,7 @@ import mmap
 import os
 
 from manyhands._core.ring import Ring
-from manyhands._engine import forks, memory
+from manyhands._engine import forks, heap, memory
 
 BYTES = 128 << 20  # of places; only those that are used take memory
 STEP = 1 << 20  # so much memory is reserved at once
@@ -125,10 +125,10 @@ class InLane:
         finally:
             os.close(fd)
 
-    def take(self, start: int, length: int) -> bytearray:
+    def take(self, start: int, length: int) -> memoryview:
         """Copy a buffer out; its place is free from here on, also if there is no memory for the copy."""
         try:
-            return bytearray(self._lane.places[start : start + length])
+            return heap.copied(self._lane.places[start : start + length])
         finally:
             self._lane.taken_out[0] += 1  # an aligned word that nobody else writes, after the copy
 
