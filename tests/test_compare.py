@@ -262,6 +262,14 @@ def test_verdicts():
     assert found(LOOP).verdict.startswith("The loop takes 10 s")
 
 
+def test_what_is_long_or_large_is_told_without_an_exponent():
+    rows = LOOP, dataclasses.replace(measured("processes", around(1234), workers=2), sent=2_345_678_901)
+    told = found(*rows).table()
+    assert "1234 s" in told
+    assert " 2346 " in told
+    assert "e+" not in told
+
+
 def test_warnings():
     rows = [LOOP, measured("processes", around(5), workers=8)]
     told = list(words.warnings("en", rows, [1.1], 1.9, 2, waiting=False))

@@ -153,13 +153,18 @@ def scale_of(seconds: float) -> Scale:
 def duration(seconds: float | None) -> str:
     """Three digits and a unit.
 
-    >>> duration(0.01234)
-    '12.3 ms'
+    >>> duration(0.01234), duration(0.9996)
+    ('12.3 ms', '1000 ms')
     """
     if seconds is None:
         return "-"
     scale = scale_of(seconds)
-    return f"{seconds / scale.seconds:.3g} {scale.unit}"
+    return f"{_digits(seconds / scale.seconds)} {scale.unit}"
+
+
+def _digits(value: float) -> str:
+    """Three of them, or all before the point if there are more: a table is no place for 1e+03."""
+    return f"{value:.3g}" if value < 999.5 else f"{value:.0f}"
 
 
 def times(ratio: float, language: str = "en") -> str:
@@ -303,7 +308,7 @@ def _cells(row: WayMeasured, language: str) -> list[str]:
         "" if row.efficiency is None else f"{row.efficiency:.0%}",
         "" if row.cpu is None else f"{row.cpu:.2f}",
         "" if row.memory is None else f"{row.memory / 1e6:.0f}",
-        "" if is_loop or row.sent is None else f"{row.sent / 1e6:.3g}",
+        "" if is_loop or row.sent is None else _digits(row.sent / 1e6),
         "" if row.overhead is None else duration(row.overhead),
         "" if row.crossover is None else duration(row.crossover),
     ]
