@@ -703,9 +703,10 @@ def folder(tmp_path):
 
 def test_the_command_prints_a_table_and_writes_the_page(folder):
     ran = command(
-        "job.py:length", "--lines", "lines.txt", "-j", "1,2", "--rounds", "3", "--html", "out.html", cwd=folder
-    )
-    assert "processes × 2" in ran.stdout
+        "job.py:length", "--lines", "lines.txt", "-j", "1, 2", "--strategies", "threads, processes", "--rounds", "3",
+        "--html", "out.html", cwd=folder,
+    )  # fmt: skip
+    assert {"threads × 1", "threads × 2", "processes × 2"} <= set(re.findall(r"^\w+ × \d", ran.stdout, re.MULTILINE))
     assert "Write: [func(item) for item in items]" in ran.stdout
     assert (folder / "out.html").exists()
     assert sorted(file.suffix for file in folder.iterdir() if file.is_file()) == [".html", ".py", ".txt"]

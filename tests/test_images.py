@@ -504,7 +504,7 @@ def test_the_command_does_what_it_says(photos, tmp_path):
 
 
 def test_the_command_makes_an_output_for_each_filter_and_size(photos, tmp_path):
-    options = ["--each-filter", "blur,edges", "--resize", "8x8", "--resize", "9x9"]
+    options = ["--each-filter", "blur,edges", "--resize", "8x8", "--resize", "9x9", "--keep", "exif, icc"]
     code, _, _ = command(photos / "a.png", "-o", "out", *options, cwd=tmp_path)
     assert code == 0
     made = {path.name for path in (tmp_path / "out").glob("*.png")}

@@ -1,7 +1,14 @@
 import pytest
 
 from manyhands.cli.problems import CommandError
-from manyhands.cli.values import parse_duration, parse_range, range_length, show_duration
+from manyhands.cli.values import (
+    parse_duration,
+    parse_range,
+    parse_several_workers,
+    parse_workers,
+    range_length,
+    show_duration,
+)
 
 
 @pytest.mark.parametrize(
@@ -41,10 +48,17 @@ def test_a_range_is_read_as_python_counts(text, numbers):
     assert list(parse_range(text)) == numbers
 
 
-@pytest.mark.parametrize("text", ["", "5", "a:b", "1:2:3:4", "1.5:3", ":3", "1:"])
+@pytest.mark.parametrize("text", ["", "5", "a:b", "1:2:3:4", "1.5:3", ":3", "1:", f"0:{'9' * 5000}"])
 def test_what_is_not_a_range_is_refused_with_an_example(text):
     with pytest.raises(CommandError, match="such as 0:100"):
         parse_range(text)
+
+
+@pytest.mark.parametrize("text", ["", "0", "two", "-1", "²", "٣", "9" * 5000])
+@pytest.mark.parametrize("parse", [parse_workers, parse_several_workers])
+def test_what_is_no_number_of_workers_is_refused_with_the_ways_to_write_one(parse, text):
+    with pytest.raises(CommandError, match=r"write 1 or more, or auto|as 2 or 1,2,4"):
+        parse(text)
 
 
 def test_a_step_of_zero_is_refused():

@@ -24,7 +24,7 @@ from manyhands.cli.reporting import ProgressKind
 from manyhands.cli.running import run
 from manyhands.cli.sources import Inputs
 from manyhands.cli.streams import STDOUT, ReaderGone, say
-from manyhands.cli.values import parse_duration
+from manyhands.cli.values import parse_duration, parse_names
 
 Action = Callable[[], int | None]
 
@@ -257,7 +257,7 @@ def _images(
         "name": name,
         "format": format_,
         "quality": quality,
-        "keep": keep.split(",") if keep else (),
+        "keep": parse_names(keep) if keep else (),
         "orient": orient,
         "background": background,
         "on_truncated": on_truncated.value,

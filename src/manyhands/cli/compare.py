@@ -21,6 +21,7 @@ from manyhands.cli.problems import CommandError, Exit
 from manyhands.cli.sources import Inputs, choose_source
 from manyhands.cli.streams import StdoutLines, results_apart
 from manyhands.cli.targets import load_target, parse_address
+from manyhands.cli.values import parse_names, parse_several_workers
 from manyhands.errors import ManyhandsError
 from manyhands.showing import error_text
 
@@ -105,10 +106,10 @@ def compare(
         func, items, usual = _job(target, inputs, call) if demo is None else _demo(demo)
         listed = items if inputs.files is not None else inputs.items
         outputs.check_inputs(filter(None, (inputs.lines, inputs.jsonl, inputs.csv, *listed)))
-        numbers = _numbers(workers) or usual
+        numbers = parse_several_workers(workers) if workers is not None else usual
         common: dict[str, Any] = {"rounds": rounds, "seed": seed, "language": language}
-        names = (strategies or "loop,threads,processes,auto").split(",")
-        others = [_sibling(str(target), name, call) for name in functions.split(",")] if functions is not None else []
+        names = parse_names(strategies or "loop,threads,processes,auto")
+        others = [_sibling(str(target), name, call) for name in parse_names(functions)] if functions is not None else []
         try:
             if functions is not None:
                 found: Any = mh.compare_functions([func, *others], items, tolerance=tolerance, **common)
@@ -160,17 +161,8 @@ def _job(target: str | None, inputs: Inputs, call: Call) -> Job:
 
 
 def _sibling(target: str, name: str, call: Call) -> Callable[[Any], Any]:
-    address = name if ":" in name else f"{target.rpartition(':')[0]}:{name.strip()}"
+    address = name if ":" in name else f"{target.rpartition(':')[0]}:{name}"
     return fit_call(load_target(parse_address(address)).function, call)
-
-
-def _numbers(text: str | None) -> list[int] | None:
-    if text is None:
-        return None
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise CommandError(f"--workers takes numbers of 1 and more, as 2 or 1,2,4; got {text!r}")
-    return [int(part) for part in parts]
 
 
 def _demo(demo: Demo) -> Job:

@@ -9,7 +9,9 @@ from manyhands.cli.problems import CommandError
 UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
 DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(ms|s|m|h|)", re.ASCII)
 COUNT = re.compile(r"(\d+(?:\.\d*)?)\s*([kmg]?)", re.ASCII | re.IGNORECASE)
-RANGE = re.compile(r"([+-]?\d+):([+-]?\d+)(?::([+-]?\d+))?", re.ASCII)
+# Of at most 100 digits: from 4301 on `int` refuses them, with an error that names none of our options.
+RANGE = re.compile(r"([+-]?\d{1,100}):([+-]?\d{1,100})(?::([+-]?\d{1,100}))?", re.ASCII)
+WORKERS = re.compile(r"0*([1-9]\d{0,99})", re.ASCII)
 
 
 def parse_duration(text: str) -> float:
@@ -48,9 +50,31 @@ def parse_workers(text: str) -> int | None:
     """
     if text.strip().lower() == "auto":
         return None
-    if not text.strip().isdecimal() or int(text) < 1:
+    match = WORKERS.fullmatch(text.strip())
+    if match is None:
         raise CommandError(f"'-j' / '--workers' {text!r} is no number of workers: write 1 or more, or auto")
-    return int(text)
+    return int(match[1])
+
+
+def parse_several_workers(text: str) -> list[int]:
+    """Read one number or several.
+
+    >>> parse_several_workers("1, 2,4")
+    [1, 2, 4]
+    """
+    matches = [WORKERS.fullmatch(part) for part in parse_names(text)]
+    if None in matches:
+        raise CommandError(f"--workers takes numbers of 1 and more, as 2 or 1,2,4; got {text!r}")
+    return [int(match[1]) for match in matches if match is not None]
+
+
+def parse_names(text: str) -> list[str]:
+    """Read what stands between commas.
+
+    >>> parse_names("loop, threads")
+    ['loop', 'threads']
+    """
+    return [part.strip() for part in text.split(",")]
 
 
 def parse_range(text: str) -> range:
