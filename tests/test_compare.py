@@ -750,6 +750,19 @@ def test_functions_of_a_file_are_compared(folder):
     assert [(row["name"], row["difference"]) for row in rows] == [("length", 0.0), ("longer", 1.0)]
 
 
+def test_functions_of_files_with_one_name_are_told_apart(folder):
+    """Also if no import can tell them apart, as they are called like a module that exists."""
+    for place, result in ("old", 1), ("new", 2):
+        (folder / place / "src").mkdir(parents=True)
+        (folder / place / "src" / "json.py").write_text(f"def f(text):\n    return {result}\n")
+    ran = command(
+        "old/src/json.py:f", "a", "--functions", "new/src/json.py:f", "--rounds", "3", "--json", "--tolerance", "1",
+        cwd=folder,
+    )  # fmt: skip
+    rows = json.loads(ran.stdout)["rows"]
+    assert [(row["name"], row["difference"]) for row in rows] == [("f (1)", 0.0), ("f (2)", 1.0)]
+
+
 @pytest.mark.stress
 @pytest.mark.parametrize("demo", ["io", "cpu"])
 def test_demos(demo, tmp_path):

@@ -6,6 +6,7 @@ import difflib
 import importlib
 import importlib.util
 import inspect
+import itertools
 import os
 import sys
 import traceback
@@ -112,7 +113,14 @@ def _put_first(folder: str) -> None:
 
 
 def _name_for(file: Path) -> str:
-    return f"{file.stem.replace('.', '_')}_in_{file.parent.name.replace('.', '_')}"
+    """A name that no other file has been loaded under: there may be several src/json.py."""
+    first = f"{file.stem.replace('.', '_')}_in_{file.parent.name.replace('.', '_')}"
+    names = itertools.chain([first], (f"{first}_{number}" for number in itertools.count(2)))
+    return next(name for name in names if _is_free(name, file))
+
+
+def _is_free(name: str, file: Path) -> bool:
+    return name not in sys.modules or _same_file(getattr(sys.modules[name], "__file__", None), file)
 
 
 def _becomes_importable(file: Path) -> bool:

@@ -33,9 +33,10 @@ def checked(functions: Iterable[Any], items: Iterable[Any], rounds: int, languag
 
 
 def name_of(func: Any) -> str:
-    """As it stands in tables: without the function that it was made in."""
-    named = getattr(func, "__qualname__", None) or short_repr(func)
-    return words.one_line(str(named).rpartition("<locals>.")[2])
+    """As it stands in tables: without the function that it was made in; of what stands for another, that one's."""
+    named = func if hasattr(func, "__qualname__") else getattr(func, "__wrapped__", func)
+    name = getattr(named, "__qualname__", None) or short_repr(func)
+    return words.one_line(str(name).rpartition("<locals>.")[2])
 
 
 def named_functions(functions: Functions, names: Sequence[str] | None) -> dict[str, Callable[[Any], Any]]:
