@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from manyhands.cli import machine, packages
+from manyhands.cli import machine, packages, starting
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +38,12 @@ def test_each_way_of_starting_workers_is_tried(healthy, method):
     [finding] = [finding for finding in healthy["findings"] if finding["name"] == method]
     assert finding["problem"] is None
     assert finding["data"]["seconds"] > 0
+
+
+def test_what_every_python_prints_at_its_start_is_no_answer(folder, monkeypatch):
+    (folder / "sitecustomize.py").write_text("print('welcome')\n")
+    monkeypatch.syspath_prepend(folder)
+    assert starting.try_start("spawn").problem is None
 
 
 def test_a_package_that_is_not_there_is_said_with_the_way_to_get_it():

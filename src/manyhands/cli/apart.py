@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Trial:
-    """What a program printed, or what was wrong with it."""
+    """What a program answered, or what was wrong with it."""
 
-    printed: str = ""
+    answer: str = ""  # the last line that it printed: what begins in every Python here may print others before
     problem: str | None = None
 
 
@@ -34,7 +34,7 @@ def try_apart(program: str, *arguments: str, patience: float) -> Trial:
         )
     except subprocess.TimeoutExpired:
         return Trial(problem=f"it was not over after {patience:g} s")
-    return Trial(ended.stdout.strip(), _problem(ended))
+    return Trial(ended.stdout.strip().rpartition("\n")[2], _problem(ended))
 
 
 def _problem(ended: subprocess.CompletedProcess[str]) -> str | None:

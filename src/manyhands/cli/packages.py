@@ -77,7 +77,7 @@ def try_package(package: Package) -> Finding:
     trial = try_apart(PROGRAM, package.module, package.name, *package.distributions, patience=PATIENCE)
     if trial.problem is not None:
         return _broken(package, f"importing it fails: {trial.problem}")
-    return _found(package, trial.printed.splitlines()[-1])
+    return _found(package, trial.answer)
 
 
 def _found(package: Package, version: str) -> Finding:
