@@ -128,14 +128,18 @@ def test_a_command_that_cannot_run_leaves_earlier_results_alone(refused, folder)
 
 
 @pytest.mark.parametrize(
-    ("out", "said"),
+    ("inputs", "out", "said"),
     [
-        ("nowhere/x", "cannot write to --out nowhere/x: No such file"),
-        ("tasks.py", "is the file the inputs come from"),
+        (["--lines", "tasks.py"], "nowhere/x", "cannot write to --out nowhere/x: No such file"),
+        (["--lines", "tasks.py"], "./tasks.py", "--out tasks.py is one of the inputs: name another file"),
+        (["--files", "*.py"], "tasks.py", "--out tasks.py is one of the inputs"),
+        (["no file", "tasks.py"], "tasks.py", "--out tasks.py is one of the inputs"),
     ],
 )
-def test_an_output_that_cannot_be_written_is_told_before_any_work(refused, out, said):
-    assert said in refused("run", "tasks:double", "--lines", "tasks.py", "--out", out).complaint
+def test_an_output_that_cannot_be_written_is_told_before_any_work(refused, folder, inputs, out, said):
+    before = (folder / "tasks.py").read_text()
+    assert said in refused("run", "tasks:double", *inputs, "--out", out).complaint
+    assert (folder / "tasks.py").read_text() == before
 
 
 def test_a_full_disk_ends_the_run_with_one_clear_line(manyhands, folder):

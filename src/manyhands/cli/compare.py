@@ -105,7 +105,7 @@ def compare(
             raise CommandError("--demo brings its own function and inputs: give nothing else to run")
         func, items, usual = _job(target, inputs, call) if demo is None else _demo(demo)
         listed = items if inputs.files is not None else inputs.items
-        outputs.check_inputs(filter(None, (inputs.lines, inputs.jsonl, inputs.csv, *listed)))
+        outputs.check_inputs([name for name in (inputs.lines, inputs.jsonl, inputs.csv, *listed) if name])
         numbers = parse_several_workers(workers) if workers is not None else usual
         common: dict[str, Any] = {"rounds": rounds, "seed": seed, "language": language}
         names = parse_names(strategies or "loop,threads,processes,auto")

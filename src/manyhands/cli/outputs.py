@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import manyhands as mh
 from manyhands.cli.problems import CommandError
+from manyhands.cli.sources import is_among
 from manyhands.cli.streams import STDOUT, StdoutLines, say
 from manyhands.comparison import files
 
@@ -41,13 +42,11 @@ class Outputs:
             _check_suffix(option, path)
             _check_replaced(option, path)
 
-    def check_inputs(self, read: Iterable[str]) -> None:
+    def check_inputs(self, read: Collection[str]) -> None:
         """None of these files would be written over. Raises CommandError."""
-        there = {option: path for option, path in self.files().items() if path.exists()}
-        for name in read if there else ():
-            for option, path in there.items():
-                if os.path.exists(name) and path.samefile(name):  # noqa: PTH110 - a name may be no path at all
-                    raise CommandError(f"{option} {path} is one of the inputs: name another file")
+        for option, path in self.files().items():
+            if is_among(path, read):
+                raise CommandError(f"{option} {path} is one of the inputs: name another file")
 
     def anchored(self) -> Outputs:
         """The same files, wherever the function goes."""

@@ -20,7 +20,7 @@ from manyhands.cli.problems import CommandError, Exit
 from manyhands.cli.reading import STDIN
 from manyhands.cli.records import Outcome, failure_line, json_record, plain_result
 from manyhands.cli.reporting import ProgressKind, Tally, in_options, progress_option, summary
-from manyhands.cli.sources import Inputs, Source, Stream, choose_source
+from manyhands.cli.sources import Inputs, Listed, Source, Stream, choose_source, is_among
 from manyhands.cli.streams import FileLines, Lines, ReaderGone, StdoutLines, results_apart, say
 from manyhands.cli.targets import Target, load_target, parse_address
 from manyhands.errors import ManyhandsError
@@ -192,7 +192,14 @@ def _open_lines(out: Path | None, source: Source, stdout: int) -> Iterator[Lines
     if out is None:
         yield StdoutLines(stdout)
         return
-    if isinstance(source, Stream) and out.exists() and source.path != STDIN and out.samefile(source.path):
-        raise CommandError(f"--out {out} is the file the inputs come from: name another one")
+    if is_among(out, _files_of(source)):
+        raise CommandError(f"--out {out} is one of the inputs: name another file")
     with contextlib.closing(FileLines(out)) as lines:
         yield lines
+
+
+def _files_of(source: Source) -> Iterable[str]:
+    """What is read, as far as it is known: a file of inputs, or inputs that may be names of files."""
+    if isinstance(source, Stream):
+        return [source.path] if source.path != STDIN else []
+    return source.items if isinstance(source, Listed) and not isinstance(source.items, range) else []

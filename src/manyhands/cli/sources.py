@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -137,6 +137,11 @@ def _stream(inputs: Inputs, call: Call) -> Stream:
     if inputs.jsonl is not None:
         return Stream(f"--jsonl {inputs.jsonl}", inputs.jsonl, partial(json_items, call=call))
     return Stream(f"--csv {inputs.csv}", str(inputs.csv), partial(csv_items, call=call))
+
+
+def is_among(file: Path, names: Iterable[str]) -> bool:
+    """Say whether one of these names, of which any may be that of no file, is the file's."""
+    return file.exists() and any(os.path.exists(name) and file.samefile(name) for name in names)  # noqa: PTH110
 
 
 def find_files(pattern: str) -> list[str]:
