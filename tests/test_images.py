@@ -629,12 +629,12 @@ def test_an_interrupted_run_says_how_far_it_came_and_leaves_nothing_unfinished(t
 
 def test_an_error_that_every_picture_has_is_not_told_for_each(photos, tmp_path):
     def broken(array):
-        raise ValueError("no good")
+        raise ValueError("no\ngood")
 
     for number in range(20):
         noise(seed=number).save(photos / f"{number}.png")
     told = str(images.process(photos, tmp_path / "out", [images.Apply(broken)]))
-    assert told.count("no good") == 6
+    assert told.count(r"no\ngood") == 6  # on a line each
     assert "and 17 more: " in told
 
 
@@ -941,6 +941,8 @@ def test_there_must_be_something_to_compare(tmp_path):
     with pytest.raises(mh.ManyhandsError):
         images.compare(tmp_path, [images.Resize("20x20")], rounds=3)
     (tmp_path / "folders").mkdir()
+    with pytest.raises(mh.OptionError, match="workers is a whole number of at least 1; got 0"):
+        images.compare(tmp_path, workers=0)
     with pytest.raises(mh.OptionError, match="no pictures were found; with recursive=True"):
         images.compare(tmp_path / "folders", [images.Resize("20x20")], rounds=3)
 
@@ -1958,6 +1960,8 @@ def test_what_was_lost_is_told_at_the_end(tmp_path):
         (["photos", "-o", "loop"], "a link to no folder"),
         (["photos", "-o", "out", "--manifest", "loop"], "--manifest loop cannot be written"),
         (["photos", "-o", "out", "--manifest", "out/.manyhands-images.jsonl"], "outputs are known by that file"),
+        (["photos", "-o", "out", "--manifest", "deep"], "is no manifest"),
+        (["photos", "-o", "loop", "--compare"], "loop"),
         (["photos", "-o", "out", "--mode", "cover"], "--mode says"),
         (["photos", "-o", "out", "--no-upscale"], "--no-upscale says"),
         (["photos", "-o", "out", "--name", "{variant}/{stem}.png"], "{variant} is empty"),
@@ -1970,6 +1974,7 @@ def test_what_was_lost_is_told_at_the_end(tmp_path):
 @pytest.mark.usefixtures("photos")
 def test_what_a_command_cannot_do_is_told_in_one_line(tmp_path, monkeypatch, capsys, args, message):
     (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "deep").write_text("[" * 100_000)
     monkeypatch.chdir(tmp_path)
     assert execute(["images", *args]) == 2
     assert message in capsys.readouterr().err

@@ -179,7 +179,8 @@ def _refusals(out: Path) -> Iterator[None]:
 def _check_place(sources: list[Path], out: Path) -> None:
     """Before any picture is made: where the page will go, that it is not among the pictures, and replaces nothing."""
     for source in sources:
-        if out.absolute().resolve().is_relative_to(source.absolute().resolve()):
+        # Not Path.resolve: until Python 3.13 it raises RuntimeError for a link to itself.
+        if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(source)):
             raise CommandError(f"--out {out} is in {source}, where the pictures are: name another folder")
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -245,7 +246,7 @@ def _is_manifest(path: Path) -> bool:
         line = file.readline(1 << 20)
     try:
         return not line or {"source", "status", "outputs"} <= json.loads(line).keys()
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):  # the last: of brackets without end
         return False
 
 

@@ -80,7 +80,7 @@ def compare(
         raise OptionError(f"pictures= takes 1 or more; got {pictures!r}")
     named = dict(operations) if isinstance(operations, Mapping) else {"": operations}
     with _nothing_to_go_on_with(), _temporary() as folder:
-        job = _Job([], named, workers or mh.cpu_count(), options, folder)
+        job = _Job([], named, mh.cpu_count() if workers is None else workers, options, folder)
         usable, failed = _usable(job, src)
         job.places = _some(usable, pictures, folder)
         ways: list[Callable[[str], Outputs]] = [job.sequential, job.over_images]

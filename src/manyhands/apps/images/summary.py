@@ -131,7 +131,7 @@ def _named(failed: list[Done]) -> list[str]:
         alike[one.reason] += one.kind == "operation"
         if alike[one.reason] <= SHOWN:
             lines.append(f"  {shown(one.source)}: {shown(one.reason)}")
-    lines += [f"  and {count - SHOWN:,} more: {reason}" for reason, count in alike.items() if count > SHOWN]
+    lines += [f"  and {count - SHOWN:,} more: {shown(reason)}" for reason, count in alike.items() if count > SHOWN]
     return lines
 
 
