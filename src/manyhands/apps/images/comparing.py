@@ -233,7 +233,7 @@ class _Job:
         """Each worker takes a filter, and makes its output of all the pictures."""
         out = self._next_folder()
         parts = {name: out / str(number) for number, name in enumerate(self.operations)}
-        backend = processing.place_of(processing.variants(self.operations))
+        backend = processing.backend_for(processing.variants(self.operations))
         run = functools.partial(_one_filter, self)
         mh.starmap(run, list(parts.items()), backend=backend, workers=self.workers, progress=False)
         return Outputs(list(parts.values()))

@@ -29,7 +29,7 @@ _SETTINGS = 0x8769
 _SIZE = (0xA002, 0xA003)  # among the settings
 UNSEEN = 2  # of 255: so far apart are profiles of sRGB by different makers
 SHALLOW = "16 bit became 8 bit"
-_TELLING = {  # of the photo, and not of how the pixels lie in the file
+_OF_THE_PHOTO = {  # tags that tell of it, and not of how the pixels lie in the file
     0x010E: "title",
     0x010F: "camera's maker",
     0x0110: "camera",
@@ -321,7 +321,7 @@ def _kept_tags(tags: Any, *, upright: bool, notes: list[str]) -> bytes:
     try:
         kept = PillowImage.Exif()  # the next frame asks for what there was
         kept.load(tags.tobytes())
-        for tag in set(kept) - set(_TELLING):
+        for tag in set(kept) - set(_OF_THE_PHOTO):
             del kept[tag]
         for tag in _SIZE:
             kept.get_ifd(_SETTINGS).pop(tag, None)

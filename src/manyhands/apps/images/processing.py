@@ -109,7 +109,8 @@ def process(
     wanted = variants(operations)  # checked, before anything else is
     template = name if name is not None else planning.default_name(wanted, frames=frames)
     ext = _checked_format(format, quality)
-    _check_positive("workers", mh.cpu_count() if workers is None else workers)
+    count = mh.cpu_count() if workers is None else workers
+    _check_positive("workers", count)
     _check_positive("max_pixels", max_pixels)
     reading = Reading(orient, max_pixels, on_truncated, frames, _checked_keep(keep))
     _check_words(on_conflict, on_truncated, frames, background)
@@ -138,15 +139,14 @@ def process(
         for source in fresh
     ]
     done += [Done(str(source.path), "skipped", reason=FOREIGN) for source in skipped]
-    place = backend or place_of(wanted)
-    count = mh.cpu_count() if workers is None else workers
+    chosen = backend or backend_for(wanted)
     if dry_run:
         done += [Done(str(s.path), "planned", [str(target.path) for target in s.targets]) for s in todo]
     elif todo:
-        budget = Budget(IN_FLIGHT) if place == "threads" else Turns(IN_FLIGHT, 1 if place == "serial" else count)
+        budget = Budget(IN_FLIGHT) if chosen == "threads" else Turns(IN_FLIGHT, 1 if chosen == "serial" else count)
         maker = Maker(reading, quality, Background(background), state.Writer(into, on_conflict), budget)
         with _folder(into, linked), _pixel_limit():
-            done += _run(maker, todo, place, count, progress)
+            done += _run(maker, todo, chosen, count, progress)
     for one in done:
         if one.source in partly:
             one.note([LEFT_ALONE])
@@ -340,8 +340,8 @@ def _described(variant: Variant) -> Variant:
     return variant._replace(size="_".join(sizes), filter="_".join(filters))
 
 
-def place_of(variants: list[Variant]) -> Literal["auto", "processes"]:
-    """Where they are made if nothing is said: a function of the user's may end its process, so not here."""
+def backend_for(variants: list[Variant]) -> Literal["auto", "processes"]:
+    """The one that is taken if none is named: a function of the user's may end its process, so not this one's."""
     own = any(isinstance(step, Apply) for variant in variants for step in variant.operations)
     return "processes" if own else "auto"
 
