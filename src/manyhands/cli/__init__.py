@@ -2,14 +2,17 @@
 
 ::
 
-    app           the commands; their parameters, with help, and the options made of them
+    app           the commands; parameters has those of `run`, with help, and options what is made of them
     values        small notations: 30s, 0:10:2
     sources       where inputs come from; reading and formats are behind it
     targets       module:function and file.py:function; calls is what travels to the workers
-    running       a run: inputs in, records out, a summary, an exit code
+    running       `manyhands run`: inputs in, records out, a summary, an exit code; preview is its --dry-run
     records       one result as a line; streams keeps results and the user's prints apart
-    preview       what --dry-run says
-    doctor        what `manyhands doctor` says; its findings come from machine, packages and starting
+    reporting     progress, and the summary
+    compare       `manyhands compare`; outputs is what it leaves
+    images        `manyhands images`; synth is `manyhands synth`
+    doctor        `manyhands doctor`; its findings come from machine, packages and starting, by way of apart
+    problems      how a command can end
 """
 
 from __future__ import annotations

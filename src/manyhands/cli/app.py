@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any
 
@@ -265,24 +265,27 @@ def _images(
         "workers": workers,
         **images.pixels(max_pixels),
     }
-    given = {
-        "--dry-run": dry_run,
-        "--again": again,
-        "--manifest": manifest is not None,
-        "--out-inside": out_inside,
-        "--on-conflict": on_conflict is not images.OnConflict.SKIP,
-        "--progress plain or json": progress in {ProgressKind.PLAIN, ProgressKind.JSON},
-    }
-    sized = {"--mode": mode is not None, "--no-upscale": no_upscale}
-    if not resize and (wrong := next((option for option, is_given in sized.items() if is_given), "")):
-        raise typer.BadParameter(f"{wrong} says how a picture comes to a size, so it goes with --resize only")
-    compared = {"--rounds": rounds is not None, "--lang": lang is not compare.Language.ENGLISH}
-    if compare_ and (wrong := next((option for option, is_given in given.items() if is_given), "")):
-        raise typer.BadParameter(f"--compare makes no pictures, so {wrong} does not go with it")
-    if not compare_ and (wrong := next((option for option, is_given in compared.items() if is_given), "")):
-        raise typer.BadParameter(f"{wrong} goes with --compare only")
+    if not resize:
+        _refuse(
+            "{} says how a picture comes to a size, so it goes with --resize only",
+            {"--mode": mode is not None, "--no-upscale": no_upscale},
+        )
     if compare_:
+        _refuse(
+            "--compare makes no pictures, so {} does not go with it",
+            {
+                "--dry-run": dry_run,
+                "--again": again,
+                "--manifest": manifest is not None,
+                "--out-inside": out_inside,
+                "--on-conflict": on_conflict is not images.OnConflict.SKIP,
+                "--progress plain or json": progress in {ProgressKind.PLAIN, ProgressKind.JSON},
+            },
+        )
         return partial(images.compare, sources, out, rounds=rounds, language=lang.value, progress=progress, **reading)
+    _refuse(
+        "{} goes with --compare only", {"--rounds": rounds is not None, "--lang": lang is not compare.Language.ENGLISH}
+    )
     return partial(
         images.make,
         sources,
@@ -295,6 +298,12 @@ def _images(
         progress=images.progress(progress),
         **reading,
     )
+
+
+def _refuse(why: str, given: Mapping[str, bool]) -> None:
+    """Complain of the first of these options that is given; it stands where ``why`` has braces."""
+    if wrong := next((option for option, is_given in given.items() if is_given), None):
+        raise typer.BadParameter(why.format(wrong))
 
 
 app.add_typer(synth.app, name="synth")

@@ -20,7 +20,7 @@ NEEDS_MATPLOTLIB = "--plot needs matplotlib: pip install 'manyhands[plot]' (--ht
 
 @dataclass(frozen=True)
 class Outputs:
-    """Where and how it is told."""
+    """Where and how a comparison is told."""
 
     plot: Path | None
     html: Path | None
