@@ -11,6 +11,7 @@ import math
 import os
 import random
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -22,9 +23,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from watching import eventually
 
 import manyhands as mh
-from manyhands.comparison import agreement, charts, files, function_words, intervals, judging, words
+from manyhands.comparison import agreement, charts, files, function_words, intervals, judging, machine, words
 from manyhands.comparison.comparison import Comparison, WayMeasured
 from manyhands.comparison.functions import FunctionComparison, FunctionMeasured, break_even
 from manyhands.showing import short_repr
@@ -561,6 +563,18 @@ def test_what_fails_in_the_loop_says_where():
     assert "this was task 1, argument 0" in caught.value.__notes__[0]
 
 
+@pytest.mark.skipif(not machine.CAN_TELL, reason="nothing is known of processes here")
+def test_processes_may_end_while_they_are_looked_at():
+    """As those do that a function starts: the comparison would end with an error about /proc."""
+    begins = "while :; do /bin/true & /bin/true & wait; done"
+    with subprocess.Popen(["sh", "-c", begins], start_new_session=True) as running:
+        try:
+            found = {pid for _ in range(2000) for pid in machine.processes()}
+        finally:
+            os.killpg(running.pid, signal.SIGKILL)
+    assert {os.getpid(), running.pid} <= found
+
+
 def test_for_tasks_that_wait_more_workers_are_suggested():
     found = mh.compare(time.sleep, [0.02] * 8, strategies=["threads"], workers=2, rounds=3)
     assert found.waiting
@@ -871,10 +885,8 @@ def test_ctrl_c_ends_a_comparison(folder):
     running = subprocess.Popen(
         [sys.executable, "-m", "manyhands", "compare", "waits.py:wait", "a", "b"], cwd=folder, stderr=subprocess.PIPE
     )
-    deadline = time.monotonic() + 30
-    while not (folder / "begun").exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    running.send_signal(2)
+    assert eventually((folder / "begun").exists, seconds=30)
+    running.send_signal(signal.SIGINT)
     assert running.communicate(timeout=20)[1].count(b"Traceback") == 0
     assert running.returncode == 130
 

@@ -24,9 +24,16 @@ def processes() -> list[int]:
     while look_at:
         pid = look_at.pop()
         found.append(pid)
-        for children in Path(f"/proc/{pid}/task").glob("*/children"):
-            look_at += [int(child) for child in _read(children).split()]
+        look_at += _children(pid)
     return found
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208 - names are wanted; Path.glob raises if it ends meanwhile
+    except OSError:  # it has ended
+        return []
+    return [int(child) for thread in threads for child in _read(Path(f"/proc/{pid}/task/{thread}/children")).split()]
 
 
 def children_cpu_seconds() -> float:
