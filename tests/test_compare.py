@@ -169,6 +169,8 @@ def test_where_results_differ_is_told(one, other, told):
         (2**60, 2**60 + 1, 1.0),
         (10**400, 1, math.inf),
         (Decimal(1), 1.0, 0.0),
+        (Decimal("sNaN"), Decimal("sNaN"), 0.0),
+        (Decimal("sNaN"), Decimal(1), None),
         (np.float64(2), np.float64(2.5), 0.5),
         (np.array([-100, 5], np.int8), np.array([100, 5], np.int8), 200.0),
         (np.array([-(2**63)]), np.array([2**63 - 1]), 2.0**64),

@@ -58,7 +58,7 @@ def largest_difference(one: Any, other: Any) -> float | None:
     """
     try:
         return _furthest(one, other)
-    except RecursionError:  # what holds itself, or is nested deep
+    except Exception:  # noqa: BLE001 - as above
         return 0.0 if difference(one, other) is None else None
 
 
