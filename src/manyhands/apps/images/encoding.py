@@ -32,8 +32,7 @@ FORMATS = {  # by suffix: Pillow's name, and the modes that it takes
 
 def flattened(image: Image, suffix: str, background: Any) -> Image:
     """In a mode that the format takes; what is transparent shows the background."""
-    modes = FORMATS[suffix][1]
-    if image.mode in modes:
+    if image.mode in FORMATS[suffix][1]:
         return image
     if image.mode == "RGBA":
         from PIL import Image as PillowImage
@@ -41,7 +40,7 @@ def flattened(image: Image, suffix: str, background: Any) -> Image:
         under = PillowImage.new("RGB", image.size, background("RGB"))
         under.paste(image, mask=image.getchannel("A"))
         return under
-    return image.convert(modes[-1] if image.mode == "L" and "RGB" not in modes else "RGB")
+    return image.convert("RGB")
 
 
 def keepable(keep: frozenset[str], image: Image, path: Path) -> frozenset[str]:
