@@ -35,7 +35,7 @@ def test_a_result_comes_out_before_the_next_input_comes_in(started):
     process = started("run", "tasks:double", "--lines", "-")
     process.stdin.write(b"a\n")
     process.stdin.flush()
-    assert select.select([process.stdout], [], [], 5)[0]
+    assert select.select([process.stdout], [], [], PATIENCE)[0]
 
 
 BLOCKED = """
