@@ -1147,6 +1147,18 @@ def test_frames_replace_nobody_s_files(tmp_path):
     assert only(images.process(tmp_path / "a.gif", out, frames="all", format="png")).status == "up to date"
 
 
+def test_the_number_of_a_frame_may_stand_in_a_name_twice(tmp_path):
+    KINDS["animation"](tmp_path / "a")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "001_a_001.png").write_text("precious")
+    how = {"frames": "all", "format": "png", "name": "{frame}_{stem}_{frame}.png"}
+    with pytest.raises(mh.OptionError, match="Move it away"):
+        images.process(tmp_path / "a.gif", out, on_conflict="error", **how)
+    images.process(tmp_path / "a.gif", out, on_conflict="rename", **how)
+    assert names_in(out) == ["000_a_000_1.png", "001_a_001.png", *(f"00{n}_a_00{n}_1.png" for n in range(1, 4))]
+
+
 def test_broken_files_are_never_taken_for_whole_while_others_are_salvaged(tmp_path):
     """Pillow has one switch for that, for all threads."""
     for number in range(40):

@@ -303,15 +303,15 @@ def existing(target: Target, names: Names) -> list[Path]:
     path = target.path
     if not target.numbered:
         return [path] if os.path.lexists(path) else []  # also a link to nowhere: it is somebody's
-    before, _, after = path.name.partition("{frame}")
-    there = names(path.parent)
+    before, *others = path.name.split("{frame}")
+    there, fixed = names(path.parent), len(before) + sum(map(len, others))
     found = []
     for place in range(bisect.bisect_left(there, before), len(there)):
         name = there[place]
         if not name.startswith(before):
             break
-        number = name[len(before) : len(name) - len(after)]
-        if name.endswith(after) and len(number) >= 3 and number.isdecimal():
+        number = name[len(before) :][: (len(name) - fixed) // len(others)]
+        if len(number) >= 3 and number.isdecimal() and name == path.name.replace("{frame}", number):
             found.append(path.parent / name)
     return found
 
