@@ -947,6 +947,15 @@ def test_there_must_be_something_to_compare(tmp_path):
         images.compare(tmp_path / "folders", [images.Resize("20x20")], rounds=3)
 
 
+def test_an_output_that_is_not_the_same_each_time_is_named(folder_of_three):
+    def other(array):
+        return np.full_like(array, time.perf_counter_ns() % 251)
+
+    several = {"same": [images.Filter("blur")], "other": [images.Apply(other)]}
+    with pytest.raises(mh.ResultsDiffer, match=r"at \['000\d_other.png'\]"):
+        images.compare(folder_of_three, several, rounds=3)
+
+
 def test_every_way_that_is_timed_makes_all_pictures(tmp_path):
     """Whatever they are called: names that are as long as they may be are not made longer."""
     (tmp_path / "photos").mkdir()

@@ -164,15 +164,14 @@ def _some(paths: list[Path], most: int, folder: Path) -> list[Path]:
     return places
 
 
-class Outputs:
-    """What one way has made; two are the same if the files are. Once that is known of them, the files are removed."""
+class Outputs(Mapping[str, str]):
+    """What one way has made: a digest of each file, by its name. Once these are known, the files are removed."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self._folders = folders
 
     @functools.cached_property
-    def digests(self) -> dict[str, str]:
-        """Of each file."""
+    def _digests(self) -> dict[str, str]:
         found = {}
         for folder in self._folders:
             for path in folder.rglob("*"):
@@ -181,13 +180,14 @@ class Outputs:
             shutil.rmtree(folder, ignore_errors=True)
         return found
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Outputs) and self.digests == other.digests
+    def __getitem__(self, name: str) -> str:
+        return self._digests[name]
 
-    __hash__ = None  # type: ignore[assignment]
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._digests)
 
-    def __repr__(self) -> str:
-        return f"{len(self.digests)} files"
+    def __len__(self) -> int:
+        return len(self._digests)
 
 
 @dataclass
