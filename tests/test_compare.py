@@ -491,6 +491,16 @@ def test_functions_that_differ_are_told_by_how_much_or_refused():
         mh.compare_functions([sum, str], [[1, 2]])
 
 
+def test_a_tolerance_is_advised_where_it_may_help():
+    def loop(values):  # called as the way of mh.compare is
+        return sum(values)
+
+    with pytest.raises(mh.ResultsDiffer, match=r"than loop does: 3 and 3.5. If numbers may be apart, say how far"):
+        mh.compare_functions([loop, wrong_sum], [[1, 2]], rounds=3)
+    with pytest.raises(mh.ResultsDiffer, match=r"than sum does: 3 and '\[1, 2\]'\.$"):
+        mh.compare_functions([sum, str], [[1, 2]], rounds=3)
+
+
 def test_results_that_hold_their_input_are_compared_as_they_were_given():
     """The next function writes into that input: its result is in the first one's as well."""
 

@@ -74,14 +74,17 @@ class ResultsDiffer(ManyhandsError, ValueError):
     Fields: ``name`` of what gives others, ``index`` of the item, ``difference`` in words.
     """
 
-    def __init__(self, name: str, index: int, item: str, difference: str, than: str = "loop") -> None:
+    def __init__(
+        self, name: str, index: int, item: str, difference: str, than: str | None = None, *, numbers: bool = True
+    ) -> None:
+        """``than``: another function; None: the loop. ``numbers``: they alone are apart, so a tolerance may help."""
         self.name, self.index, self.difference = name, index, difference
-        advice = "If numbers may be apart, say how far by tolerance=."
-        if than == "loop":
+        advice = " If numbers may be apart, say how far by tolerance=." if numbers else ""
+        if than is None:
             name, than = "the loop" if name == "loop" else name, "the loop"
-            advice = "Does the function keep state, share what is not safe in threads, or use chance without a seed?"
+            advice = " Does the function keep state, share what is not safe in threads, or use chance without a seed?"
         before = "it gave before" if name == than else f"{than} does"
-        super().__init__(f"{name} gives another result for item {index}, {item}, than {before}: {difference}. {advice}")
+        super().__init__(f"{name} gives another result for item {index}, {item}, than {before}: {difference}.{advice}")
 
 
 class TaskError(ManyhandsError):

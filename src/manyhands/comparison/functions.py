@@ -145,7 +145,8 @@ class _Agreed(NamedTuple):
             if apart is None or (told if self.tolerance is None else apart > self.tolerance):
                 told = told or f"{short_repr(one)} and {short_repr(other)}"
                 told += "; a function changes its inputs: copy them inside" if self.changed else ""
-                raise ResultsDiffer(self.names[at], index, short_repr(self.inputs[index]), told, than=self.names[0])
+                name, item, numbers = self.names[at], short_repr(self.inputs[index]), apart is not None
+                raise ResultsDiffer(name, index, item, told, than=self.names[0], numbers=numbers)
             worst = max(worst, apart)
         return worst
 
