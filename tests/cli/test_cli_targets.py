@@ -1,5 +1,7 @@
 """What can be named as TARGET, and what is said when it cannot be used."""
 
+import os
+
 import pytest
 
 
@@ -86,6 +88,18 @@ def test_a_target_that_cannot_be_used_is_told_in_one_line(refused, target, said)
     ran = refused("run", target, "a")
     assert said in ran.complaint
     assert ran.err.count("\n") == 1
+
+
+def test_in_a_folder_that_has_been_removed_what_is_elsewhere_is_found(manyhands, folder):
+    def in_removed_folder():
+        os.mkdir(folder / "gone")
+        os.chdir(folder / "gone")
+        os.rmdir(folder / "gone")
+
+    assert manyhands("run", "os.path:basename", "a/b", preexec_fn=in_removed_folder).results == ["b"]
+    assert manyhands("run", f"{folder}/tasks.py:double", "a", preexec_fn=in_removed_folder).results == ["aa"]
+    ran = manyhands("run", "tasks.py:double", "a", preexec_fn=in_removed_folder)
+    assert (ran.code, "this folder has been removed" in ran.complaint) == (2, True)
 
 
 @pytest.mark.parametrize("target", ["broken:f", "broken.py:f"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import importlib.util
@@ -80,7 +81,8 @@ def _is_dotted(name: str) -> bool:
 
 
 def _import_module(name: str) -> ModuleType:
-    _put_first(os.getcwd())  # noqa: PTH109 - as `python -m` does; an installed command has its own folder there
+    with contextlib.suppress(FileNotFoundError):  # somebody has removed it
+        _put_first(os.getcwd())  # noqa: PTH109 - as `python -m` does; an installed command has its own folder there
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -98,7 +100,10 @@ def _import_file(path: str) -> ModuleType:
     A file may be called like a module that exists, json.py for one. It is then loaded under a name of its
     own, and its folder comes last on the path, so that whoever imports json still gets the real one.
     """
-    file = Path(path).absolute()
+    try:
+        file = Path(path).absolute()
+    except FileNotFoundError:
+        raise CommandError(f"there is no file {path!r}: this folder has been removed, go to another") from None
     if not file.is_file():
         raise CommandError(f"there is no file {path!r} in the folder {os.getcwd()}")  # noqa: PTH109
     importable = _becomes_importable(file)
