@@ -517,6 +517,30 @@ def test_an_error_in_the_users_function_is_one_line(place, body, told):
     assert not (place / "ds").exists()
 
 
+@pytest.mark.parametrize("on_error", ["collect", "skip"])
+def test_an_error_is_told_whatever_the_defaults_of_other_calls_are(place, monkeypatch, on_error):
+    """A sample that is left out, for one, would be taken for one in which nothing is wrong."""
+
+    def faulty(image, mask, rng):
+        if is_broken:
+            raise ValueError("no good")
+        return image, mask
+
+    is_broken = False
+    out = make_here(place, count=6, augment=faulty).out
+    is_broken = True
+    monkeypatch.setattr("manyhands.apps.synth.reopening.digest_of", lambda _: dataset.about_of(out)["augment"])
+    with mh.configure(on_error=on_error):
+        for use in (
+            lambda: synth.verify(out, augment=faulty, progress=False),
+            lambda: synth.preview(config(place, augment=faulty), place / "sheet.png"),
+            lambda: make_here(place, "other", augment=faulty),
+            lambda: make_here(place, "few", count=2, augment=faulty),
+        ):
+            with pytest.raises(synth.AugmentFailed, match="no good"):
+                use()
+
+
 def test_other_versions_of_what_decides_the_bytes_are_told(place):
     out = make(place).out
     about = dataset.about_of(out)

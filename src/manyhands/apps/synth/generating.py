@@ -368,7 +368,7 @@ def _run(maker: Maker, todo: Sequence[Sample], *, shown: bool | None, **how: Any
     totals = Counter(sample.label for sample in todo)
     with Bars(totals, show=shown) as bars:
         try:
-            with mh.imap(maker, todo, desc="pictures", **how) as results:
+            with mh.imap(maker, todo, desc="pictures", on_error="raise", **how) as results:
                 for record in results:
                     made.append(record)
                     bars.one(record.label)
@@ -448,7 +448,7 @@ def _check_room(maker: Maker, todo: Sequence[Sample], out: Path, **how: Any) -> 
     """Estimate what the files take, by making some in memory. Raises OSError."""
     if len(todo) <= TRIED:
         return
-    sizes = mh.map(maker.size_of, todo[:TRIED], progress=False, **how)
+    sizes = mh.map(maker.size_of, todo[:TRIED], progress=False, on_error="raise", **how)
     each = sum(sizes) / TRIED + 4096 * (2 + len(maker.config.formats))
     needed = int(each * (len(todo) + sum(sample.id in maker.previewed for sample in todo)))
     free = shutil.disk_usage(out).free

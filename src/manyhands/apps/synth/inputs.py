@@ -318,7 +318,7 @@ def prepare(found: Found, config: Config, *, workers: int | None = None, progres
         OSError: there is not enough memory.
     """
     jobs = [(one, config.size) for one in found.all()]
-    sizes = mh.map(_room, jobs, backend="threads", workers=workers, progress=False)
+    sizes = mh.map(_room, jobs, backend="threads", workers=workers, progress=False, on_error="raise")
     offsets, total = [], 0
     for size in sizes:
         offsets.append(total if total + size <= SHARED_BYTES else None)
@@ -327,7 +327,7 @@ def prepare(found: Found, config: Config, *, workers: int | None = None, progres
     looked_at = mh.map(
         lambda job: _load(memory, config.size, *job),
         list(zip(found.all(), offsets, sizes, strict=True)),
-        backend="threads", workers=workers, progress=progress, desc="inputs",
+        backend="threads", workers=workers, progress=progress, desc="inputs", on_error="raise",
     )  # fmt: skip
     aside = {one.key: seen.problem for one, seen in zip(found.all(), looked_at, strict=True) if seen.problem}
     left = Found(*(tuple(one for one in group if one.key not in aside) for group in

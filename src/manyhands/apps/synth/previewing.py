@@ -47,7 +47,7 @@ def preview(config: Config, to: str | os.PathLike[str], *, count: int = 16, work
     ready = inputs.prepare(inputs.find(config), config, workers=workers, progress=False)
     plan = planning.make(ready.found, config)
     maker = generating.maker_of(config, ready, plan, sheet.parent)
-    rendered = mh.map(maker.render, plan.samples[:count], backend="processes", workers=workers)
+    rendered = mh.map(maker.render, plan.samples[:count], backend="processes", workers=workers, on_error="raise")
     made = [one for one in rendered if one.labels]
     if not made:
         given_up = sum((one.given_up for one in rendered), Counter[str]())

@@ -19,6 +19,9 @@ class Part(NamedTuple):
     classes: Sequence[str]
 
 
+Read = Callable[[Part], dict[str, Boxes]]
+
+
 def _by_pycocotools(part: Part) -> dict[str, Boxes]:
     """Boxes; those of masks must be the same."""
     from pycocotools import mask as masks
@@ -101,7 +104,7 @@ def _voc_by_supervision(part: Part) -> dict[str, Boxes]:
 
 
 # By name, as it is installed: a function for each format, from a split to the boxes of its pictures.
-READERS: tuple[tuple[str, dict[str, Callable[[Part], dict[str, Boxes]]]], ...] = (
+READERS: tuple[tuple[str, dict[str, Read]], ...] = (
     ("pycocotools", {"coco": _by_pycocotools}),
     ("globox", {"voc": _voc_by_globox, "yolo": _yolo_by_globox, "coco": _coco_by_globox}),
     ("supervision",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +19,7 @@ from manyhands.apps.synth.dataset import Dataset, Record
 from manyhands.apps.synth.generating import Maker
 from manyhands.apps.synth.planning import Sample
 from manyhands.apps.synth.problems import InputProblems, in_one_line
-from manyhands.apps.synth.readers import READERS, Boxes, Part
+from manyhands.apps.synth.readers import READERS, Boxes, Part, Read
 from manyhands.errors import OptionError
 from manyhands.showing import error_text
 
@@ -90,28 +90,21 @@ def verify(
     """
     folder = Path(out)
     about, records, fault = dataset.read_ended(folder)
-    place = Dataset(folder, about["config"]["image_format"])
-    written = [record for record in records if record.written]
-    used_formats = dataset.formats_of(about)
     if fault:
         return Verification(len(records), False, ("the records",), ("all else, for that reason",), (fault,))
+    place = Dataset(folder, about["config"]["image_format"])
+    used_formats = dataset.formats_of(about)
     problems = list(_files(place, records, used_formats, about))
     checks = ["which files are there, and what every label file says"]
     left_out, pictures = [], True
     try:
         maker, samples = reopening.reopen(folder, about, workers=workers, augment=augment)
-    except (InputProblems, OptionError) as error:
+    except OptionError as error:
         pictures = False
         why = error.problems[0] if isinstance(error, InputProblems) else str(error).splitlines()[-1].strip()
         left_out.append(f"the pictures themselves, since they cannot be made again: {why}")
     else:
-        known = {record.id for record in records}
-        problems += [f"{name}: it has no record" for name in samples if name not in known]
-        problems += [f"{record.id}: there is no such sample" for record in records if record.id not in samples]
-        jobs = [(record, samples[record.id]) for record in records if record.id in samples]
-        check = _Again(maker)
-        for found in mh.map(check, jobs, workers=workers, backend="processes", progress=progress, desc="verify"):
-            problems += found
+        problems += _made_again(maker, samples, records, workers=workers, progress=progress)
         if augment is not None and any(problem.endswith(OTHER) for problem in problems):
             problems.insert(0, "not the same again: is your function repeatable? It must draw from its rng alone")
         checks.append("every picture, made again: labels, masks, and the pixels outside them")
@@ -121,14 +114,7 @@ def verify(
             continue
         used = {f"{name.upper()}, read by {reader}": read for name, read in ways.items() if name in used_formats}
         checks += used
-        parts = [
-            _ReadBack(told, read, Part(place, split, about["classes"]), [one for one in written if one.split == split])
-            for told, read in used.items()
-            for split in sorted({record.split for record in written})
-        ]
-        # In processes: what they print, import and leave behind stays there.
-        for found in mh.map(_ReadBack.problems, parts, workers=workers, backend="processes", progress=False):
-            problems += found
+        problems += _read_back(used, place, records, about["classes"], workers)
     return Verification(len(records), pictures, tuple(checks), tuple(left_out), tuple(problems))
 
 
@@ -163,6 +149,16 @@ def _bytes_of(path: Path) -> bytes | None:
 
 
 # --- pixels -----------------------------------------------------------------------------------------------------
+
+
+def _made_again(maker: Maker, samples: dict[str, Sample], records: Sequence[Record], **how: Any) -> Iterator[str]:
+    """The samples that there are, against those that there must be; then every one, made again."""
+    known = {record.id for record in records}
+    yield from (f"{name}: it has no record" for name in samples if name not in known)
+    yield from (f"{record.id}: there is no such sample" for record in records if record.id not in samples)
+    jobs = [(record, samples[record.id]) for record in records if record.id in samples]
+    for found in mh.map(_Again(maker), jobs, backend="processes", desc="verify", on_error="raise", **how):
+        yield from found
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,12 +238,28 @@ def _pixels_of(data: bytes | None) -> Any:
 # --- readers ----------------------------------------------------------------------------------------------------
 
 
+def _read_back(
+    used: Mapping[str, Read], place: Dataset, records: Sequence[Record], classes: Sequence[str], workers: int | None
+) -> Iterator[str]:
+    """What one program finds otherwise than it is, in these formats."""
+    written = [record for record in records if record.written]
+    parts = [
+        _ReadBack(told, read, Part(place, split, classes), [one for one in written if one.split == split])
+        for told, read in used.items()
+        for split in sorted({record.split for record in written})
+    ]
+    # In processes: what they print, import and leave behind stays there.
+    how: dict[str, Any] = {"workers": workers, "backend": "processes", "progress": False}
+    for found in mh.map(_ReadBack.problems, parts, on_error="raise", **how):
+        yield from found
+
+
 @dataclass(frozen=True, slots=True)
 class _ReadBack:
     """One split of one format, by one reader."""
 
     told: str
-    read: Callable[[Part], dict[str, Boxes]]
+    read: Read
     part: Part
     records: list[Record]
 
