@@ -29,7 +29,7 @@ from PIL import Image, ImageCms, ImageFile, ImageFilter
 from watching import eventually
 
 import manyhands as mh
-from manyhands.apps import images
+from manyhands.apps import digests, images
 from manyhands.apps.images.sizes import fit
 from manyhands.cli.app import execute
 
@@ -1491,6 +1491,8 @@ import helper
 
 TABLE = {"level": [1]}
 NAMES = {"x", "y"}
+ADDED, TAKEN = [1], [-1]
+IN_TURN = [ADDED, TAKEN, ADDED]
 MASK = np.zeros(3, np.uint8)
 
 class Settings:
@@ -1522,6 +1524,9 @@ def table(array):
 def names(array):
     return array if "x" in NAMES else array + 1
 
+def in_turn(array):
+    return functools.reduce(lambda made, by: made + by[0], IN_TURN, array)
+
 def mask(array):
     return array + MASK[0]
 
@@ -1545,6 +1550,7 @@ method = step.method
 CHANGES = {  # of each function
     "table": ('"level": [1]', '"level": [2]'),
     "names": ('"x", "y"', '"z", "y"'),
+    "in_turn": ("TAKEN, ADDED]", "TAKEN, TAKEN]"),
     "mask": ("np.zeros", "np.ones"),
     "of_class": ("level = 1", "level = 2"),
     "of_cached": ("level + 1", "level + 2"),
@@ -1578,6 +1584,19 @@ def test_whatever_a_function_looks_up_makes_its_outputs_stale(tmp_path):
     assert keys([]) == first
     changed = keys(CHANGES.values())
     assert [name for name in CHANGES if changed[name] == first[name]] == []
+
+
+def test_a_file_beside_the_installed_ones_is_the_users_own(tmp_path, monkeypatch):
+    """As in manyhands_of_mine, beside manyhands."""
+    monkeypatch.setattr(digests, "_INSTALLED", (tmp_path / "python",))
+
+    def key(folder, by):
+        names = {}
+        exec(compile(f"def f(array): return array // {by}", tmp_path / folder / "a.py", "exec"), names)
+        return images.Apply(names["f"]).key
+
+    assert key("python_of_mine", 2) != key("python_of_mine", 3)
+    assert key("python", 2) == key("python", 3)
 
 
 def test_all_is_made_again_if_asked_for(photos, tmp_path):

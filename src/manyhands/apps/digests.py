@@ -23,7 +23,7 @@ from typing import Any
 DEEP = 50  # things that hold one another: deeper, only their types are seen
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 _INSTALLED = tuple(
-    str(Path(path).resolve())
+    Path(path).resolve()
     for path in (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), Path(__file__).parents[1])
 )
 _UNTOLD = {"__dict__", "__weakref__", "__doc__", "__module__", "__firstlineno__", "__static_attributes__"}  # of classes
@@ -37,18 +37,20 @@ def digest_of(func: Any) -> str:
 class _Reader:
     """Reads each thing once, however often and in whatever circle others refer to it."""
 
-    def __init__(self, seen: dict[int, Any], depth: int) -> None:
-        self._seen = seen  # by its number, which is given again to others when a thing is no more
+    def __init__(self, seen: dict[int, tuple[int, Any]], depth: int) -> None:
+        self._seen = seen  # how many came before it, and itself: its id is given to others when a thing is no more
         self._depth = depth
 
     def content(self, value: Any) -> Any:
         """What it depends on, as text and lists of it, the same in every process."""
         if isinstance(value, _PLAIN):
             return repr(value)
-        if id(value) in self._seen or self._depth > DEEP:
+        if id(value) in self._seen:
+            return type(value).__qualname__, self._seen[id(value)][0]  # of several, which one it is
+        if self._depth > DEEP:
             return type(value).__qualname__
         if not isinstance(value, tuple | frozenset):  # which are shared or not as Python likes
-            self._seen[id(value)] = value
+            self._seen[id(value)] = len(self._seen), value
         self._depth += 1
         try:
             return self._of(value)
@@ -166,7 +168,8 @@ def _is_own(file: str | None) -> bool:
     if file is None:
         return False
     path = Path(file)
-    return not {"site-packages", "dist-packages"} & set(path.parts) and not str(path.resolve()).startswith(_INSTALLED)
+    is_package = bool({"site-packages", "dist-packages"} & set(path.parts))
+    return not is_package and not any(map(path.resolve().is_relative_to, _INSTALLED))
 
 
 def _names(code: types.CodeType) -> tuple[set[str], set[str]]:
