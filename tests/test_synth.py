@@ -480,6 +480,15 @@ def test_two_runs_into_one_folder_are_refused(place):
     assert make(place).written == 20
 
 
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK])
+def test_a_disk_without_locks_will_do(place, monkeypatch, code):
+    def flock(fd, how):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    assert make_here(place, count=2).written == 2
+
+
 # --- going on, and refusing to ------------------------------------------------------------------------------
 
 

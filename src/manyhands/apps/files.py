@@ -15,6 +15,7 @@ PATIENCE = 2.0  # seconds for worker processes to end after Ctrl-C
 LOOKS = 3  # without anything unfinished, after which there will be no more
 LOOK_SECONDS = 0.02  # between two of them
 UNKNOWN = "0"  # when a process began
+NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK}  # as on Lustre mounted without flock, usual in clusters
 UNFINISHED = ".manyhands-"  # how the name of a file that is being written begins; then whose it is, then chance
 
 
@@ -175,7 +176,7 @@ def _is_left_over(path: Path) -> bool:
 def locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
     """Nobody else has this folder meanwhile, of those who ask; given back also by a process that is killed.
 
-    Raises BlockingIOError if somebody has it and ``wait`` is false. Systems without such locks are not asked.
+    Raises BlockingIOError if somebody has it and ``wait`` is false. Where there are no such locks, nobody is asked.
     """
     try:
         import fcntl
@@ -184,7 +185,11 @@ def locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
         return
     fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
         yield
     finally:
         os.close(fd)
