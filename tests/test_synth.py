@@ -1509,6 +1509,20 @@ def test_a_sheet_has_room_for_so_many(place, count):
         synth.preview(config(place), place / "sheet.jpg", count=count)
 
 
+def test_a_sheet_takes_little_memory_however_large_its_pictures_are(place):
+    """Whole ones take 30 MB each: in a program of its own, since what was the most is not given back."""
+    script = """
+        import pathlib, resource
+        from manyhands.apps import synth
+        here = pathlib.Path.cwd()
+        config = synth.example(here, times=4, size=(3000, 2000))
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        assert synth.preview(config, here / "sheet.jpg", count=24) == 24
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    """
+    assert int(programs.run_source(script, cwd=place).stdout) < 600_000  # kB
+
+
 def test_verify_tells_names_also_where_the_terminal_has_no_letters_for_them(place, finished):
     name = finished.rename(place / "数据集")
     next((name / "images" / "train").iterdir()).unlink()

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     Pixels = NDArray[Any]  # of uint8
 
 BOLD = 2.5  # on a contact sheet
+ACROSS = 4  # pictures side by side
+WIDTH, GAP = 1600, 6  # pixels: of a sheet, and around each picture
+HIGHEST = 1.5  # times the width that a picture has room for
 # Told apart by people with colour-blindness as well (Okabe and Ito); red, green, blue.
 COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167))
 
@@ -64,22 +67,35 @@ def _font(size: int) -> Any:
     return ImageFont.load_default(size)
 
 
-def contact_sheet(pictures: Sequence[Pixels], *, across: int = 4, width: int = 1600) -> Pixels:
-    """Many in one, side by side, each in a field of the same size."""
+# --- contact sheets ---------------------------------------------------------------------------------------------
+
+
+def thumbnail(picture: Pixels, labels: Sequence[Label], classes: Sequence[str], *, across: int = ACROSS) -> Pixels:
+    """A picture with its boxes, as large as there is room for it on a contact sheet."""
     import cv2
     import numpy as np
 
-    gap = 6
-    field = (width - gap * (across + 1)) // across
-    tall = max(round(field * one.shape[0] / one.shape[1]) for one in pictures)
-    tall = min(tall, field * 3 // 2)
-    rows = -(-len(pictures) // across)
-    sheet = np.full((rows * (tall + gap) + gap, width, 3), 255, np.uint8)
-    for at, one in enumerate(pictures):
-        scale = min(field / one.shape[1], tall / one.shape[0])
-        size = max(1, round(one.shape[1] * scale)), max(1, round(one.shape[0] * scale))
-        small = cv2.resize(one, size, interpolation=cv2.INTER_AREA)
-        x = gap + (at % across) * (field + gap) + (field - size[0]) // 2
-        y = gap + (at // across) * (tall + gap) + (tall - size[1]) // 2
-        sheet[y : y + size[1], x : x + size[0]] = small
+    field, (height, width) = _field(across), picture.shape[:2]
+    scale = min(field / width, HIGHEST * field / height)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    shown = marked(picture, labels, classes, bold=BOLD)
+    return np.asarray(cv2.resize(shown, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def contact_sheet(thumbnails: Sequence[Pixels], *, across: int = ACROSS) -> Pixels:
+    """Many in one, so many side by side, each in a field of the same size."""
+    import numpy as np
+
+    field, tall = _field(across), max(one.shape[0] for one in thumbnails)
+    rows = -(-len(thumbnails) // across)
+    sheet = np.full((rows * (tall + GAP) + GAP, WIDTH, 3), 255, np.uint8)
+    for at, one in enumerate(thumbnails):
+        height, width = one.shape[:2]
+        x = GAP + (at % across) * (field + GAP) + (field - width) // 2
+        y = GAP + (at // across) * (tall + GAP) + (tall - height) // 2
+        sheet[y : y + height, x : x + width] = one
     return sheet
+
+
+def _field(across: int) -> int:
+    return (WIDTH - GAP * (across + 1)) // across

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import manyhands as mh
 from manyhands.apps.synth import dataset, drawing, generating, inputs, noting, pictures, planning
 from manyhands.apps.synth.config import Config
+from manyhands.apps.synth.generating import Maker
+from manyhands.apps.synth.planning import Sample
 from manyhands.errors import OptionError
 
 MOST = 400  # samples on a sheet: many high ones would make it higher than a JPEG may be
@@ -46,13 +50,29 @@ def preview(config: Config, to: str | os.PathLike[str], *, count: int = 16, work
     dataset.check_target(sheet)
     ready = inputs.prepare(inputs.find(config), config, workers=workers, progress=False)
     plan = planning.make(ready.found, config)
-    maker = generating.maker_of(config, ready, plan, sheet.parent)
-    rendered = mh.map(maker.render, plan.samples[:count], backend="processes", workers=workers, on_error="raise")
-    made = [one for one in rendered if one.labels]
-    if not made:
-        given_up = sum((one.given_up for one in rendered), Counter[str]())
+    across = min(drawing.ACROSS, count, len(plan.samples))
+    sketch = _Sketch(generating.maker_of(config, ready, plan, sheet.parent), across)
+    sketched = mh.map(sketch, plan.samples[:count], backend="processes", workers=workers, on_error="raise")
+    thumbnails = [thumbnail for thumbnail, _ in sketched if thumbnail is not None]
+    if not thumbnails:
+        given_up = sum((reasons for _, reasons in sketched), Counter[str]())
         raise OptionError(f"nothing was drawn: in no sample an object {noting.found_no_place(given_up)}")
-    marked = [drawing.marked(one.picture, one.labels, plan.classes, bold=drawing.BOLD) for one in made]
-    drawn = drawing.contact_sheet(marked, across=min(4, len(marked)))
+    drawn = drawing.contact_sheet(thumbnails, across=across)
     generating.write_bytes(sheet, pictures.encoded(drawn, sheet.suffix.lower()[1:], generating.PREVIEW_QUALITY))
-    return len(made)
+    return len(thumbnails)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sketch:
+    """Makes a sample, small as it is shown: no memory holds hundreds of large pictures. Called with each."""
+
+    maker: Maker
+    across: int
+
+    def __call__(self, sample: Sample) -> tuple[Any, Counter[str]]:
+        """Its thumbnail, None if it has no picture; and the objects that found no place, by reason."""
+        made = self.maker.render(sample)
+        if not made.labels:
+            return None, made.given_up
+        shown = drawing.thumbnail(made.picture, made.labels, self.maker.classes, across=self.across)
+        return shown, made.given_up

@@ -155,7 +155,7 @@ def _sheet(folder: Path, about: dict[str, Any], written: Sequence[Record]) -> st
         pixels = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
         if pixels is None:
             raise OptionError(f"{place.picture(record.split, record.id)} is damaged: verify tells what else is")
-        shown.append(drawing.marked(np.asarray(pixels, np.uint8), record.labels, about["classes"], bold=drawing.BOLD))
+        shown.append(drawing.thumbnail(np.asarray(pixels, np.uint8), record.labels, about["classes"]))
     sheet = pictures.encoded(drawing.contact_sheet(shown), "jpg", 80)
     return f"data:image/jpeg;base64,{base64.b64encode(sheet).decode()}"
 
