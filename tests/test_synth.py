@@ -1143,6 +1143,14 @@ def test_the_page_tells_of_each_run(place):
     assert re.search(r"run 1</td><td>20 samples in [\d.]+ s with 2 workers", page)
 
 
+def test_the_page_says_how_many_classes_it_leaves_out(place):
+    for number in range(29):
+        (place / "photo" / f"c{number:02}").mkdir()
+        cut_out(COLOURS["cat"]).save(place / "photo" / f"c{number:02}" / "a.png")
+    page = synth.report(make_here(place, count=5).out).read_text()
+    assert "Objects of each class (the first 30 of 31)" in page
+
+
 # --- what an audit found ------------------------------------------------------------------------------------------
 
 
@@ -1598,6 +1606,7 @@ def test_a_name_that_a_terminal_would_obey_is_shown_as_text(place):
         (lambda place: synth.replay(place / "ds", 3), "a sample is named by a string, its identity; got 3"),
         (lambda place: config(place, formats=["voc", "voc"]), "any of voc, yolo, coco, each once"),
         (lambda place: synth.from_mapping({"out": "ds"}), "the dataset's folder is named by --out"),
+        (lambda place: synth.from_mapping({3: "ds"}), "there is no setting 3; there are objects"),
         (lambda place: config(place, objects=""), "objects takes a folder; got ''"),
         (lambda place: config(place, split="0.8/0.1/0.1"), r"as [0.8, 0.1, 0.1] in a file"),
     ],

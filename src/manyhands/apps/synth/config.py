@@ -163,7 +163,7 @@ def from_mapping(settings: Mapping[str, Any], *, augment: Any = None) -> Config:
     given = {name: value for name, value in settings.items() if name != "preset"}
     for name in given:
         if name not in names:
-            near = difflib.get_close_matches(name, names, 1)
+            near = difflib.get_close_matches(str(name), names, 1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(names)}"
             hint = "; the dataset's folder is named by --out" if name == "out" else hint
             raise OptionError(f"there is no setting {name!r}{hint}")

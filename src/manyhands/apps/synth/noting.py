@@ -13,25 +13,26 @@ from manyhands.apps.synth.rendering import EMPTIED
 NAMED = 3
 # Why objects find no place, and what to look at then.
 REASONS = {
-    "too large": "scale",
-    "small": "scale and min_size",
-    "aspect": "aspect",
-    "truncated": "max_truncation",
-    "hidden": "min_visible",
-    "overlap": "max_overlap",
-    EMPTIED: "what augment returns",
+    "too large": ("scale",),
+    "small": ("scale", "min_size"),
+    "aspect": ("aspect",),
+    "truncated": ("max_truncation",),
+    "hidden": ("min_visible",),
+    "overlap": ("max_overlap",),
+    EMPTIED: ("what augment returns",),
 }
 
 
 def found_no_place(given_up: Mapping[str, int]) -> str:
     """How often, by reason, and what to change.
 
-    >>> found_no_place({"small": 2, "aspect": 12})
-    'found a place (12 aspect, 2 small): look at aspect, scale and min_size'
+    >>> found_no_place({"small": 2, "aspect": 12, "too large": 1})
+    'found a place (12 aspect, 2 small, 1 too large): look at aspect, scale and min_size'
     """
     ordered = Counter(given_up).most_common()
     told = ", ".join(f"{count:,} {reason}" for reason, count in ordered)
-    return f"found a place ({told}): look at {', '.join(REASONS[reason] for reason, _ in ordered)}"
+    *others, last = dict.fromkeys(one for reason, _ in ordered for one in REASONS[reason])
+    return f"found a place ({told}): look at {', '.join(others)}{' and ' * bool(others)}{last}"
 
 
 def notes_on(records: Sequence[Record], classes: Sequence[str], config: Config) -> Iterator[str]:

@@ -20,6 +20,7 @@ from manyhands.apps.synth.dataset import Dataset, Record
 from manyhands.errors import OptionError
 
 SHOWN = 24  # pictures on the contact sheet
+MOST_BARS = 30
 BINS = 12
 BLUE = "#0072b2"
 STYLE = """
@@ -173,8 +174,9 @@ def _uses(about: dict[str, Any], kind: str, used: Iterable[str]) -> list[float]:
 
 
 def _bars(title: str, counts: Mapping[str, int], *, by_name: bool = False) -> str:
-    """One lying bar for each name."""
-    rows = sorted(counts.items(), key=lambda item: (item[0].zfill(9) if by_name else -item[1], item[0]))[:30]
+    """One lying bar for each name, or for the first ones, which is told."""
+    rows = sorted(counts.items(), key=lambda item: (item[0].zfill(9) if by_name else -item[1], item[0]))[:MOST_BARS]
+    title += f" (the first {MOST_BARS} of {len(counts):,})" * (len(counts) > MOST_BARS)
     most = max([count for _, count in rows], default=1) or 1
     parts = []
     for at, (name, count) in enumerate(rows):
