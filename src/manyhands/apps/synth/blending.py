@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Pixels = NDArray[Any]  # of uint8
-    Mask = NDArray[np.bool_]
+    from manyhands.apps.synth.labels import Mask
+    from manyhands.apps.synth.pictures import Pixels
 
 EDGE = 2.0  # pixels: standard deviation of a soft edge
 LEAST = 0.5  # share of the object in any pixel of its mask: what is labelled can be seen, thin parts, too

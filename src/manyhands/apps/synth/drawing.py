@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 from manyhands.apps.synth.labels import Label
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Pixels = NDArray[Any]  # of uint8
+    from manyhands.apps.synth.pictures import Pixels
 
 BOLD = 2.5  # on a contact sheet
 ACROSS = 4  # pictures side by side

@@ -9,7 +9,7 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,20 +18,18 @@ import manyhands as mh
 from manyhands.apps import files
 from manyhands.apps.digests import digest_of
 from manyhands.apps.files import DiskFullError
-from manyhands.apps.synth import dataset, drawing, formats, inputs, noting, pictures, planning, rendering
+from manyhands.apps.synth import dataset, formats, inputs, noting, planning
 from manyhands.apps.synth.bars import Bars
 from manyhands.apps.synth.config import FOLDERS, Config, from_mapping, splits_of
-from manyhands.apps.synth.dataset import Dataset, Record
-from manyhands.apps.synth.inputs import Decoded, Ready
+from manyhands.apps.synth.dataset import Record
+from manyhands.apps.synth.inputs import Ready
+from manyhands.apps.synth.making import Maker, maker_of
 from manyhands.apps.synth.planning import Plan, Sample
 from manyhands.apps.synth.problems import in_one_line
 from manyhands.errors import OptionError
 
-Place = str | os.PathLike[str]
 MOST_CLASSES = 12  # that are counted one by one in a summary
 TRIED = 3  # samples that the need of disk space is estimated by
-PREVIEW_QUALITY = 90  # as JPEG
-OPENCV_NO_MEMORY = -4  # the code of its error
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +100,7 @@ def plan(config: Config) -> Plan:
 
 def generate(
     config: Config,
-    out: Place,
+    out: str | os.PathLike[str],
     *,
     workers: int | None = None,
     backend: Any = "processes",
@@ -208,7 +206,7 @@ def _generate(config: Config, into: Path, workers: int | None, backend: Any, pro
     )
 
 
-def resume(out: Place, *, augment: Any = None, **options: Any) -> Summary:
+def resume(out: str | os.PathLike[str], *, augment: Any = None, **options: Any) -> Summary:
     """Go on with a dataset, by the config that is kept in it.
 
     >>> import pathlib, tempfile
@@ -230,7 +228,7 @@ def resume(out: Place, *, augment: Any = None, **options: Any) -> Summary:
     return generate(config_of(out, augment=augment), out, **options)
 
 
-def config_of(out: Place, *, augment: Any = None) -> Config:
+def config_of(out: str | os.PathLike[str], *, augment: Any = None) -> Config:
     """The config that a dataset was made by.
 
     >>> import pathlib, tempfile
@@ -248,114 +246,6 @@ def config_of(out: Place, *, augment: Any = None) -> Config:
         OptionError: there is no dataset.
     """
     return from_mapping(dataset.about_of(Path(out))["config"], augment=augment)
-
-
-# --- one sample -------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Maker:
-    """How samples become files; called with each. It travels to workers, the pixels do not."""
-
-    config: Config
-    decoded: Decoded
-    plan_pools: dict[str, planning.Pool]
-    distractors: tuple[str, ...]
-    classes: tuple[str, ...]
-    place: Dataset
-    previewed: frozenset[str]
-
-    def __call__(self, sample: Sample) -> Record:
-        """Make its files; the record comes last. Raises DiskFullError, OSError."""
-        try:
-            with _memory_for(sample):
-                return self._make(sample)
-        except OSError as error:
-            if files.is_disk_full(error):
-                raise DiskFullError(error.errno, error.strerror, str(self.place.folder)) from error
-            raise
-
-    def render(self, sample: Sample, *, keep: bool = False) -> rendering.Rendered:
-        """Its picture and labels, in memory. Raises OSError."""
-        pool = self.plan_pools[sample.split]
-        with _memory_for(sample):
-            return rendering.render(sample, self.config, self.decoded, pool, self.distractors, keep=keep)
-
-    def encode(self, picture: Any) -> bytes:
-        """As the file that it will be."""
-        return pictures.encoded(picture, self.config.image_format, self.config.jpeg_quality)
-
-    def marked(self, made: rendering.Rendered) -> Any:
-        """Its picture with the boxes drawn."""
-        return drawing.marked(made.picture, made.labels, self.classes)
-
-    def encode_preview(self, made: rendering.Rendered) -> bytes:
-        """The same as a file."""
-        return pictures.encoded(self.marked(made), "jpg", PREVIEW_QUALITY)
-
-    def size_of(self, sample: Sample) -> int:
-        """Bytes of its picture's file."""
-        return len(self.encode(self.render(sample).picture))
-
-    def record(self, sample: Sample, made: rendering.Rendered) -> Record:
-        """What is kept of it."""
-        size = (made.picture.shape[1], made.picture.shape[0])
-        shown = sample.id in self.previewed and bool(made.labels)
-        return Record(
-            sample.id, sample.split, sample.label, size, sample.background, tuple(made.labels),
-            tuple(made.unlabelled), dict(sorted(made.given_up.items())), shown,
-        )  # fmt: skip
-
-    def is_made(self, record: Record | None) -> bool:
-        """It is known, and its files are there."""
-        return record is not None and all(map(_is_there, self.place.files_of(record, self.config.formats)))
-
-    def _make(self, sample: Sample) -> Record:
-        made = self.render(sample)
-        record = self.record(sample, made)
-        if record.written:
-            write_bytes(self.place.picture(sample.split, sample.id), self.encode(made.picture))
-            if record.preview:
-                write_bytes(self.place.preview(sample.split, sample.id), self.encode_preview(made))
-            formats.write_sample(self.place, record, self.config.formats, self.classes)
-        dataset.note(self.place.folder, record)
-        return record
-
-
-@contextlib.contextmanager
-def _memory_for(sample: Sample) -> Iterator[None]:
-    """If there is too little, that is what is told."""
-    try:
-        yield
-    except Exception as error:
-        if not isinstance(error, MemoryError) and getattr(error, "code", None) != OPENCV_NO_MEMORY:
-            raise
-        told = f"there is not enough memory to make {sample.id}: take fewer workers, or smaller pictures"
-        raise OSError(errno.ENOMEM, told) from error
-
-
-def _is_there(path: Path) -> bool:
-    """And not empty, as a file that was being written when the machine lost its power."""
-    try:
-        return path.stat().st_size > 0
-    except OSError:
-        return False
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """As a whole or not at all."""
-    with files.whole(path) as unfinished:
-        unfinished.write_bytes(data)
-
-
-def maker_of(config: Config, ready: Ready, wanted: Plan, out: Path) -> Maker:
-    """What makes the samples of this plan."""
-    names = [sample.id for sample in wanted.samples]
-    count = len(names) if config.preview is None else min(config.preview, len(names))
-    previewed = frozenset(names[:count])
-    distractors = tuple(one.key for one in ready.found.distractors)
-    place = Dataset(out, config.image_format)
-    return Maker(config, ready.decoded, wanted.pools, distractors, wanted.classes, place, previewed)
 
 
 # --- all of them ------------------------------------------------------------------------------------------------

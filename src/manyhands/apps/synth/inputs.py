@@ -23,9 +23,7 @@ from manyhands.apps.synth.problems import InputProblems
 from manyhands.errors import OptionError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Pixels = NDArray[Any]  # of uint8
+    from manyhands.apps.synth.pictures import Pixels
 
 SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2", ".avif",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from manyhands.apps import decoders
 from manyhands.apps.synth.config import LONGEST_SIDE
+from manyhands.apps.synth.labels import box_of
 from manyhands.interrupts import is_of_a_signal
 
 if TYPE_CHECKING:
@@ -57,8 +58,6 @@ def background(path: Path, size: tuple[int, int] | None = None) -> Pixels:
 def cut_out(path: Path, mask: Path | None) -> CutOut:
     """A picture, cut to its mask. Raises Unusable, Mismatch, OSError."""
     import numpy as np
-
-    from manyhands.apps.synth.labels import box_of
 
     image = _loaded(path)
     if mask is None and "A" not in image.mode:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Pixels = NDArray[Any]  # of uint8
-    Mask = NDArray[np.bool_]
+    from manyhands.apps.synth.labels import Mask
+    from manyhands.apps.synth.pictures import Pixels
 
 
 class Refused(Exception):

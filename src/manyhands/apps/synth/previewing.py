@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import manyhands as mh
-from manyhands.apps.synth import dataset, drawing, generating, inputs, noting, pictures, planning
+from manyhands.apps.synth import dataset, drawing, inputs, making, noting, pictures, planning
 from manyhands.apps.synth.config import Config
-from manyhands.apps.synth.generating import Maker
+from manyhands.apps.synth.making import Maker
 from manyhands.apps.synth.planning import Sample
 from manyhands.errors import OptionError
 
@@ -51,14 +51,14 @@ def preview(config: Config, to: str | os.PathLike[str], *, count: int = 16, work
     ready = inputs.prepare(inputs.find(config), config, workers=workers, progress=False)
     plan = planning.make(ready.found, config)
     across = min(drawing.ACROSS, count, len(plan.samples))
-    sketch = _Sketch(generating.maker_of(config, ready, plan, sheet.parent), across)
+    sketch = _Sketch(making.maker_of(config, ready, plan, sheet.parent), across)
     sketched = mh.map(sketch, plan.samples[:count], backend="processes", workers=workers, on_error="raise")
     thumbnails = [thumbnail for thumbnail, _ in sketched if thumbnail is not None]
     if not thumbnails:
         given_up = sum((reasons for _, reasons in sketched), Counter[str]())
         raise OptionError(f"nothing was drawn: in no sample an object {noting.found_no_place(given_up)}")
     drawn = drawing.contact_sheet(thumbnails, across=across)
-    generating.write_bytes(sheet, pictures.encoded(drawn, sheet.suffix.lower()[1:], generating.PREVIEW_QUALITY))
+    making.write_bytes(sheet, pictures.encoded(drawn, sheet.suffix.lower()[1:], making.PREVIEW_QUALITY))
     return len(thumbnails)
 
 

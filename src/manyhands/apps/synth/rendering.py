@@ -18,9 +18,7 @@ from manyhands.interrupts import is_of_a_signal
 from manyhands.showing import error_text
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Pixels = NDArray[Any]  # of uint8
+    from manyhands.apps.synth.pictures import Pixels
 
 
 EMPTIED = "emptied by augment"

@@ -8,14 +8,12 @@ from typing import Any
 
 from manyhands.apps import files
 from manyhands.apps.digests import digest_of
-from manyhands.apps.synth import dataset, formats, generating, inputs, planning
+from manyhands.apps.synth import dataset, formats, inputs, making, planning
 from manyhands.apps.synth.config import FORMATS, from_mapping, splits_of
 from manyhands.apps.synth.dataset import Dataset
-from manyhands.apps.synth.generating import Maker
+from manyhands.apps.synth.making import Maker
 from manyhands.apps.synth.planning import Sample
 from manyhands.errors import OptionError
-
-Place = str | os.PathLike[str]
 
 
 def reopen(
@@ -36,10 +34,12 @@ def reopen(
     if lines := dataset.difference(about, now):
         raise OptionError(f"what {folder} was made from is not as it was: {lines[0]}")
     plan = planning.make(ready.found, config)
-    return generating.maker_of(config, ready, plan, folder), {sample.id: sample for sample in plan.samples}
+    return making.maker_of(config, ready, plan, folder), {sample.id: sample for sample in plan.samples}
 
 
-def replay(out: Place, sample: str, to: Place | None = None, *, augment: Any = None) -> bool:
+def replay(
+    out: str | os.PathLike[str], sample: str, to: str | os.PathLike[str] | None = None, *, augment: Any = None
+) -> bool:
     """Make one sample of a dataset again, from its inputs, seed and identity alone.
 
     >>> import pathlib, tempfile
@@ -83,14 +83,14 @@ def replay(out: Place, sample: str, to: Place | None = None, *, augment: Any = N
         raise OptionError(f"the sample {sample!r} has no picture: none of its objects found a place")
     data = maker.encode(made.picture)
     if to is not None:
-        generating.write_bytes(Path(to), data)
+        making.write_bytes(Path(to), data)
     try:
         return maker.place.picture(samples[sample].split, sample).read_bytes() == data
     except FileNotFoundError:
         return False
 
 
-def export(out: Place, to: str) -> list[Path]:
+def export(out: str | os.PathLike[str], to: str) -> list[Path]:
     """Write the labels of a finished dataset in one more format, beside the others; no picture is made.
 
     >>> import pathlib, tempfile

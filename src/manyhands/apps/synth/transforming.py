@@ -9,11 +9,8 @@ from manyhands.apps.synth.labels import box_of
 from manyhands.apps.synth.pictures import HALF, CutOut
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from manyhands.apps.synth.config import Config, Range
-
-    Pixels = NDArray[Any]  # of uint8
+    from manyhands.apps.synth.pictures import Pixels
 
 
 class TooLarge(Exception):

@@ -16,7 +16,7 @@ from manyhands.apps.synth import dataset, labels, reopening
 from manyhands.apps.synth import formats as label_files
 from manyhands.apps.synth.config import splits_of
 from manyhands.apps.synth.dataset import Dataset, Record
-from manyhands.apps.synth.generating import Maker
+from manyhands.apps.synth.making import Maker
 from manyhands.apps.synth.planning import Sample
 from manyhands.apps.synth.problems import InputProblems, in_one_line
 from manyhands.apps.synth.readers import READERS, Boxes, Part, Read
