@@ -557,7 +557,11 @@ def test_other_versions_of_what_decides_the_bytes_are_told(place):
     dataset.write_about(out, about)
     assert synth.resume(out).notes == ()  # nothing was made
     min((out / "images" / "train").iterdir()).unlink()
-    assert synth.resume(out).notes == ("numpy is another version than the dataset was begun with",)
+    told = "numpy is another version than the dataset was begun with"
+    assert synth.resume(out).notes == (told,)
+    assert synth.verify(out, progress=False).problems == ()
+    paint_pixel(out, lambda folder: min((out / folder).iterdir()))
+    assert synth.verify(out, progress=False).problems[0] == told
 
 
 @pytest.mark.parametrize(

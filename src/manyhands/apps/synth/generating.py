@@ -18,12 +18,12 @@ import manyhands as mh
 from manyhands.apps import files
 from manyhands.apps.digests import digest_of
 from manyhands.apps.files import DiskFullError
-from manyhands.apps.synth import dataset, formats, inputs, noting, planning
+from manyhands.apps.synth import dataset, formats, inputs, making, noting, planning
 from manyhands.apps.synth.bars import Bars
 from manyhands.apps.synth.config import FOLDERS, Config, from_mapping, splits_of
 from manyhands.apps.synth.dataset import Record
 from manyhands.apps.synth.inputs import Ready
-from manyhands.apps.synth.making import Maker, maker_of
+from manyhands.apps.synth.making import Maker
 from manyhands.apps.synth.planning import Plan, Sample
 from manyhands.apps.synth.problems import in_one_line
 from manyhands.errors import OptionError
@@ -170,7 +170,7 @@ def _generate(config: Config, into: Path, workers: int | None, backend: Any, pro
     if before is not None:
         about |= {name: before[name] for name in ("exported", "versions")}  # as it was begun
     wanted = planning.make(ready.found, config)
-    maker = maker_of(config, ready, wanted, into)
+    maker = making.maker_of(config, ready, wanted, into)
     count = 1 if backend == "serial" else workers or mh.cpu_count()
     if before is None:  # a journal that lies there is of another dataset, of which the rest is gone
         (into / dataset.JOURNAL).unlink(missing_ok=True)
@@ -188,7 +188,7 @@ def _generate(config: Config, into: Path, workers: int | None, backend: Any, pro
     written = [record for record in records if record.written]
     labelled = Counter(dict.fromkeys(wanted.classes, 0))
     labelled.update(label.name for record in written for label in record.labels)
-    notes = (*wanted.notes, *planning.twins(wanted, ready.digests), *_upgraded(about, len(made)))
+    notes = (*wanted.notes, *planning.twins(wanted, ready.digests), *(making.upgraded(about) if made else ()))
     notes += (*noting.notes_on_opaque(ready.opaque), *noting.notes_on(records, wanted.classes, config))
     return Summary(
         out=into,
@@ -302,21 +302,12 @@ def _about(config: Config, ready: Ready) -> dict[str, Any]:
         "version": dataset.VERSION,
         "config": told,
         "augment": config.augment and digest_of(config.augment),
-        "versions": _versions(),
+        "versions": making.versions(),
         "exported": [],
         "classes": list(ready.found.classes),
         "inputs": {one.key: ready.digests[one.key] for one in ready.found.all()},
         "aside": ready.aside,
     }
-
-
-def _versions() -> dict[str, str]:
-    """Of what decides the bytes."""
-    import cv2
-    import numpy as np
-    import PIL
-
-    return {"opencv": cv2.__version__, "numpy": np.__version__, "pillow": PIL.__version__}
 
 
 def _check_same(before: dict[str, Any] | None, about: dict[str, Any], out: Path) -> None:
@@ -326,12 +317,6 @@ def _check_same(before: dict[str, Any] | None, about: dict[str, Any], out: Path)
             f"nothing was done: {out} holds a dataset that was made otherwise; put things back, or name another "
             f"folder. The difference:{told}"
         )
-
-
-def _upgraded(about: dict[str, Any], made: int) -> list[str]:
-    """Samples made now may have other bytes than those made before."""
-    changed = [name for name, version in _versions().items() if made and about["versions"].get(name) != version]
-    return [f"{name} is another version than the dataset was begun with" for name in changed]
 
 
 def _check_room(maker: Maker, todo: Sequence[Sample], out: Path, **how: Any) -> None:

@@ -116,6 +116,21 @@ def write_bytes(path: Path, data: bytes) -> None:
         unfinished.write_bytes(data)
 
 
+def versions() -> dict[str, str]:
+    """Of what decides the bytes."""
+    import cv2
+    import numpy as np
+    import PIL
+
+    return {"opencv": cv2.__version__, "numpy": np.__version__, "pillow": PIL.__version__}
+
+
+def upgraded(about: dict[str, Any]) -> list[str]:
+    """Why samples made now may have other bytes than those made before."""
+    changed = [name for name, version in versions().items() if about["versions"].get(name) != version]
+    return [f"{name} is another version than the dataset was begun with" for name in changed]
+
+
 def maker_of(config: Config, ready: Ready, wanted: Plan, out: Path) -> Maker:
     """What makes the samples of this plan."""
     names = [sample.id for sample in wanted.samples]

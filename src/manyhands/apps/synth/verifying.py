@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import manyhands as mh
-from manyhands.apps.synth import dataset, labels, reopening
+from manyhands.apps.synth import dataset, labels, making, reopening
 from manyhands.apps.synth import formats as label_files
 from manyhands.apps.synth.config import splits_of
 from manyhands.apps.synth.dataset import Dataset, Record
@@ -105,8 +105,8 @@ def verify(
         left_out.append(f"the pictures themselves, since they cannot be made again: {why}")
     else:
         problems += _made_again(maker, samples, records, workers=workers, progress=progress)
-        if augment is not None and any(problem.endswith(OTHER) for problem in problems):
-            problems.insert(0, "not the same again: is your function repeatable? It must draw from its rng alone")
+        if any(problem.endswith(OTHER) for problem in problems):
+            problems[:0] = _why_other(about, augment)
         checks.append("every picture, made again: labels, masks, and the pixels outside them")
     for reader, ways in READERS:
         if find_spec(reader) is None:
@@ -116,6 +116,13 @@ def verify(
         checks += used
         problems += _read_back(used, place, records, about["classes"], workers)
     return Verification(len(records), pictures, tuple(checks), tuple(left_out), tuple(problems))
+
+
+def _why_other(about: dict[str, Any], augment: Any) -> Iterator[str]:
+    """What may be behind it if samples made again are others."""
+    yield from making.upgraded(about)
+    if augment is not None:
+        yield "not the same again: is your function repeatable? It must draw from its rng alone"
 
 
 # --- files ------------------------------------------------------------------------------------------------------
