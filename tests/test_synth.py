@@ -75,6 +75,11 @@ def records(out):
     return dataset.read_finished(out)[1]
 
 
+def picture_of(out, record):
+    """One in PNG, of the only split."""
+    return out / "images" / "train" / f"{record.id}.png"
+
+
 def tree(out):
     """A digest of every file but those that only tell how long things took."""
     files = [path for path in out.rglob("*") if path.is_file() and dataset.HIDDEN not in path.parts]
@@ -129,8 +134,7 @@ def test_boxes_are_the_extent_of_what_is_seen_to_the_pixel_also_at_the_edges(pla
     touched = set()
     for record in records(summary.out):
         (label,) = record.labels
-        picture = summary.out / "images" / "train" / f"{record.id}.png"
-        assert seen_in(picture) == {label.name: (*label.box, label.area)}
+        assert seen_in(picture_of(summary.out, record)) == {label.name: (*label.box, label.area)}
         x0, y0, x1, y1 = label.box
         touched |= {side for side, at in zip(["left", "top"], (x0, y0), strict=True) if at == 0}
         touched |= {side for side, at, end in (("right", x1, 96), ("bottom", y1, 64)) if at == end}
@@ -161,7 +165,7 @@ def test_objects_that_cover_one_another_are_labelled_as_far_as_they_are_seen(pla
     for record in records(summary.out):
         names = [label.name for label in record.labels]
         if len(set(names)) == len(names):
-            seen = seen_in(summary.out / "images" / "train" / f"{record.id}.png")
+            seen = seen_in(picture_of(summary.out, record))
             assert seen == {label.name: (*label.box, label.area) for label in record.labels}
     assert sum(label.visible < 1 for record in records(summary.out) for label in record.labels) > 10
 
@@ -852,7 +856,7 @@ def test_objects_and_backgrounds_of_every_kind_come_out_right(tmp_path, kind):
     (label,) = record.labels
     x0, y0, x1, y1 = label.box
     assert (x1 - x0, y1 - y0, label.area, label.name) == (20, 10, 200, "ü 图")
-    pixels = pixels_of(summary.out / "images" / "train" / f"{record.id}.png")
+    pixels = pixels_of(picture_of(summary.out, record))
     assert (pixels[y0:y1, x0:x1] == 90).all()
     assert (pixels == 16).sum() == 3 * (60 * 80 - 200)
 
@@ -976,7 +980,7 @@ def test_three_quarters_of_a_background_show_others(tmp_path):
     summary = make(tmp_path, quadrants=True, min_size=1, image_format="png", times=3, **PLAIN)
     mixed = 0
     for record in records(summary.out):
-        pixels = pixels_of(summary.out / "images" / "train" / f"{record.id}.png")[:, :, 1]
+        pixels = pixels_of(picture_of(summary.out, record))[:, :, 1]
         quarters = [pixels[:15, :20], pixels[:15, 20:], pixels[15:, :20], pixels[15:, 20:]]
         assert all(len(np.unique(quarter[quarter > 0])) == 1 for quarter in quarters)  # the dot has no green
         found = [int(quarter.max()) for quarter in quarters]
@@ -1155,12 +1159,7 @@ def test_the_page_says_how_many_classes_it_leaves_out(place):
     assert "Objects of each class (the first 30 of 31)" in page
 
 
-# --- what an audit found ------------------------------------------------------------------------------------------
-
-
-def records_of(out):
-    lines = (out / "samples.jsonl").read_text(encoding="utf-8").splitlines()
-    return {record["id"]: record for record in map(json.loads, lines)}
+# --- what is seen, and what was changed meanwhile ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("blend", ["hard", "gaussian"])
@@ -1173,12 +1172,12 @@ def test_what_is_labelled_can_be_seen_also_where_it_is_thin(place, blend):
     wires.save(place / "photo" / "wire" / "a.png")
     how = {"scale": 1, "brightness": 1, "blur": 0, "image_format": "png", "blend": blend, "max_truncation": 0}
     out = make(place, **how).out
-    for picture in sorted((out / "images" / "train").iterdir()):
-        behind = next(path for path in sorted((place / "back").iterdir()) if f"-{path.stem}-" in picture.stem)
-        changed = np.abs(pixels_of(picture).astype(int) - pixels_of(behind)).max(axis=2) > 20
-        (label,) = records_of(out)[picture.stem]["labels"]
+    for record in records(out):
+        behind = pixels_of(place / "back" / record.background.removeprefix("backgrounds/"))
+        changed = np.abs(pixels_of(picture_of(out, record)).astype(int) - behind).max(axis=2) > 20
+        (label,) = record.labels
         rows, columns = np.nonzero(changed)
-        assert [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1] == label["box"]
+        assert (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1) == label.box
 
 
 def test_quadrants_show_other_backgrounds(place):
@@ -1201,8 +1200,8 @@ def test_the_own_transparency_of_a_mask_counts(place):
         target.parent.mkdir(parents=True, exist_ok=True)
         mask.save(target)
     out = make(place, masks=str(place / "mask"), scale=1, min_size=1, max_overlap=0, max_truncation=0).out
-    assert {tuple(label["box"][at + 2] - label["box"][at] for at in (0, 1))
-            for record in records_of(out).values() for label in record["labels"]} == {(5, 6)}  # fmt: skip
+    boxes = {label.box for record in records(out) for label in record.labels}
+    assert {(x1 - x0, y1 - y0) for x0, y0, x1, y1 in boxes} == {(5, 6)}
 
 
 def test_what_would_not_be_looked_at_is_told_with_all_else(place):
@@ -1263,10 +1262,10 @@ def test_colours_that_nobody_sees_do_not_bleed_into_an_object(place):
     disc.paste((255, 255, 255, 255), (6, 6, 34, 34))
     disc.save(place / "photo" / "disc" / "a.png")
     out = make(place, scale=0.8, blur=2, brightness=1, image_format="png", max_truncation=0).out
-    for picture in (out / "images" / "train").iterdir():
-        (label,) = records_of(out)[picture.stem]["labels"]
-        x0, y0, x1, y1 = label["box"]
-        assert pixels_of(picture)[y0:y1, x0:x1].min() >= 250
+    for record in records(out):
+        (label,) = record.labels
+        x0, y0, x1, y1 = label.box
+        assert pixels_of(picture_of(out, record))[y0:y1, x0:x1].min() >= 250
 
 
 def test_no_split_is_empty_where_there_are_enough_different_pictures(place):
@@ -1593,7 +1592,7 @@ def test_hidden_colours_do_not_bleed_in_however_much_is_blurred(place):
     out = make_here(place, scale=0.2, rotate=10, blur=30, brightness=1, image_format="png", max_truncation=0).out
     for record in records(out):
         mask = labels.mask_of(record.labels[0].rle, record.size)
-        assert pixels_of(out / "images" / "train" / f"{record.id}.png")[mask][:, 1].max() <= 1
+        assert pixels_of(picture_of(out, record))[mask][:, 1].max() <= 1
 
 
 def test_a_name_that_a_terminal_would_obey_is_shown_as_text(place):
@@ -1601,6 +1600,10 @@ def test_a_name_that_a_terminal_would_obey_is_shown_as_text(place):
     told = str(make_here(place, count=3))
     assert r"\x1b[31mred\n.png: it is no picture" in told
     assert "\x1b" not in told
+    background(9).save(place / "back" / "\x1b[31mnew\n.png")
+    with pytest.raises(mh.OptionError) as caught:
+        make_here(place, count=3)
+    assert r"backgrounds/\x1b[31mnew\n.png: is new" in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from manyhands.apps.synth.dataset import Record
 from manyhands.apps.synth.inputs import Ready
 from manyhands.apps.synth.making import Maker
 from manyhands.apps.synth.planning import Plan, Sample
-from manyhands.apps.synth.problems import in_one_line
+from manyhands.apps.synth.problems import in_one_line, listed
 from manyhands.errors import OptionError
 
 MOST_CLASSES = 12  # that are counted one by one in a summary
@@ -312,10 +312,9 @@ def _about(config: Config, ready: Ready) -> dict[str, Any]:
 
 def _check_same(before: dict[str, Any] | None, about: dict[str, Any], out: Path) -> None:
     if before is not None and (lines := dataset.difference(before, about)):
-        told = "".join(f"\n  {line}" for line in lines[:20]) + (f"\n  and {len(lines) - 20} more" * (len(lines) > 20))
         raise OptionError(
             f"nothing was done: {out} holds a dataset that was made otherwise; put things back, or name another "
-            f"folder. The difference:{told}"
+            f"folder. The difference:{listed(lines)}"
         )
 
 

@@ -18,6 +18,12 @@ def in_one_line(text: str) -> str:
     return text if text.isprintable() else repr(text)[1:-1]
 
 
+def listed(lines: Sequence[str]) -> str:
+    """Each on a line of its own, indented, and how many more there are."""
+    more = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+    return "".join(f"\n  {in_one_line(line)}" for line in [*lines[:SHOWN], *more])
+
+
 class AugmentFailed(ManyhandsError):
     """The user's own function raised an error, or returned what is no picture and mask."""
 
@@ -27,9 +33,7 @@ class InputProblems(OptionError):
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
-        shown = "".join(f"\n  {in_one_line(problem)}" for problem in self.problems[:SHOWN])
-        more = f"\n  and {len(self.problems) - SHOWN} more" if len(self.problems) > SHOWN else ""
-        super().__init__(f"nothing was done; mend what was given:{shown}{more}")
+        super().__init__(f"nothing was done; mend what was given:{listed(self.problems)}")
 
     def __reduce__(self) -> tuple[type[InputProblems], tuple[tuple[str, ...]]]:
         return InputProblems, (self.problems,)
