@@ -517,10 +517,17 @@ def test_a_file_that_was_lost_is_made_again(place, kind):
 
 @pytest.mark.parametrize(
     ("body", "told"),
-    [("raise ValueError('no good')", "raised ValueError: no good (mine.py, line 2)"), ("exit(0)", "raised SystemExit")],
+    [
+        ("raise ValueError('no good')", "raised ValueError: no good (mine.py, line 2)"),
+        ("exit(0)", "raised SystemExit"),
+        (
+            "0 / level\nimport functools\nbad = functools.partial(bad, level=0)",
+            "raised ZeroDivisionError: division by zero (mine.py, line 2)",
+        ),
+    ],
 )
 def test_an_error_in_the_users_function_is_one_line(place, body, told):
-    (place / "mine.py").write_text(f"def bad(image, mask, rng):\n    {body}\n")
+    (place / "mine.py").write_text(f"def bad(image, mask, rng, level=1):\n    {body}\n")
     args = ["run", "--objects", "photo", "--backgrounds", "back", "--out", "ds", "--augment", "mine.py:bad"]
     code, _, error = run_command(*args, cwd=place)
     assert code == 1
