@@ -6,7 +6,7 @@
     values        small notations: 30s, 0:10:2
     sources       where inputs come from; reading and formats are behind it
     targets       module:function and file.py:function; calls is what travels to the workers
-    running       `manyhands run`: inputs in, records out, a summary, an exit code; preview is its --dry-run
+    running       `manyhands run`: inputs in, records out, a summary, an exit code; rehearsal is its --dry-run
     records       one result as a line; streams keeps results and the user's prints apart
     reporting     progress, and the summary
     compare       `manyhands compare`; outputs is what it leaves

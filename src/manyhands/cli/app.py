@@ -145,9 +145,9 @@ def _run(
         explain=explain,
     )
     if dry_run:
-        from manyhands.cli.preview import preview
+        from manyhands.cli.rehearsal import rehearse
 
-        return partial(preview, target, inputs, options)
+        return partial(rehearse, target, inputs, options)
     return partial(run, target, inputs, options)
 
 

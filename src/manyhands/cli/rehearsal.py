@@ -19,7 +19,7 @@ FIRST = 3
 ITEM_WIDTH = 60
 
 
-def preview(target: str, inputs: Inputs, options: Options) -> None:
+def rehearse(target: str, inputs: Inputs, options: Options) -> None:
     """Print what would run; the user's module is imported and the inputs are checked.
 
     Raises:
