@@ -899,11 +899,11 @@ def test_all_that_is_wrong_with_the_inputs_is_told_at_once(place):
     (place / "photo" / "empty").mkdir()
     Image.new("L", (9, 9), 255).save(place / "mask" / "cat" / "stray.png")
     with pytest.raises(synth.InputProblems) as error:
-        make(place, masks=place / "mask", backgrounds=place / "nowhere")
+        make(place, "new/folder/ds", masks=place / "mask", backgrounds=place / "nowhere")
     told = str(error.value)
     for part in ("an empty class", "c0.png: it has no mask", "stray.png: a mask without", "nowhere: there is no such"):
         assert part in told
-    assert not (place / "ds").exists()
+    assert not (place / "new").exists()
 
 
 def test_a_mask_of_another_size_is_told_before_anything_is_made(place):

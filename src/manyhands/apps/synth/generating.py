@@ -133,16 +133,16 @@ def generate(
     """
     into = Path(os.path.abspath(out))  # noqa: PTH100 - links stay as they are
     _check_place(config, into)
-    is_new = not into.exists()
+    new = [folder for folder in (into, *into.parents) if not folder.exists()]
     into.mkdir(parents=True, exist_ok=True)
     files.check_writable(into)
     with dataset.held(into):
         try:
             return _generate(config, into, workers, backend, progress)
         except BaseException:
-            if is_new:  # and, if nothing was done, empty; only now, while it is ours alone
-                with contextlib.suppress(OSError):
-                    into.rmdir()
+            with contextlib.suppress(OSError):
+                for folder in new:  # and, if nothing was done, empty; only now, while it is ours alone
+                    folder.rmdir()
             raise
 
 

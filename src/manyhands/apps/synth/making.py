@@ -34,7 +34,7 @@ class Maker:
     previewed: frozenset[str]
 
     def __call__(self, sample: Sample) -> Record:
-        """Make its files; the record comes last. Raises DiskFullError, OSError."""
+        """Make its files; the record comes last. Raises AugmentFailed, DiskFullError, OSError."""
         try:
             with _memory_for(sample):
                 return self._make(sample)
@@ -44,7 +44,7 @@ class Maker:
             raise
 
     def render(self, sample: Sample, *, keep: bool = False) -> rendering.Rendered:
-        """Its picture and labels, in memory. Raises OSError."""
+        """Its picture and labels, in memory. Raises AugmentFailed, OSError."""
         pool = self.plan_pools[sample.split]
         with _memory_for(sample):
             return rendering.render(sample, self.config, self.decoded, pool, self.distractors, keep=keep)

@@ -110,7 +110,7 @@ def _opened(path: Path) -> Image:
 
 
 def _loaded(path: Path, *, opaque: bool = False) -> Image:
-    """Upright, in RGB or RGBA; ``opaque``: what is transparent is black. Raises Unusable."""
+    """Upright, in RGB or RGBA; ``opaque``: what is transparent is black. Raises Unusable, OSError."""
     from PIL import ImageOps
 
     with _opened(path) as image:

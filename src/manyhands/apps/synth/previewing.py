@@ -38,8 +38,9 @@ def preview(config: Config, to: str | os.PathLike[str], *, count: int = 16, work
 
     Raises:
         InputProblems: the inputs do not fit together.
-        OptionError: an argument is wrong.
-        OSError: the sheet cannot be written.
+        AugmentFailed: the config's own function raised an error, or returned something else.
+        OptionError: an argument is wrong, or none of the samples has a picture.
+        OSError: there is not enough memory, or the sheet cannot be written.
     """
     sheet = Path(to)
     if sheet.suffix.lower() not in {".jpg", ".png"}:

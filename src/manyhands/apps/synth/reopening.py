@@ -60,8 +60,10 @@ def replay(
 
     Raises:
         InputProblems: the inputs are not there any more.
-        OptionError: there is no such sample, or the inputs are not as they were, or ``to`` lies among them.
-        OSError: the picture cannot be written.
+        AugmentFailed: the function raised an error, or returned something else.
+        OptionError: there is no such sample, or it has no picture, or the inputs are not as they were, or ``to`` lies
+            among them.
+        OSError: there is not enough memory, or the picture cannot be written.
     """
     folder = Path(out)
     about = dataset.about_of(folder)

@@ -86,7 +86,9 @@ def verify(
         progress: as in `mh.map`.
 
     Raises:
+        AugmentFailed: the function raised an error, or returned something else.
         OptionError: there is no dataset, or it is not finished.
+        OSError: there is not enough memory, or an input has changed meanwhile.
     """
     folder = Path(out)
     about, records, fault = dataset.read_ended(folder)
