@@ -752,8 +752,8 @@ def test_the_same_picture_under_several_names_is_in_one_split(place):
         shutil.copy(place / "back/b0.png", place / f"back/{name}.png")
     (place / "back/y.png").symlink_to(place / "back/b0.png")
     plan = synth.plan(config(place, split=(0.5, 0.5)))
-    contents = [{(place / "back" / key.split("/")[1]).read_bytes() for key in pool.backgrounds} for pool in
-                plan.pools.values() if pool.backgrounds]  # fmt: skip
+    contents = [{(place / "back" / key.split("/")[1]).read_bytes() for key in stock.backgrounds} for stock in
+                plan.stocks.values() if stock.backgrounds]  # fmt: skip
     assert len(contents) == 2
     assert not contents[0] & contents[1]
 
@@ -1279,15 +1279,15 @@ def test_no_split_is_empty_where_there_are_enough_different_pictures(place):
     shutil.copy(place / "back" / "b0.png", place / "back" / "again.png")
     for seed in range(20):
         plan = synth.plan(config(place, seed=seed, split=(0.4, 0.3, 0.3)))
-        assert all(pool.backgrounds for pool in plan.pools.values())
-        assert len({key for pool in plan.pools.values() for key in pool.backgrounds}) == 5
+        assert all(stock.backgrounds for stock in plan.stocks.values())
+        assert len({key for stock in plan.stocks.values() for key in stock.backgrounds}) == 5
 
 
 def test_pictures_that_are_all_the_same_are_to_learn_from(place):
     for number in range(1, 4):
         shutil.copy(place / "back" / "b0.png", place / "back" / f"b{number}.png")
     plan = synth.plan(config(place, split=(0.5, 0.5)))
-    assert [len(pool.backgrounds) for pool in plan.pools.values()] == [4, 0, 0]
+    assert [len(stock.backgrounds) for stock in plan.stocks.values()] == [4, 0, 0]
     assert "too few different pictures (of 4) for val" in " ".join(plan.notes)
 
 
@@ -1315,9 +1315,9 @@ def test_so_many_samples_use_objects_and_backgrounds_evenly(tmp_path, times, cou
         (tmp_path / "back" / f"{number:03}.png").touch()
     plan = synth.plan(config(tmp_path, times=times, count=count))
     assert len({sample.id for sample in plan.samples}) == (count or 800)
-    objects, backgrounds = plan.pools["train"]
-    for key, pool in (("object", objects), ("background", backgrounds)):
-        least, most = counts_of([getattr(sample, key) for sample in plan.samples], pool)
+    objects, backgrounds = plan.stocks["train"]
+    for key, keys in (("object", objects), ("background", backgrounds)):
+        least, most = counts_of([getattr(sample, key) for sample in plan.samples], keys)
         assert most - least <= 1
     pairs = [(sample.object, sample.background) for sample in plan.samples[:400]]
     assert len(set(pairs)) == min(400, len(pairs))  # none twice while another was not used
@@ -1574,7 +1574,7 @@ def test_folders_that_link_to_one_another_are_looked_at_once(place):
     for name in names:
         for other in names:
             (place / "back" / name / f"to-{other}").symlink_to(place / "back" / other)
-    keys = synth.plan(config(place)).pools["train"].backgrounds
+    keys = synth.plan(config(place)).stocks["train"].backgrounds
     assert len(keys) == 4 + 11
     assert {key.rpartition("/")[2] for key in keys} == {path.name for path in (place / "back").rglob("*.png")}
 

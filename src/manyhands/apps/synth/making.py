@@ -27,7 +27,7 @@ class Maker:
 
     config: Config
     decoded: Decoded
-    plan_pools: dict[str, planning.Pool]
+    stocks: dict[str, planning.Stock]
     distractors: tuple[str, ...]
     classes: tuple[str, ...]
     place: Dataset
@@ -45,9 +45,9 @@ class Maker:
 
     def render(self, sample: Sample, *, keep: bool = False) -> rendering.Rendered:
         """Its picture and labels, in memory. Raises AugmentFailed, OSError."""
-        pool = self.plan_pools[sample.split]
+        stock = self.stocks[sample.split]
         with _memory_for(sample):
-            return rendering.render(sample, self.config, self.decoded, pool, self.distractors, keep=keep)
+            return rendering.render(sample, self.config, self.decoded, stock, self.distractors, keep=keep)
 
     def encode(self, picture: Any) -> bytes:
         """As the file that it will be."""
@@ -138,4 +138,4 @@ def maker_of(config: Config, ready: Ready, wanted: Plan, out: Path) -> Maker:
     previewed = frozenset(names[:count])
     distractors = tuple(one.key for one in ready.found.distractors)
     place = Dataset(out, config.image_format)
-    return Maker(config, ready.decoded, wanted.pools, distractors, wanted.classes, place, previewed)
+    return Maker(config, ready.decoded, wanted.stocks, distractors, wanted.classes, place, previewed)

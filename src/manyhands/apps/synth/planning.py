@@ -35,7 +35,7 @@ class Sample(NamedTuple):
     turn: int
 
 
-class Pool(NamedTuple):
+class Stock(NamedTuple):
     """What the pictures of a split are made from: keys."""
 
     objects: tuple[str, ...]
@@ -50,7 +50,7 @@ class Plan(NamedTuple):
     """
 
     samples: tuple[Sample, ...]
-    pools: dict[str, Pool]
+    stocks: dict[str, Stock]
     classes: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -76,18 +76,18 @@ def make(found: Found, config: Config) -> Plan:
     if config.count is not None and config.count > total:
         notes.append(f"there are only {total:,} combinations, not {config.count:,}: raise times")
     samples = islice(_blended([(block.size, block) for block in blocks]), count)
-    pools = {
-        split: Pool(tuple(one.key for one in objects[split]), tuple(one.key for one in backgrounds[split]))
+    stocks = {
+        split: Stock(tuple(one.key for one in objects[split]), tuple(one.key for one in backgrounds[split]))
         for split in SPLITS
     }
-    return Plan(tuple(samples), pools, found.classes, tuple(notes))
+    return Plan(tuple(samples), stocks, found.classes, tuple(notes))
 
 
 def twins(plan: Plan, digests: Mapping[str, str]) -> tuple[str, ...]:
     """Notes on inputs that are the same picture, under other names, in several splits."""
     places: dict[str, dict[str, str]] = {}
-    for split, pool in plan.pools.items():
-        for key in (*pool.objects, *pool.backgrounds):
+    for split, stock in plan.stocks.items():
+        for key in (*stock.objects, *stock.backgrounds):
             places.setdefault(digests[key], {}).setdefault(split, key)
     told = [
         f"{' and '.join(keys.values())} are the same picture, in {' and '.join(keys)}: leave out all but one"

@@ -12,7 +12,7 @@ from manyhands.apps.synth.inputs import Decoded
 from manyhands.apps.synth.labels import Label
 from manyhands.apps.synth.pictures import HALF, CutOut
 from manyhands.apps.synth.placing import Layout, Refused
-from manyhands.apps.synth.planning import Pool, Sample
+from manyhands.apps.synth.planning import Sample, Stock
 from manyhands.apps.synth.problems import AugmentFailed
 from manyhands.interrupts import is_of_a_signal
 from manyhands.showing import error_text
@@ -36,16 +36,16 @@ class Rendered(NamedTuple):
 
 
 def render(
-    sample: Sample, config: Config, decoded: Decoded, pool: Pool, distractors: tuple[str, ...], *, keep: bool = False
+    sample: Sample, config: Config, decoded: Decoded, stock: Stock, distractors: tuple[str, ...], *, keep: bool = False
 ) -> Rendered:
     """Make one picture, of nothing but the seed, the sample's identity and the inputs."""
     import numpy as np
 
     rng = planning.random_of(config.seed, sample.id)
-    picture = _background(sample, config, decoded, pool, rng)
+    picture = _background(sample, config, decoded, stock, rng)
     before = picture.copy() if keep else None
     layout = Layout(config, np.zeros(picture.shape[:2], np.uint16))
-    for key, label in _cast(sample, config, pool, distractors, rng):
+    for key, label in _cast(sample, config, stock, distractors, rng):
         try:
             _lay(decoded.cut_out(key), (key, label), picture, layout, rng)
         except Refused as refused:
@@ -54,13 +54,15 @@ def render(
     return Rendered(picture, layout.labels(), layout.unlabelled(), layout.given_up, layout, before)
 
 
-def _cast(sample: Sample, config: Config, pool: Pool, distractors: tuple[str, ...], rng: Any) -> list[tuple[str, str]]:
+def _cast(
+    sample: Sample, config: Config, stock: Stock, distractors: tuple[str, ...], rng: Any
+) -> list[tuple[str, str]]:
     """Who appears, from the bottom to the top: keys, and classes of those that are labelled."""
     objects, others = config.objects_per_image, config.distractors_per_image
     more = int(rng.integers(objects[0], objects[1] + 1)) - 1
     cast = [(sample.object, sample.label)]
-    for at in rng.integers(0, len(pool.objects), more):
-        key = pool.objects[at]
+    for at in rng.integers(0, len(stock.objects), more):
+        key = stock.objects[at]
         cast.append((key, key.split("/")[1]))
     if distractors:
         count = int(rng.integers(others[0], others[1] + 1))
@@ -68,7 +70,7 @@ def _cast(sample: Sample, config: Config, pool: Pool, distractors: tuple[str, ..
     return [cast[at] for at in rng.permutation(len(cast))]
 
 
-def _background(sample: Sample, config: Config, decoded: Decoded, pool: Pool, rng: Any) -> Pixels:
+def _background(sample: Sample, config: Config, decoded: Decoded, stock: Stock, rng: Any) -> Pixels:
     """A picture of its own that may be written to."""
     import cv2
 
@@ -81,7 +83,7 @@ def _background(sample: Sample, config: Config, decoded: Decoded, pool: Pool, rn
     rows, columns = (slice(None, middle[0]), slice(middle[0], None)), (slice(None, middle[1]), slice(middle[1], None))
     quarters = [made[down, across] for down in rows for across in columns]
     del quarters[int(rng.integers(4))]
-    others = [key for key in pool.backgrounds if key != sample.background] or [sample.background]
+    others = [key for key in stock.backgrounds if key != sample.background] or [sample.background]
     for quarter in quarters:
         other = decoded.background(others[int(rng.integers(len(others)))])
         small = cv2.resize(other, (quarter.shape[1], quarter.shape[0]), interpolation=cv2.INTER_AREA)
