@@ -162,7 +162,7 @@ def _run(maker: Maker, todo: list[Source], backend: Any, workers: int, progress:
         if backend == "auto":
             # One that ends its worker: which, is found out by those who lose nothing but that.
             with suppress(mh.WorkerDied):
-                _make(maker, todo, done, backend="auto", **options)
+                _make(maker, todo, done, backend="auto", on_error="raise", **options)
                 return done
             backend = "processes"
         _make(maker, todo, done, backend=backend, on_error="collect", **options)
