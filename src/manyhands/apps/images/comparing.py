@@ -235,9 +235,7 @@ class _Job:
         parts = {name: out / str(number) for number, name in enumerate(self.operations)}
         backend = processing.backend_for(processing.variants(self.operations))
         run = functools.partial(_one_filter, self)
-        mh.starmap(
-            run, list(parts.items()), backend=backend, workers=self.workers, progress=False, on_error="raise"
-        )
+        mh.starmap(run, list(parts.items()), backend=backend, workers=self.workers, progress=False, on_error="raise")
         return Outputs(list(parts.values()))
 
     def _next_folder(self) -> Path:
