@@ -26,7 +26,7 @@ from watching import eventually
 import manyhands as mh
 from manyhands import strategy
 from manyhands._core.strategy import Choice, Measured, decide, hands_over
-from manyhands._engine import payload, shared
+from manyhands._engine import head_start, payload, shared
 from manyhands._engine.head_start import HeadStart
 
 pytestmark = pytest.mark.timeout(60)
@@ -112,6 +112,7 @@ def test_a_task_that_uses_all_cores_by_itself_stays():
 SHARED = {  # workers are ready: whether they get all that is left, by what is known of first tasks
     "the first task runs": (seen(1, 1 * SECOND, 20, busy=True), [], False),
     "and each that is left has a worker": (seen(1, 1 * SECOND, 2, busy=True), [], True),
+    "and it seems to wait, for a moment": (seen(1, 50 * MS, 20, busy=True, waiting=1.0), [], False),
     "and it waits, as was not known when it was decided": (seen(1, 1 * SECOND, 20, busy=True, waiting=1.0), [], True),
     "the workers' first ones took as long": (seen(1, 1 * SECOND, 20, busy=True), [1.0], False),
     "and their second ones, too": (seen(1, 1 * SECOND, 20, busy=True), [1.0, 1.0], True),
@@ -127,7 +128,6 @@ SHARED = {  # workers are ready: whether they get all that is left, by what is k
 def test_when_the_caller_leaves_the_rest_to_workers(case):
     measured, there, leaves = SHARED[case]
     assert hands_over(measured, Choice("processes", 2, "computes"), there) == leaves
-    assert hands_over(measured, Choice("processes", 2, "waits"), there)
 
 
 # --- who runs what ------------------------------------------------------------------------------------------
@@ -180,8 +180,11 @@ def test_others_are_got_ready_beside_a_caller_that_computes():
 
 @pytest.mark.parametrize("run", [mh.map, mh.imap, mh.imap_unordered])
 @pytest.mark.parametrize("make", [list, iter], ids=["list", "iterator"])
-def test_a_model_that_the_first_task_makes_is_not_made_by_workers_for_what_is_next_to_nothing(run, make, tmp_path):
+def test_a_model_that_the_first_task_makes_is_not_made_by_workers_for_what_is_next_to_nothing(
+    run, make, tmp_path, monkeypatch
+):
     """A worker takes as long for its first task, and ends it only when all others have ended: in the caller."""
+    monkeypatch.setattr(head_start, "AWAY_SECONDS", 60.0)  # on a busy machine the reader may seem to be away
 
     def task(number):
         mine, lead = tmp_path / str(os.getpid()), tmp_path / "lead"

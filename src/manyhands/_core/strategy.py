@@ -25,6 +25,7 @@ PACKINGS = 3.0  # times what it took to weigh something: it is packed, and unpac
 WEIGHING_SHARE = 0.08  # of the time that the rest would take in the caller: so long it is weighed, when it is
 LOOK_SECONDS = 0.0005  # of work to see before anything is decided: the first call of a function is not like the others
 SURE_SECONDS = 0.05  # of work that are enough in any case
+QUEUE_SECONDS = 0.1  # longer than a thread is in the queue for a processor at a time
 BIG_MEGABYTES = 0.5  # of a task
 GAIN = 0.9  # of the time in the caller: what is not clearly quicker is not worth a change
 COLD_GAIN = 0.75  # the same where workers must be started, which may take longer, and takes from the caller meanwhile
@@ -118,7 +119,8 @@ def hands_over(seen: Measured, choice: Choice, there: Sequence[float] = ()) -> b
     A first task that takes long may import something, or make a model, and each worker will have to do so, too: the
     caller, which has done it, is the quickest then. ``there``: seconds a task, in each round that workers have run.
     """
-    if choice.why == "waits" or waits(seen.wall, seen.cpu):  # which may have come out since the choice
+    # On a busy machine a thread in the queue for a processor seems to wait, for a moment: so it may have been chosen.
+    if seen.spent >= QUEUE_SECONDS and waits(seen.wall, seen.cpu):
         return True
     known = [] if seen.first is None else [(seen.first, seen.wall / max(seen.tasks, 1))]
     if len(there) > 1:
