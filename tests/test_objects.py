@@ -8,6 +8,7 @@ import os
 import resource
 import sys
 import threading
+import time
 import types
 from pathlib import Path
 
@@ -415,6 +416,25 @@ def test_result_too_large_for_the_memory_fails_its_own_task(process_backend):
     for make in (lambda: "x" * (64 << 20), lambda: ["x" * (64 << 20)]):
         for failure in collected(task, [1, 2, make, 4, 5], **process_backend):
             assert isinstance(failure.error, mh.NotSendable | MemoryError | mh.WorkerDied)
+
+
+def test_results_that_cannot_be_sent_early_since_a_task_has_all_memory_come_at_the_end(process_backend):
+    """Row 22: a thread of the worker sends what a chunk has so far, while its next task runs."""
+
+    def task(number):
+        if number == 0:
+            return "x" * (64 << 20)
+        sender = next(thread for thread in threading.enumerate() if thread.name == "manyhands-flush")
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        before = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (1 << 20), before[1]))
+        until = time.monotonic() + 0.5  # it tries several times
+        while sender.is_alive() and time.monotonic() < until:
+            time.sleep(0.01)
+        resource.setrlimit(resource.RLIMIT_AS, before)
+        return number
+
+    assert mh.map(task, range(2), workers=1, chunksize=2, **process_backend) == ["x" * (64 << 20), 1]
 
 
 @pytest.mark.stress

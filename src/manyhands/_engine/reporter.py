@@ -63,7 +63,8 @@ class Reporter:
             with self._lock:
                 idle = idle + 1 if self._outcome is None else 0
                 if self._outcome is not None and len(self._outcome.values) > self._sent:
-                    self._flush(self._outcome, len(self._outcome.values), None)
+                    with contextlib.suppress(MemoryError):  # a task may have taken all: then they come at the end
+                        self._flush(self._outcome, len(self._outcome.values), None)
                 if idle > 1 / runner.FLUSH_SECONDS:
                     self._busy.clear()
                     idle = 0
@@ -74,10 +75,10 @@ class Reporter:
         errors: list[Any] = []
         if outcome.errors:
             errors = [(o, tuple(f), r) for o, f, r in outcome.errors[self._errors_sent :] if o < upto]
-            self._errors_sent += len(errors)
             values = [None if value is runner.HOLE else value for value in values]
-        self._sent = upto
         sizes, buffers = _pack_results(values, sealed=outcome.sealed)
+        self._sent = upto  # from here on: there may have been no memory for that
+        self._errors_sent += len(errors)
         self._send((_RESULTS, self._serial, first, len(values), errors, sizes, stats), buffers)
 
 
