@@ -22,7 +22,7 @@ from manyhands._engine.sources import Columns
 from manyhands._engine.stream import IteratorFeed, SequenceFeed, Stream
 from manyhands._engine.tally import Tally
 from manyhands.crew import Crew
-from manyhands.errors import OptionError, RemoteTraceback, TaskTimeout, WorkerDied
+from manyhands.errors import ManyhandsError, OptionError, RemoteTraceback, TaskTimeout, WorkerDied
 from manyhands.options import Options, gather
 from manyhands.progress import Meter
 from manyhands.showing import MISSING, add_note, call_hint, short_repr
@@ -168,7 +168,7 @@ class Call(Generic[R]):
                 if piece is None:
                     self._meter.add(0)
                     continue
-                values = piece.values()
+                values = _values_of(piece)
                 failed = sum(type(value) is Failed for value in values) if piece.batch.failures else 0
                 self._tasks += len(values)
                 self._failures += failed
@@ -267,6 +267,17 @@ class Raise(NamedTuple):
     """An error on its way to the public function, which raises it: the reader sees no frames of ours but that."""
 
     error: BaseException
+
+
+def _values_of(piece: Piece) -> list[Any]:
+    """As many as there should be: a list that is too short would be worse than an error."""
+    values = piece.values()
+    if len(values) != piece.stop - piece.start:
+        raise ManyhandsError(
+            f"of the results from {piece.start} to {piece.stop - 1} only {len(values)} arrived: this is a fault of "
+            "manyhands, and not of your function. Please report it."
+        )
+    return values
 
 
 def _check_call(func: object, iterables: tuple[Any, ...]) -> None:
