@@ -220,6 +220,7 @@ def test_a_lazy_call_does_not_run_ahead_without_end_while_a_worker_makes_its_mod
         threading.Timer(1.0, (tmp_path / "enough").touch).start()
         assert next(results) == 1  # the worker's
     assert len(here) < 2000  # without a bound, twice as many in this second
+    assert "All 2 tasks ran in this program" not in mh.explain()
 
 
 def test_a_child_that_comes_back_from_a_fork_while_workers_have_tasks_ends(tmp_path):

@@ -15,7 +15,7 @@ from manyhands._core.strategy import Choice, Measured
 from manyhands._engine import payload, shared
 from manyhands._engine.cpus import cpu_count
 from manyhands._engine.dispatcher import Dispatcher, is_here, no_workers
-from manyhands._engine.head_start import HeadStart
+from manyhands._engine.head_start import CALLER, HeadStart
 from manyhands._engine.interface import Job
 from manyhands._engine.payload import Weight
 from manyhands._engine.protocol import Style, caller
@@ -62,11 +62,12 @@ class Crew:
         if head is None:
             used = max(place[1], len(tally.busy))  # more than one a core, if tasks waited
             return strategy.of_workers((place[0], used), self.asked_for, ran)
-        if not self.at_work or head.tasks >= tasks:
+        if not self.at_work or tally.busy.keys() <= {CALLER}:
             return strategy.of_caller(head.choice, head.judged, ran, refused=head.refused)
+        here = max(0, min(head.tasks, tasks - 1))  # of results that are not taken, some may have been the caller's
         used = max(place[1], len(tally.busy) - 1)  # more than one a core, if tasks waited; and the caller
         seen = head.judged._replace(first=head.seen.first)
-        return strategy.of_both((place[0], used), seen, head.tasks, ran)
+        return strategy.of_both((place[0], used), seen, here, ran)
 
     def head_start(self, *, lazy: bool) -> HeadStart:
         """The caller's share, which ends by giving us ours. ``lazy``: somebody takes result after result."""
