@@ -546,7 +546,7 @@ def test_map_that_is_closed_runs_no_more(workers, meeting, gate):
     said = 2
     while meeting.lines() != ["end"]:
         said += 1
-    assert said < 400  # those that had begun, and those before the request came through, on a machine that has much to do
+    assert said < 400  # what had begun, and more if the machine has much to do
 
 
 def wait_unless_first(meeting, gate, number):
