@@ -1448,6 +1448,108 @@ def test_objects_are_not_pasted_as_distractors_as_well(place):
         make_here(place, distractors=place / "other")
 
 
+def linked_class(place):
+    (place / "back" / "more").symlink_to(place / "photo" / "cat")
+
+
+def copied_object(place):
+    shutil.copy(place / "photo" / "cat" / "c0.png", place / "back" / "x.png")
+
+
+def masks_among_backgrounds(place):
+    masked(place, "back/mask")
+    return {"masks": place / "back" / "mask"}
+
+
+def copied_object_with_a_mask(place):
+    copied_object(place)
+    masked(place, "mask")
+    return {"masks": place / "mask"}
+
+
+def masked(place, folder):
+    """All white: masks for all objects."""
+    for picture in (place / "photo").rglob("*.png"):
+        mask = place / folder / picture.relative_to(place / "photo")
+        mask.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", size_of(picture), 255).save(mask)
+
+
+def nested(inner, outer, name):
+    told = f"{inner}: the objects are in {outer}, where the {name}s are: each object would be a {name} as well"
+    return rf"{told}, and not labelled there: name another folder"
+
+
+@pytest.mark.parametrize(
+    ("arrange", "told"),
+    [
+        (lambda place: {"backgrounds": place}, nested(".*/photo", r"\S+", "background")),
+        (lambda place: {"distractors": place}, nested(".*/photo", r"\S+", "distractor")),
+        (lambda place: {"backgrounds": place / "photo"}, "/photo: objects and backgrounds are in the same folder: "),
+        (lambda place: {"objects": place}, "/back: the backgrounds are in .*, where the objects are: each object"),
+        (masks_among_backgrounds, "/mask: the masks are in .*/back, where the backgrounds are: each mask would be a"),
+        (linked_class, r"more/c0\.png: this background is the same file as the object .*/photo/cat/c0\.png: leave it"),
+        (copied_object, r"x\.png: this background is the same file as the object .*/photo/cat/c0\.png: leave it out"),
+        (copied_object_with_a_mask, r"x\.png: this background is the same file as the object .*/photo/cat/c0\.png"),
+    ],
+)  # fmt: skip
+def test_objects_are_not_backgrounds_as_well(place, tmp_path_factory, arrange, told):
+    """There they would be seen, and not labelled."""
+    settings, out = arrange(place) or {}, tmp_path_factory.mktemp("out")
+    with pytest.raises(synth.InputProblems, match=told):
+        make_here(place, out, **settings)
+    assert list(out.iterdir()) == []
+
+
+def test_all_pictures_of_two_roles_are_told_at_once(place):
+    linked_class(place)
+    (place / "other").mkdir()
+    (place / "other" / "y.png").symlink_to(place / "photo" / "dog" / "d 狗.png")
+    with pytest.raises(synth.InputProblems) as caught:
+        make_here(place, distractors=place / "other", backgrounds=place / "back")
+    assert len(caught.value.problems) == 4 + 1
+
+
+def test_folders_side_by_side_or_hidden_in_one_another_will_do(place):
+    """And a picture may be its own mask, and a distractor a background: nothing of that is seen without its label."""
+    (place / "back").rename(place / "photo" / ".back")
+    masked(place, "photo_copy")
+    for picture in (place / "photo" / "cat").iterdir():
+        cut_out((255, 255, 255)).save(picture)
+        Image.new("L", size_of(picture), 255).save(place / "photo_copy" / "cat" / picture.name)
+    leaf = cut_out((250, 250, 0), 14, 14)
+    (place / "other").mkdir()
+    for folder in ("other", "photo/.back"):
+        leaf.save(place / folder / "leaf.png")
+    settings = {"backgrounds": place / "photo" / ".back", "distractors": place / "other", "count": 2}
+    assert make_here(place, masks=place / "photo_copy", **settings).planned == 2
+    assert make_here(place, "own", masks=place / "photo", **settings).planned == 2
+
+
+@pytest.mark.parametrize("name", ["back/lost.png", "back/lost", "other/lost.png", "mask/cat/lost.png", "photo/lost"])
+def test_links_that_lead_nowhere_are_told(place, name):
+    """Pictures may lie on a disk that is not there today: without them it would be another dataset."""
+    masked(place, "mask")
+    (place / "other").mkdir()
+    cut_out((250, 250, 0)).save(place / "other" / "leaf.png")
+    (place / name).symlink_to(place / "nowhere")
+    with pytest.raises(synth.InputProblems, match=r"lost(\.png)?: this link leads nowhere"):
+        make_here(place, masks=place / "mask", distractors=place / "other")
+
+
+def test_a_photo_in_two_classes_and_splits_is_told_whatever_its_masks_are(place):
+    shutil.rmtree(place / "photo" / "dog")
+    shutil.copytree(place / "photo" / "cat", place / "photo" / "dog")
+    masked(place, "mask")
+    for number in range(4):
+        whole = size_of(place / f"photo/dog/c{number}.png")
+        mask = Image.new("L", whole, 0)
+        mask.paste(255, (2, 2, 15, 15))
+        mask.save(place / f"mask/dog/c{number}.png")
+    notes = make_here(place, masks=place / "mask", split=(0.5, 0.5)).notes
+    assert any("are the same picture, in train and val: leave out all but one" in note for note in notes)
+
+
 def test_distractors_of_which_none_can_be_used_are_told(place):
     (place / "other").mkdir()
     background(1).save(place / "other" / "x.png")

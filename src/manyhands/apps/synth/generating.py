@@ -188,7 +188,7 @@ def _generate(config: Config, into: Path, workers: int | None, backend: Any, pro
     written = [record for record in records if record.written]
     labelled = Counter(dict.fromkeys(wanted.classes, 0))
     labelled.update(label.name for record in written for label in record.labels)
-    notes = (*wanted.notes, *planning.twins(wanted, ready.digests), *(making.upgraded(about) if made else ()))
+    notes = (*wanted.notes, *planning.twins(wanted, ready.contents), *(making.upgraded(about) if made else ()))
     notes += (*noting.notes_on_opaque(ready.opaque), *noting.notes_on(records, wanted.classes, config))
     return Summary(
         out=into,

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import manyhands as mh
 from manyhands.apps import files
-from manyhands.apps.synth import formats, pictures
+from manyhands.apps.synth import formats, pictures, roles
 from manyhands.apps.synth.config import FOLDERS, Config
 from manyhands.apps.synth.pictures import CutOut, Unusable
 from manyhands.apps.synth.problems import InputProblems
+from manyhands.apps.synth.roles import Role
 from manyhands.errors import OptionError
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ def find(config: Config) -> Found:
     backgrounds = _flat(Path(config.backgrounds), "backgrounds", problems)
     distractors = _flat(Path(config.distractors), "distractors", problems) if config.distractors else []
     found = Found(tuple(objects), tuple(backgrounds), tuple(distractors))
+    problems += _in_two_roles(found, masks or {}, config)
     problems += [
         f"{folder!r}: its name is not UTF-8, and the dataset keeps where its {role} are: rename it, or move them"
         for role, folder in _absolute(config).items()
@@ -96,6 +98,16 @@ def find(config: Config) -> Found:
     if problems:
         raise InputProblems(problems)
     return found
+
+
+def _in_two_roles(found: Found, masks: dict[str, Path], config: Config) -> Iterator[str]:
+    labelled = [Role("object", Path(config.objects), [one.path for one in found.objects])]
+    if config.masks:
+        labelled.append(Role("mask", Path(config.masks), list(masks.values())))
+    others = [Role("background", Path(config.backgrounds), [one.path for one in found.backgrounds])]
+    if config.distractors:
+        others.append(Role("distractor", Path(config.distractors), [one.path for one in found.distractors]))
+    return roles.same_files(labelled, others)
 
 
 def _absolute(config: Config) -> dict[str, str]:
@@ -111,6 +123,7 @@ def _objects(config: Config, masks: dict[str, Path] | None, problems: list[str])
     classes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not classes:
         problems.append(f"{folder}: has no folders; it needs one for each class, with the pictures in it")
+    problems += _lost_in(folder)
     if classes:
         told = "this picture is in no class's folder: put it into one, or elsewhere"
         problems += [f"{path}: {told}" for path in _pictures_in(folder)]
@@ -136,7 +149,7 @@ def _unfit(place: Path, there: list[Path], config: Config) -> Iterator[str]:
         yield f"{place}: {problem}"
     if not there:
         yield f"{place}: an empty class; put pictures in it or remove the folder"
-    yield from (f"{path}: this link leads nowhere" for path in place.iterdir() if _leads_nowhere(path))
+    yield from _lost_in(place)
     yield from (
         f"{path}: pictures in a folder of a class's folder are not looked at: put them into {place}"
         for path in place.iterdir()
@@ -153,13 +166,18 @@ def _masks(folder: str | os.PathLike[str] | None, problems: list[str]) -> dict[s
         return {}
     places = [path for path in Path(folder).iterdir() if path.is_dir() and not path.name.startswith(".")]
     found = [(place, file) for place in places for file in _pictures_in(place)]
+    for place in (Path(folder), *places):
+        problems += _lost_in(place)
     twice = _twice(f"{place.name}/{file.stem}" for place, file in found)
     problems += [f"{folder}: two masks are called {name!r}" for name in twice]
     return {f"objects/{place.name}/{file.stem}": file for place, file in found}
 
 
 def _flat(folder: Path, what: str, problems: list[str]) -> list[Picture]:
-    there = sorted(_walk(folder)) if folder.is_dir() else []
+    places = list(_walk(folder)) if folder.is_dir() else []
+    there = sorted(file for place in places for file in _pictures_in(place))
+    for place in places:
+        problems += _lost_in(place)
     if not there:
         problems.append(f"{folder}: there are no pictures in it ({what})" if folder.is_dir() else
                         f"{folder}: there is no such folder ({what})")  # fmt: skip
@@ -167,14 +185,14 @@ def _flat(folder: Path, what: str, problems: list[str]) -> list[Picture]:
 
 
 def _walk(folder: Path, seen: set[Path] | None = None) -> Iterator[Path]:
-    """All pictures in it; a folder that links lead to as well, or back to, is looked at once."""
+    """It and the folders in it; one that links lead to as well, or back to, is looked at once."""
     seen = set() if seen is None else seen
     seen.add(folder.resolve())
     inner = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
     for path in sorted(inner, key=lambda path: (path.is_symlink(), path.name)):
         if path.resolve() not in seen:
             yield from _walk(path, seen)
-    yield from _pictures_in(folder)
+    yield folder
 
 
 def _pictures_in(folder: Path) -> list[Path]:
@@ -182,9 +200,12 @@ def _pictures_in(folder: Path) -> list[Path]:
     return sorted(path for path in there if path.suffix.lower() in SUFFIXES and path.is_file())
 
 
-def _leads_nowhere(path: Path) -> bool:
-    is_ours = path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    return is_ours and path.is_symlink() and not path.exists()
+def _lost_in(folder: Path) -> Iterator[str]:
+    """Of links that lead nowhere, those that may be meant for a picture or for a folder of them."""
+    for path in sorted(folder.iterdir()):
+        is_ours = path.suffix.lower() in {"", *SUFFIXES} and not path.name.startswith(".")
+        if is_ours and path.is_symlink() and not path.exists():
+            yield f"{path}: this link leads nowhere"
 
 
 def _misfit(picture: Path, mask: Path) -> list[str]:
@@ -283,7 +304,7 @@ class Decoded:
                 return self.kept[key]
         one = self.sources[key]
         try:
-            pixels, is_same = _decode(one, self.size), _digest(one) == self.digests[key]
+            pixels, is_same = _decode(one, self.size), _digests(one)[1] == self.digests[key]
         except (Unusable, pictures.Mismatch, OSError):
             is_same = False
         if not is_same:
@@ -304,6 +325,7 @@ class Ready(NamedTuple):
     found: Found
     decoded: Decoded
     digests: dict[str, str]
+    contents: dict[str, str]  # digests of the pictures alone, without their masks
     aside: dict[str, str]
     opaque: tuple[str, ...]  # objects that are cut out by nothing: their masks cover all
 
@@ -332,16 +354,18 @@ def prepare(found: Found, config: Config, *, workers: int | None = None, progres
                    (found.objects, found.backgrounds, found.distractors)))  # fmt: skip
     loaded = {one.key: seen for one, seen in zip(found.all(), looked_at, strict=True)}
     faults = [seen.fault for seen in looked_at if seen.fault]
-    _check_left(found, left, aside, [*faults, *_objects_among_distractors(left, loaded)])
+    contents = {key: seen.content for key, seen in loaded.items()}
+    _check_left(found, left, aside, [*faults, *roles.copies(found.objects, left, contents)])
     places = {key: seen.place for key, seen in loaded.items() if seen.place is not None}
     sources = {one.key: one for one in left.all()}
     digests = {key: seen.digest for key, seen in loaded.items()}
     opaque = tuple(one.key for one in left.objects if loaded[one.key].is_opaque)
-    return Ready(left, Decoded(sources, digests, config.size, memory, places), digests, aside, opaque)
+    return Ready(left, Decoded(sources, digests, config.size, memory, places), digests, contents, aside, opaque)
 
 
 class _Seen(NamedTuple):
-    digest: str
+    digest: str = ""
+    content: str = ""  # a digest of the picture without its mask
     problem: str = ""  # it is set aside
     fault: str = ""  # nothing can be made
     place: _Place | None = None
@@ -349,24 +373,25 @@ class _Seen(NamedTuple):
 
 
 def _load(memory: Any, size: tuple[int, int] | None, one: Picture, offset: int | None, room: int) -> _Seen:
+    content = ""
     try:
-        digest = _digest(one)
+        content, digest = _digests(one)
         pixels = _decode(one, size)
     except pictures.Mismatch as fault:
-        return _Seen("", fault=f"{one.mask}: {fault}")
+        return _Seen(content=content, fault=f"{one.mask}: {fault}")
     except (Unusable, OSError) as problem:
-        return _Seen("", problem=str(getattr(problem, "strerror", None) or problem))
+        return _Seen(content=content, problem=str(getattr(problem, "strerror", None) or problem))
     except MemoryError:
-        return _Seen("", problem="there is not enough memory for it")
+        return _Seen(content=content, problem="there is not enough memory for it")
     is_opaque = isinstance(pixels, CutOut) and _bytes_of(pixels) == room and pixels.mask.min() >= pictures.HALF
     if offset is None or _bytes_of(pixels) > room:  # the file is another one than a moment ago
-        return _Seen(digest, is_opaque=is_opaque)
+        return _Seen(digest, content, is_opaque=is_opaque)
     parts = pixels if isinstance(pixels, CutOut) else (pixels,)
     at = offset
     for part in parts:
         memory[at : at + part.size] = part.ravel()
         at += part.size
-    return _Seen(digest, place=_Place(offset, *parts[0].shape[:2]), is_opaque=is_opaque)
+    return _Seen(digest, content, place=_Place(offset, *parts[0].shape[:2]), is_opaque=is_opaque)
 
 
 def _decode(one: Picture, size: tuple[int, int] | None) -> Pixels | CutOut:
@@ -388,19 +413,13 @@ def _room(job: tuple[Picture, tuple[int, int] | None]) -> int:
     return width * height * 4
 
 
-def _digest(one: Picture) -> str:
-    """Of what is in the files."""
+def _digests(one: Picture) -> tuple[str, str]:
+    """Of what is in the picture's file, and of that with what is in its mask's."""
     told = hashlib.sha256(one.path.read_bytes())
+    content = told.hexdigest()[:32]
     if one.mask is not None:
         told.update(one.mask.read_bytes())
-    return told.hexdigest()[:32]
-
-
-def _objects_among_distractors(left: Found, loaded: dict[str, _Seen]) -> list[str]:
-    """They would be pasted without a label as well."""
-    objects = {loaded[one.key].digest: one.path for one in left.objects}
-    both = [(one.path, objects.get(loaded[one.key].digest)) for one in left.distractors]
-    return [f"{path}: this distractor is the same file as the object {own}: leave it out" for path, own in both if own]
+    return content, told.hexdigest()[:32]
 
 
 def _check_left(found: Found, left: Found, aside: dict[str, str], faults: list[str]) -> None:

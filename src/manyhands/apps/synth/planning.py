@@ -83,12 +83,12 @@ def make(found: Found, config: Config) -> Plan:
     return Plan(tuple(samples), stocks, found.classes, tuple(notes))
 
 
-def twins(plan: Plan, digests: Mapping[str, str]) -> tuple[str, ...]:
-    """Notes on inputs that are the same picture, under other names, in several splits."""
+def twins(plan: Plan, contents: Mapping[str, str]) -> tuple[str, ...]:
+    """Notes on inputs that are the same picture, under other names, in several splits; whatever masks they have."""
     places: dict[str, dict[str, str]] = {}
     for split, stock in plan.stocks.items():
         for key in (*stock.objects, *stock.backgrounds):
-            places.setdefault(digests[key], {}).setdefault(split, key)
+            places.setdefault(contents[key], {}).setdefault(split, key)
     told = [
         f"{' and '.join(keys.values())} are the same picture, in {' and '.join(keys)}: leave out all but one"
         for keys in places.values()
