@@ -9,8 +9,10 @@ import os
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import zlib
 
 import numpy as np
 import programs
@@ -892,6 +894,32 @@ def test_corrupt_pictures_are_set_aside_and_named(place):
     }
     assert "its mask is empty" in str(summary)
     assert "no transparency" in str(summary)
+
+
+def with_too_many_transparencies(path):
+    """A palette has 256 colours at most, and Pillow stumbles over more only when it converts them."""
+    Image.fromarray(np.full((20, 30, 3), 90, np.uint8)).quantize(4).save(path)
+    data = path.read_bytes()
+    told = b"tRNS" + bytes(300)
+    chunk = struct.pack(">I", len(told) - 4) + told + struct.pack(">I", zlib.crc32(told))
+    at = data.index(b"IDAT") - 4
+    path.write_bytes(data[:at] + chunk + data[at:])
+
+
+def test_a_picture_that_cannot_be_converted_is_set_aside(place):
+    for folder in ("back", "photo/cat"):
+        with_too_many_transparencies(place / folder / "long.png")
+    summary = make_here(place)
+    assert summary.written == 20
+    assert set(summary.aside) == {str(place / "back/long.png"), str(place / "photo/cat/long.png")}
+    assert all("it is damaged: " in reason for reason in summary.aside.values())
+
+
+def test_a_mask_that_cannot_be_converted_sets_its_picture_aside(place):
+    masked(place, "mask")
+    with_too_many_transparencies(place / "mask/cat/c0.png")
+    Image.new("RGB", (30, 20), "red").save(place / "photo/cat/c0.png")
+    assert set(make_here(place, masks=place / "mask").aside) == {str(place / "photo/cat/c0.png")}
 
 
 def test_all_that_is_wrong_with_the_inputs_is_told_at_once(place):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 HALF = 128  # a pixel whose mask is at least this belongs to the object
 REACH = 16  # pixels beyond the edge of an object that are coloured as the edge near them
+NO_RANGE = "its pixels are numbers without a known range: convert it to 8 or 16 bits"
 LEAST_SHARE = 1e-5  # of what is around a pixel: less is none, but for rounding
 
 
@@ -116,17 +117,17 @@ def _loaded(path: Path, *, opaque: bool = False) -> Image:
     with _opened(path) as image:
         try:
             image.load()
-            upright = ImageOps.exif_transpose(image)
             is_wide = image.mode == "I" and image.format not in {"PNG", "PPM"}
-        except MemoryError:
+            plain = None if is_wide else _eight_bit(ImageOps.exif_transpose(image), opaque=opaque)
+        except (MemoryError, Unusable):
             raise
         except Exception as error:  # decoders of broken files raise nearly anything
             if is_of_a_signal(error):
                 raise
             raise Unusable(f"it is damaged: {error}") from None
-    if is_wide:
-        raise Unusable("its pixels are numbers without a known range: convert it to 8 or 16 bits")
-    return _eight_bit(upright, opaque=opaque)
+    if plain is None:
+        raise Unusable(NO_RANGE)
+    return plain
 
 
 def _eight_bit(image: Image, *, opaque: bool) -> Image:
@@ -136,7 +137,7 @@ def _eight_bit(image: Image, *, opaque: bool) -> Image:
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image).astype(np.float64)
         if image.mode == "F" or values.min(initial=0) < 0 or values.max(initial=0) > 0xFFFF:
-            raise Unusable("its pixels are numbers without a known range: convert it to 8 or 16 bits")
+            raise Unusable(NO_RANGE)
         return PillowImage.fromarray((values.astype(np.int64) >> 8).astype(np.uint8)).convert("RGB")
     transparent = image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info
     if not transparent:
