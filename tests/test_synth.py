@@ -1408,6 +1408,34 @@ def test_a_record_that_was_changed_is_told_and_made_again(finished, change):
     assert tree(finished) == before
 
 
+@pytest.mark.parametrize("kept", [17, 0])
+@pytest.mark.parametrize("split", [(1.0,), (0.5, 0.5)])
+def test_lines_of_records_that_are_missing_are_told_and_made_again(place, split, kept):
+    """A format that was written from the rest would lack these pictures."""
+    out = make_here(place, formats=("yolo", "coco"), split=split, times=2, min_size=1, aspect=(0.01, 100)).out
+    before = tree(out)
+    lines = (out / dataset.SAMPLES).read_bytes().splitlines(keepends=True)
+    (out / dataset.SAMPLES).write_bytes(b"".join(lines[:kept]))
+    harmed = tree(out)
+    missing = len(lines) - kept
+    told = "lines are missing: " + (
+        f"{missing} of {len(lines)}" if len(split) == 1 else r"those of \d+ pictures that are there"
+    )
+    for use in (synth.report, lambda out: synth.export(out, "coco")):
+        with pytest.raises(mh.OptionError, match=told + ".*`resume` makes these samples again"):
+            use(out)
+    assert tree(out) == harmed
+    assert not synth.verify(out, progress=False).ok
+    assert synth.resume(out, backend="serial").made_now == missing
+    assert tree(out) == before
+
+
+def test_pictures_that_somebody_has_added_are_no_samples(place, finished):
+    add_picture(finished, None)
+    assert synth.export(finished, "coco")
+    assert synth.report(finished).exists()
+
+
 @pytest.fixture
 def finished(place):
     """A small dataset."""

@@ -21,6 +21,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from manyhands.apps import files
-from manyhands.apps.synth.config import FOLDERS, SPLITS
+from manyhands.apps.synth.config import FOLDERS, SPLITS, splits_of
 from manyhands.apps.synth.labels import Label
 from manyhands.errors import OptionError
 
@@ -36,6 +37,7 @@ ABOUT, SAMPLES = "dataset.json", "samples.jsonl"
 HIDDEN = ".manyhands"
 JOURNAL, RUNS = f"{HIDDEN}/samples.jsonl", f"{HIDDEN}/runs.jsonl"
 VERSION = 1
+NAME = re.compile(r"-\d\d+-[0-9a-f]{12}$")  # how that of a sample ends; other pictures are not ours
 TOLD = {"config", "augment", "versions", "classes", "inputs", "aside", "exported"}  # besides the version
 
 
@@ -228,7 +230,7 @@ def read_finished(folder: Path) -> tuple[dict[str, Any], list[Record]]:
     """What a dataset is made from, and its records in order.
 
     Raises:
-        OptionError: it is none, or is not finished, or records were changed.
+        OptionError: it is none, or is not finished, or records were changed or are missing.
     """
     about, records, fault = read_ended(folder)
     if fault:
@@ -237,15 +239,37 @@ def read_finished(folder: Path) -> tuple[dict[str, Any], list[Record]]:
 
 
 def read_ended(folder: Path) -> tuple[dict[str, Any], list[Record], str]:
-    """The same, also if records were changed, which are left out: that is what is told last."""
+    """The same, also if records were changed, which are left out, or are missing: that is what is told last."""
     about = about_of(folder)
     if not (folder / SAMPLES).exists() or (folder / JOURNAL).exists():
         raise OptionError(f"the dataset in {folder} is not finished: resume it first")
     records = list(read_records(folder).values())
     lines = len((folder / SAMPLES).read_bytes().splitlines())
     changed = f"lines that were changed or damaged: {lines - len(records):,} of {lines:,}"
-    told = f"{folder / SAMPLES}: {changed}; `resume` makes these samples again"
-    return about, records, told if lines > len(records) else ""
+    fault = changed if lines > len(records) else _missing(folder, about, records)
+    return about, records, f"{folder / SAMPLES}: {fault}; `resume` makes these samples again" if fault else ""
+
+
+def _missing(folder: Path, about: dict[str, Any], records: list[Record]) -> str:
+    """What is told of lines that are missing, as far as one can know without the inputs; empty: of none."""
+    planned = _planned(about)
+    if len(records) < planned:
+        return f"lines are missing: {planned - len(records):,} of {planned:,}"
+    known = {record.id for record in records}
+    suffix = about["config"]["image_format"]
+    names = {path.stem for path in folder.glob(f"images/*/*.{suffix}") if NAME.search(path.stem)} - known
+    if names:
+        return f"lines are missing: those of {len(names):,} pictures that are there"
+    return "" if records else "all lines are missing"
+
+
+def _planned(about: dict[str, Any]) -> int:
+    """How many samples there are; 0 with splits, where it depends on which inputs are the same."""
+    config, kinds = about["config"], Counter(key.partition("/")[0] for key in about["inputs"])
+    if len(splits_of(config["split"])) > 1:
+        return 0
+    total: int = kinds["objects"] * kinds["backgrounds"] * config["times"]
+    return total if config["count"] is None else min(config["count"], total)
 
 
 def write_records(folder: Path, records: Iterable[Record]) -> None:
