@@ -313,6 +313,74 @@ def test_verify_finds_all_that_is_wrong(place):
     assert [part for part in wanted if part not in found] == []
 
 
+def pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def endless(path):
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize("harm", [pipe, endless])
+@pytest.mark.parametrize("kind", ["images", "labels"])
+def test_what_has_no_end_is_told_and_not_waited_for(place, finished, harm, kind):
+    harmed = min((finished / kind / "train").iterdir())
+    harm(harmed)
+    code, told, _ = run_command("verify", "ds", cwd=place)
+    assert code == 1
+    assert f"wrong: {harmed} is no regular file" in told
+    assert "not checked: what other programs read" in told
+    if kind == "images":
+        for args in (["report", "ds"], ["replay", "ds", harmed.stem]):
+            code, _, error = run_command(*args, cwd=place)
+            assert code == 1
+            assert f"it is no regular file: put the right one there, or remove it: {harmed}" in error.replace(
+                ": ds", f": {finished}"
+            )
+    assert run_command("resume", "ds", cwd=place)[0] == 0
+    assert synth.verify(finished, progress=False).ok
+
+
+@pytest.mark.parametrize("name", [dataset.ABOUT, dataset.SAMPLES])
+def test_records_that_have_no_end_are_told_and_not_waited_for(place, finished, name):
+    pipe(finished / name)
+    for args in (["verify", "ds"], ["report", "ds"], ["resume", "ds"]):
+        code, _, error = run_command(*args, cwd=place)
+        assert (code, "it is no regular file" in error, "Traceback" in error) == (1, True, False)
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None or os.getuid() != 0, reason="needs root, and setpriv")
+def test_labels_that_may_not_be_looked_at_are_told_with_all_else(place, finished):
+    """As root everything may be; so without root's privileges."""
+    missing = min((finished / "images" / "train").iterdir())
+    missing.unlink()
+    label = min((finished / "labels" / "train").iterdir())
+    label.parent.chmod(0)
+    line, how = command("verify", "ds", cwd=place)
+    plain = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
+    ran = subprocess.run([*plain, *line], capture_output=True, text=True, check=False, timeout=programs.PATIENCE, **how)
+    label.parent.chmod(0o755)
+    assert ran.returncode == 1, ran.stderr
+    assert f"wrong: {label} cannot be looked at: Permission denied" in ran.stdout
+    assert f"wrong: {missing} is missing" in ran.stdout
+
+
+def test_a_function_may_change_folders(place):
+    (place / "elsewhere").mkdir()
+    (place / "mine.py").write_text("import os\ndef go(image, mask, rng):\n    os.chdir('elsewhere' if os.path.isdir("
+                                   "'elsewhere') else '.')\n    return image, mask\n")  # fmt: skip
+    run = ["run", "--objects", "photo", "--backgrounds", "back", "--out", "ds", "--augment", "mine.py:go"]
+    assert run_command(*run, cwd=place)[0] == 0
+    name = min((place / "ds" / "images" / "train").iterdir())
+    code, told, error = run_command("verify", "ds", "--augment", "mine.py:go", cwd=place)
+    assert code == 0, told + error
+    code, _, error = run_command("replay", "ds", name.stem, "-o", "a.jpg", "--augment", "mine.py:go", cwd=place)
+    assert code == 0, error
+    assert (place / "a.jpg").read_bytes() == name.read_bytes()
+
+
 def test_nothing_is_written_over_inputs_or_a_dataset(place):
     out = make(place).out
     with pytest.raises(mh.OptionError, match=r"ends in \.html"):

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import secrets
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -42,6 +43,18 @@ def absolute(path: str | os.PathLike[str]) -> Path:
     parts = Path(path).absolute().parts
     left = max((place + 1 for place, part in enumerate(parts) if part == ".."), default=0)
     return Path(os.path.realpath(Path(*parts[:left])), *parts[left:]) if left else Path(*parts)
+
+
+def is_endless(path: Path) -> bool:
+    """Whoever reads it may wait for ever: it is a pipe or a device, or a link to one. Raises OSError."""
+    mode = path.stat().st_mode
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def check_regular(path: Path) -> None:
+    """Raise OSError for such a one, and if it is not there."""
+    if is_endless(path):
+        raise OSError(errno.EINVAL, "it is no regular file: put the right one there, or remove it", str(path))
 
 
 def make_folder(folder: Path) -> None:

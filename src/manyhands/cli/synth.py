@@ -322,8 +322,9 @@ def _replay(
     def run() -> int:
         from manyhands.apps import synth
 
+        folder = dataset.absolute()  # the function may change folders
         same = synth.replay(dataset, sample, out, augment=_function(augment))
-        is_there = any(dataset.glob(f"images/*/{Path(sample).stem}.*"))
+        is_there = any(folder.glob(f"images/*/{Path(sample).stem}.*"))
         say(f"the file in the dataset {SAME if same else OTHER if is_there else MISSING}")
         if out is not None:
             say(f"written: {out}")

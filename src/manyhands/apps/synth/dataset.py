@@ -108,6 +108,7 @@ def read_about(folder: Path) -> dict[str, Any] | None:
     """What `write_about` has written; None if there is nothing. Raises OptionError."""
     path = folder / ABOUT
     try:
+        files.check_regular(path)
         told = json.loads(path.read_text(encoding="utf-8"))
         version = told["version"]
     except FileNotFoundError:
@@ -160,6 +161,7 @@ def check_target(path: Path) -> None:
 def _is_one(folder: Path) -> bool:
     """Others call files so as well."""
     try:
+        files.check_regular(folder / ABOUT)
         return bool(json.loads((folder / ABOUT).read_bytes()).keys() >= TOLD)
     except (OSError, ValueError, AttributeError, RecursionError):
         return False
@@ -221,6 +223,7 @@ def read_records(folder: Path) -> dict[str, Record]:
     known: dict[str, Record] = {}
     for name in (SAMPLES, JOURNAL):
         with contextlib.suppress(FileNotFoundError):
+            files.check_regular(folder / name)
             found = map(_record, (folder / name).read_bytes().splitlines())
             known |= {record.id: record for record in found if record is not None}
     return known

@@ -357,10 +357,16 @@ def prepare(found: Found, config: Config, *, workers: int | None = None, progres
     contents = {key: seen.content for key, seen in loaded.items()}
     _check_left(found, left, aside, [*faults, *roles.copies(found.objects, left, contents)])
     places = {key: seen.place for key, seen in loaded.items() if seen.place is not None}
-    sources = {one.key: one for one in left.all()}
+    sources = {one.key: _rooted(one) for one in left.all()}
     digests = {key: seen.digest for key, seen in loaded.items()}
     opaque = tuple(one.key for one in left.objects if loaded[one.key].is_opaque)
     return Ready(left, Decoded(sources, digests, config.size, memory, places), digests, contents, aside, opaque)
+
+
+def _rooted(one: Picture) -> Picture:
+    """To be found as well after the user's own function has changed folders."""
+    mask = one.mask and one.mask.absolute()
+    return one._replace(path=one.path.absolute(), mask=mask)
 
 
 class _Seen(NamedTuple):

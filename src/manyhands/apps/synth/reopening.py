@@ -65,7 +65,7 @@ def replay(
             among them.
         OSError: there is not enough memory, or the picture cannot be written.
     """
-    folder = Path(out)
+    folder, to = files.absolute(out), None if to is None else files.absolute(to)  # the function may change folders
     about = dataset.about_of(folder)
     if not isinstance(sample, str):
         raise OptionError(f"a sample is named by a string, its identity; got {sample!r}")
@@ -73,21 +73,23 @@ def replay(
     sample = sample.removesuffix(f".{maker.config.image_format}")
     if sample not in samples:
         raise OptionError(f"there is no sample {sample!r} in {folder}; their names are those of the pictures")
-    if to is not None and Path(to).suffix != f".{maker.config.image_format}":
+    if to is not None and to.suffix != f".{maker.config.image_format}":
         raise OptionError(
-            f"the picture is a {maker.config.image_format}: name a file that ends in that, not {str(to)!r}"
+            f"the picture is a {maker.config.image_format}: name a file that ends in that, not {to.name!r}"
         )
     if to is not None:
-        inputs.check_target(Path(to), maker.config)
-        dataset.check_target(Path(to))
+        inputs.check_target(to, maker.config)
+        dataset.check_target(to)
     made = maker.render(samples[sample])
     if not made.labels:
         raise OptionError(f"the sample {sample!r} has no picture: none of its objects found a place")
     data = maker.encode(made.picture)
     if to is not None:
-        making.write_bytes(Path(to), data)
+        making.write_bytes(to, data)
+    path = maker.place.picture(samples[sample].split, sample)
     try:
-        return maker.place.picture(samples[sample].split, sample).read_bytes() == data
+        files.check_regular(path)
+        return path.read_bytes() == data
     except FileNotFoundError:
         return False
 

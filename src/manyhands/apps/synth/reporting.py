@@ -56,7 +56,7 @@ def report(out: str | os.PathLike[str], to: str | os.PathLike[str] | None = None
     Raises:
         OptionError: there is no finished dataset, or it has no pictures, or ``to`` is no page, or lies among
             the inputs or in a dataset.
-        OSError: the page cannot be written.
+        OSError: the page cannot be written, or a picture cannot be read.
     """
     folder = Path(out)
     about, records = dataset.read_finished(folder)
@@ -152,10 +152,12 @@ def _sheet(folder: Path, about: dict[str, Any], written: Sequence[Record]) -> st
     place = Dataset(folder, about["config"]["image_format"])
     shown = []
     for record in written[:SHOWN]:
-        data = np.fromfile(place.picture(record.split, record.id), np.uint8)
+        path = place.picture(record.split, record.id)
+        files.check_regular(path)
+        data = np.fromfile(path, np.uint8)
         pixels = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
         if pixels is None:
-            raise OptionError(f"{place.picture(record.split, record.id)} is damaged: verify tells what else is")
+            raise OptionError(f"{path} is damaged: verify tells what else is")
         shown.append(drawing.thumbnail(np.asarray(pixels, np.uint8), record.labels, about["classes"]))
     sheet = pictures.encoded(drawing.contact_sheet(shown), "jpg", 80)
     return f"data:image/jpeg;base64,{base64.b64encode(sheet).decode()}"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import manyhands as mh
+from manyhands.apps import files
 from manyhands.apps.synth import dataset, labels, making, reopening
 from manyhands.apps.synth import formats as label_files
 from manyhands.apps.synth.config import splits_of
@@ -25,6 +26,7 @@ from manyhands.showing import error_text
 
 SHOWN = 20
 OTHER = "is not what its seed gives"
+MISSING, ENDLESS = "is missing", "is no regular file"
 NEAR = 0.01  # pixels: readers keep boxes as numbers of 32 bits
 NEAR_PREVIEW = 3.0  # levels of 256, on average: letters look otherwise where there are other fonts
 
@@ -90,7 +92,7 @@ def verify(
         OptionError: there is no dataset, or it is not finished.
         OSError: there is not enough memory, or an input has changed meanwhile.
     """
-    folder = Path(out)
+    folder = files.absolute(out)  # the function may change folders
     about, records, fault = dataset.read_ended(folder)
     if fault:
         return Verification(len(records), False, ("the records",), ("all else, for that reason",), (fault,))
@@ -110,7 +112,10 @@ def verify(
         if any(problem.endswith(OTHER) for problem in problems):
             problems[:0] = _why_other(about, augment)
         checks.append("every picture, made again: labels, masks, and the pixels outside them")
-    for reader, ways in READERS:
+    is_endless = any(problem.endswith(ENDLESS) for problem in problems)
+    if is_endless:
+        left_out.append("what other programs read: they would wait without end for what is no regular file")
+    for reader, ways in () if is_endless else READERS:
         if find_spec(reader) is None:
             left_out.append(f"{reader}, which is not installed: pip install {reader}")
             continue
@@ -139,21 +144,42 @@ def _files(place: Dataset, records: Sequence[Record], formats: Sequence[str], ab
         texts |= label_files.texts_of(place, record, formats, about["classes"])
     expected = {path for record in records for path in place.files_of(record, formats)} | set(texts)
     folders = ["images", "labels", "previews", "voc", "coco"]
-    there = {
-        path for name in folders for path in (place.folder / name).rglob("*") if path.is_symlink() or not path.is_dir()
-    }
+    there = {path for name in folders for path in _in(place.folder / name)}
     there = {path for path in there if path.suffix != ".cache"}  # that trainers leave beside labels
-    yield from (f"{path} is missing" for path in sorted(expected) if not path.exists())
-    yield from (f"{path} is no file of the dataset" for path in sorted(there - expected))
+    faults = {path: _fault_of(path) for path in sorted(expected | there)}
+    for path, fault in faults.items():
+        if path not in expected and fault != ENDLESS:
+            yield f"{path} is no file of the dataset"
+        elif fault:
+            yield f"{path} {fault}"
     for path, text in texts.items():
-        if path.exists() and _bytes_of(path) != text.encode():
+        if not faults[path] and _bytes_of(path) != text.encode():
             yield f"{path} does not say what was made"
 
 
-def _bytes_of(path: Path) -> bytes | None:
+def _in(folder: Path) -> Iterator[Path]:
+    """All that is in it and its folders, but for these; links are not followed."""
+    for place, inner, names in os.walk(folder):
+        found = (Path(place, name) for name in [*inner, *names])
+        yield from (path for path in found if path.name in names or os.path.islink(path))  # noqa: PTH114 - may be closed
+
+
+def _fault_of(path: Path) -> str:
+    """Why it cannot be read like a file; nothing is told of folders, which others take for files, too."""
     try:
+        return ENDLESS if files.is_endless(path) else ""
+    except (FileNotFoundError, NotADirectoryError):
+        return MISSING
+    except OSError as error:
+        return f"cannot be looked at: {error.strerror}"
+
+
+def _bytes_of(path: Path) -> bytes | None:
+    """Nothing of what is a folder, has no end, or may not be read."""
+    try:
+        files.check_regular(path)
         return path.read_bytes()
-    except OSError:  # it is a folder, or may not be read
+    except OSError:
         return None
 
 
@@ -213,12 +239,12 @@ class _Again:
         }
         for told, path in paths.items():
             data = _bytes_of(path)
-            if data is None and path.exists():
+            if data is None and _fault_of(path) != MISSING:
                 yield f"{told} cannot be read"
             elif data is not None and data != wanted:
                 yield f"{told} {'is damaged' if _pixels_of(data) is None else OTHER}"
         preview = place.preview(record.split, record.id)
-        if record.preview and preview.exists():
+        if record.preview and _fault_of(preview) != MISSING:
             there, again = _pixels_of(_bytes_of(preview)), _pixels_of(self.maker.encode_preview(made))
             if there is None or there.shape != again.shape:
                 yield "its preview is damaged"
