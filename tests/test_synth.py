@@ -607,6 +607,22 @@ def test_an_error_in_the_users_function_is_one_line(place, body, told):
     assert not (place / "ds").exists()
 
 
+@pytest.mark.parametrize("when", ["always", "once it has begun"])
+def test_a_function_that_ends_its_process_is_named_with_the_sample(place, when):
+    body = f"if {when!r} == 'always' or os.path.exists('ds/images'): os.kill(os.getpid(), 9)"
+    (place / "mine.py").write_text(f"import os\ndef bad(image, mask, rng):\n    {body}\n    return image, mask\n")
+    args = ["run", "--objects", "photo", "--backgrounds", "back", "--out", "ds", "--augment", "mine.py:bad"]
+    code, _, error = run_command(*args, cwd=place)
+    assert code == 1
+    names = {sample.id for sample in synth.plan(config(place)).samples}
+    named = re.search(
+        r"the process that was making (\S+) was ended by SIGKILL\. Your function mine\.bad ran in it", error
+    )
+    assert named[1] in names
+    assert "Retry" not in error
+    assert ("resume` goes on with the rest" in error) == (when != "always")
+
+
 @pytest.mark.parametrize("on_error", ["collect", "skip"])
 def test_an_error_is_told_whatever_the_defaults_of_other_calls_are(place, monkeypatch, on_error):
     """A sample that is left out, for one, would be taken for one in which nothing is wrong."""
@@ -1167,6 +1183,50 @@ def test_a_full_disk_stops_the_run_and_it_goes_on_when_there_is_room(place, monk
         subprocess.run(["umount", out], check=True)
 
 
+def test_a_file_that_may_not_become_so_long_is_named_and_the_run_goes_on_later(place):
+    """The journal becomes the longest."""
+    script = """
+        import pathlib, resource
+        from manyhands.apps import synth
+        config = synth.Config(objects="photo", backgrounds="back", times=20, formats="yolo")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        try:
+            synth.generate(config, "ds", backend="serial")
+        except OSError as error:
+            print(error.strerror, error.filename, sep=": ")
+    """
+    told = r"this file is longer than you may write \(see `ulimit -f`\): at least \d+ of 400 samples were made\. Allow"
+    found = programs.run_source(script, cwd=place).stdout
+    assert re.search(told + rf" longer ones and resume: {place}/ds/{dataset.JOURNAL}", found), found
+    assert not list((place / "ds").rglob("*.part"))
+    assert 0 < synth.resume(place / "ds", workers=2).made_now < 400
+    assert synth.verify(place / "ds", progress=False).ok
+
+
+def test_a_picture_that_may_not_become_so_long_is_named(place):
+    path = place / "ds.part" / "x.jpg"
+    script = f"""
+        import pathlib, resource
+        from manyhands.apps.synth import making
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        try:
+            making.write_bytes(pathlib.Path({str(path)!r}), bytes(2000))
+        except OSError as error:
+            print(error.strerror, error.filename, sep=": ")
+    """
+    assert programs.run_source(script, cwd=place).stdout == f"File too large: {path}\n"
+
+
+def test_inputs_that_may_not_be_shared_in_so_long_a_file_are_told(place):
+    line, how = command("run", "--objects", "photo", "--backgrounds", "back", "--out", "ds", cwd=place)
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))"  # as `ulimit -f`
+    line[1:3] = ["-c", f"{limit}; import sys; from manyhands.cli import main; sys.exit(main())"]
+    ran = subprocess.run(line, capture_output=True, text=True, check=False, timeout=programs.PATIENCE, **how)
+    assert ran.returncode == 1
+    assert "the decoded pictures take 0.1 MB of memory that is shared as a file, and you may write none" in ran.stderr
+    assert "(see `ulimit -f`): allow longer ones" in ran.stderr
+
+
 @pytest.mark.skipif(os.getuid() != 0 or shutil.which("mount") is None, reason="needs root, to mount a disk")
 def test_a_place_that_cannot_be_written_to_is_told_at_once(place):
     (place / "closed").mkdir()
@@ -1337,6 +1397,21 @@ def test_an_input_that_is_replaced_during_the_run_is_told(place, monkeypatch):
 
     with pytest.raises(OSError, match=r"it has changed since the run began: put it back and resume: .*b2\.png"):
         synth.generate(config(place, augment=exchange), place / "ds", backend="serial")
+
+
+def test_an_input_that_cannot_be_read_any_more_is_not_told_to_have_changed(place, monkeypatch):
+    monkeypatch.setattr("manyhands.apps.synth.inputs.SHARED_BYTES", 0)
+
+    def without_descriptors(image, mask, rng):
+        monkeypatch.setattr("PIL.Image.open", no_more)
+        return image, mask
+
+    def no_more(path, **how):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
+
+    with pytest.raises(OSError, match=r"Too many open files: it cannot be read any more; .* resume: .*\.png") as caught:
+        make_here(place, augment=without_descriptors)
+    assert caught.value.errno == errno.EMFILE
 
 
 def test_a_change_may_be_asked_for_by_its_name_alone_and_workers_by_auto(place):

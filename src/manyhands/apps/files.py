@@ -38,6 +38,11 @@ def is_disk_full(error: OSError) -> bool:
     return error.errno in {errno.ENOSPC, errno.EDQUOT}
 
 
+def is_too_long(error: OSError) -> bool:
+    """A file would have become longer than this process may write: see ``ulimit -f``."""
+    return error.errno == errno.EFBIG
+
+
 def absolute(path: str | os.PathLike[str]) -> Path:
     """From the root on. Links stay as they are, but for those that are left by ``..``: that is where they lead to."""
     parts = Path(path).absolute().parts
@@ -118,7 +123,7 @@ def beside(path: Path) -> Iterator[Path]:
     try:
         yield unfinished
     except OSError as error:
-        if error.filename == str(unfinished):
+        if error.errno is not None and error.filename in {None, str(unfinished)}:  # None: of writing
             error.filename = str(path)  # the name that somebody knows
         raise
     finally:
@@ -212,8 +217,12 @@ def append_line(path: Path, line: bytes) -> None:
     """Append to a file that several processes append to: a line is one write."""
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
-        if os.write(fd, line) < len(line):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        written = os.write(fd, line)
+        while written < len(line):  # most likely the next one tells why there was no more
+            written += os.write(fd, line[written:])
+    except OSError as error:
+        error.filename = str(path)
+        raise
     finally:
         os.close(fd)
 

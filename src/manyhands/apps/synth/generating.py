@@ -130,6 +130,7 @@ def generate(
         AugmentFailed: the config's own function raised an error, or returned something else; what is there is whole.
         OptionError: ``out`` holds a dataset of another config or of other inputs, or something else.
         OSError: there is not enough room, or ``out`` cannot be written to. What is there is whole; go on later.
+        WorkerDied: a process was ended while it made a sample, which is named. What is there is whole.
     """
     into = Path(os.path.abspath(out))  # noqa: PTH100 - links stay as they are
     _check_place(config, into)
@@ -258,11 +259,13 @@ def _run(maker: Maker, todo: Sequence[Sample], *, shown: bool | None, **how: Any
     totals = Counter(sample.label for sample in todo)
     with Bars(totals, show=shown) as bars:
         try:
-            with mh.imap(maker, todo, desc="pictures", on_error="raise", **how) as results:
+            with making.naming(todo, maker), mh.imap(maker, todo, desc="pictures", on_error="raise", **how) as results:
                 for record in results:
                     made.append(record)
                     bars.one(record.label)
-        except DiskFullError as error:
+        except OSError as error:
+            if not isinstance(error, DiskFullError) and not files.is_too_long(error):
+                raise
             raise _no_room(error, _so_far(made, todo), maker.place.folder) from error
         except KeyboardInterrupt as error:
             error.add_note(f"{_so_far(made, todo)}; resume goes on with the rest")
@@ -285,12 +288,15 @@ def _finish(maker: Maker, records: Sequence[Record], run: dict[str, Any]) -> Non
         if run["made"]:
             files.append_line(out / dataset.RUNS, json.dumps(run).encode() + b"\n")
     except OSError as error:
-        if files.is_disk_full(error):
+        if files.is_disk_full(error) or files.is_too_long(error):
             raise _no_room(error, "all samples were made, and not the files that name them", out) from error
         raise
 
 
 def _no_room(error: OSError, so_far: str, out: Path) -> OSError:
+    if files.is_too_long(error):
+        told = f"this file is longer than you may write (see `ulimit -f`): {so_far}. Allow longer ones and resume"
+        return OSError(error.errno, told, error.filename or str(out))
     return OSError(error.errno, f"the disk is full: {so_far}. Make room and resume", str(out))
 
 
@@ -322,7 +328,8 @@ def _check_room(maker: Maker, todo: Sequence[Sample], out: Path, **how: Any) -> 
     """Estimate what the files take, by making some in memory. Raises OSError."""
     if len(todo) <= TRIED:
         return
-    sizes = mh.map(maker.size_of, todo[:TRIED], progress=False, on_error="raise", **how)
+    with making.naming(todo, maker):
+        sizes = mh.map(maker.size_of, todo[:TRIED], progress=False, on_error="raise", **how)
     each = sum(sizes) / TRIED + 4096 * (2 + len(maker.config.formats))
     needed = int(each * (len(todo) + sum(sample.id in maker.previewed for sample in todo)))
     free = shutil.disk_usage(out).free

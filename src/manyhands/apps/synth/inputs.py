@@ -305,8 +305,11 @@ class Decoded:
         one = self.sources[key]
         try:
             pixels, is_same = _decode(one, self.size), _digests(one)[1] == self.digests[key]
-        except (Unusable, pictures.Mismatch, OSError):
+        except (Unusable, pictures.Mismatch, FileNotFoundError):
             is_same = False
+        except OSError as error:  # such as too many open files: the picture may be as it was
+            told = f"{error.strerror or error}: it cannot be read any more; mend that and resume"
+            raise OSError(error.errno or errno.EIO, told, str(one.path)) from error
         if not is_same:
             raise OSError(errno.EINVAL, "it has changed since the run began: put it back and resume", str(one.path))
         with self.lock:
@@ -343,7 +346,7 @@ def prepare(found: Found, config: Config, *, workers: int | None = None, progres
     for size in sizes:
         offsets.append(total if total + size <= SHARED_BYTES else None)
         total += size if offsets[-1] is not None else 0
-    memory = mh.empty_shared((max(1, total),), "uint8")
+    memory = _shared(max(1, total))
     looked_at = mh.map(
         lambda job: _load(memory, config.size, *job),
         list(zip(found.all(), offsets, sizes, strict=True)),
@@ -361,6 +364,18 @@ def prepare(found: Found, config: Config, *, workers: int | None = None, progres
     digests = {key: seen.digest for key, seen in loaded.items()}
     opaque = tuple(one.key for one in left.objects if loaded[one.key].is_opaque)
     return Ready(left, Decoded(sources, digests, config.size, memory, places), digests, contents, aside, opaque)
+
+
+def _shared(count: int) -> Any:
+    try:
+        return mh.empty_shared((count,), "uint8")
+    except OSError as error:
+        if not files.is_too_long(error):
+            raise
+        told = (
+            f"the decoded pictures take {count / 1e6:.1f} MB of memory that is shared as a file, and you may write none"
+        )
+        raise OSError(error.errno, f"{told} of that length (see `ulimit -f`): allow longer ones") from error
 
 
 def _rooted(one: Picture) -> Picture:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import manyhands as mh
 from manyhands.apps import files
 from manyhands.apps.files import DiskFullError
+from manyhands.apps.functions import name_of
 from manyhands.apps.synth import dataset, drawing, formats, pictures, planning, rendering
 from manyhands.apps.synth.config import Config
 from manyhands.apps.synth.dataset import Dataset, Record
 from manyhands.apps.synth.inputs import Decoded, Ready
 from manyhands.apps.synth.planning import Plan, Sample
+from manyhands.apps.synth.problems import MakerDied
 
 PREVIEW_QUALITY = 90  # as JPEG
 OPENCV_NO_MEMORY = -4  # the code of its error
@@ -100,6 +103,18 @@ def _memory_for(sample: Sample) -> Iterator[None]:
             raise
         told = f"there is not enough memory to make {sample.id}: take fewer workers, or smaller pictures"
         raise OSError(errno.ENOMEM, told) from error
+
+
+@contextlib.contextmanager
+def naming(samples: Sequence[Sample], maker: Maker) -> Iterator[None]:
+    """If the process that makes one of these is ended, which one is told, and of the function that ran in it."""
+    try:
+        yield
+    except mh.WorkerDied as error:
+        if error.index is None or isinstance(error, MemoryError):  # of a limit, which it tells of
+            raise
+        augment = maker.config.augment
+        raise MakerDied(error, samples[error.index].id, augment and name_of(augment)) from error
 
 
 def _is_there(path: Path) -> bool:

@@ -53,7 +53,8 @@ def preview(config: Config, to: str | os.PathLike[str], *, count: int = 16, work
     plan = planning.make(ready.found, config)
     across = min(drawing.ACROSS, count, len(plan.samples))
     sketch = _Sketch(making.maker_of(config, ready, plan, sheet.parent), across)
-    sketched = mh.map(sketch, plan.samples[:count], backend="processes", workers=workers, on_error="raise")
+    with making.naming(plan.samples, sketch.maker):
+        sketched = mh.map(sketch, plan.samples[:count], backend="processes", workers=workers, on_error="raise")
     thumbnails = [thumbnail for thumbnail, _ in sketched if thumbnail is not None]
     if not thumbnails:
         given_up = sum((reasons for _, reasons in sketched), Counter[str]())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from manyhands.errors import ManyhandsError, OptionError
+from manyhands.errors import ManyhandsError, OptionError, WorkerDied
 
 SHOWN = 20
 
@@ -26,6 +26,21 @@ def listed(lines: Sequence[str]) -> str:
 
 class AugmentFailed(ManyhandsError):
     """The user's own function raised an error, or returned what is no picture and mask."""
+
+
+class MakerDied(WorkerDied):
+    """The process that was making ``sample`` was ended; the other fields are those of WorkerDied."""
+
+    def __init__(self, died: WorkerDied, sample: str, function: str | None) -> None:
+        """``function``: the name of the user's own, which ran in it."""
+        super().__init__(pid=died.pid, exitcode=died.exitcode, index=died.index, attempts=died.attempts)
+        self.sample = sample
+        how = "without a trace of why" if died.exitcode is None else f"with exit code {died.exitcode}"
+        how = f"by {died.signal}" if died.signal else how
+        own = f" Your function {function} ran in it: look whether it ends its process." if function else ""
+        memory = " SIGKILL is often the system's answer to too little memory: try fewer workers."
+        told = f"the process that was making {sample} was ended {how}.{own}"
+        self.args = (told + memory * (died.signal == "SIGKILL"),)
 
 
 class InputProblems(OptionError):

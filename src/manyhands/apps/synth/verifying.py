@@ -192,8 +192,10 @@ def _made_again(maker: Maker, samples: dict[str, Sample], records: Sequence[Reco
     yield from (f"{name}: it has no record" for name in samples if name not in known)
     yield from (f"{record.id}: there is no such sample" for record in records if record.id not in samples)
     jobs = [(record, samples[record.id]) for record in records if record.id in samples]
-    for found in mh.map(_Again(maker), jobs, backend="processes", desc="verify", on_error="raise", **how):
-        yield from found
+    with making.naming([sample for _, sample in jobs], maker):
+        found = mh.map(_Again(maker), jobs, backend="processes", desc="verify", on_error="raise", **how)
+    for problems in found:
+        yield from problems
 
 
 @dataclass(frozen=True, slots=True)
