@@ -381,6 +381,19 @@ def test_a_function_may_change_folders(place):
     assert (place / "a.jpg").read_bytes() == name.read_bytes()
 
 
+def test_inputs_are_found_again_where_the_function_changes_folders(place, monkeypatch):
+    """Those that are not kept in memory."""
+    monkeypatch.setattr("manyhands.apps.synth.inputs.SHARED_BYTES", 0)
+    monkeypatch.chdir(place)
+
+    def go(image, mask, rng):
+        monkeypatch.chdir(place / "photo")
+        return image, mask
+
+    settings = synth.Config(objects="photo", backgrounds="back", augment=go, formats="yolo")
+    assert synth.generate(settings, "ds", backend="serial").written == 20
+
+
 def test_nothing_is_written_over_inputs_or_a_dataset(place):
     out = make(place).out
     with pytest.raises(mh.OptionError, match=r"ends in \.html"):

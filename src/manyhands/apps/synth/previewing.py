@@ -39,6 +39,7 @@ def preview(config: Config, to: str | os.PathLike[str], *, count: int = 16, work
     Raises:
         InputProblems: the inputs do not fit together.
         AugmentFailed: the config's own function raised an error, or returned something else.
+        WorkerDied: a process was ended while it made a sample, which is named.
         OptionError: an argument is wrong, or none of the samples has a picture.
         OSError: there is not enough memory, or the sheet cannot be written.
     """

@@ -89,6 +89,7 @@ def verify(
 
     Raises:
         AugmentFailed: the function raised an error, or returned something else.
+        WorkerDied: a process was ended while it made a sample, which is named.
         OptionError: there is no dataset, or it is not finished.
         OSError: there is not enough memory, or an input has changed meanwhile.
     """
