@@ -1652,6 +1652,15 @@ def test_a_split_that_was_asked_for_and_is_empty_is_not_replaced_by_another(plac
     assert "val: images/train" in (place / "one" / "data.yaml").read_text()
 
 
+def test_a_split_for_which_the_count_is_too_small_says_so(place):
+    """There are inputs for it: more of these would not help."""
+    summary = make_here(place, split=(0.5, 0.5), count=1)
+    assert summary.splits == {"train": 1}
+    assert "note: val: there is no picture in it, since count is too small for this split: raise it" in str(summary)
+    assert "too few inputs" not in str(summary)
+    assert "val" in make_here(place, "more", split=(0.5, 0.5), count=9).splits
+
+
 def test_objects_are_not_pasted_as_distractors_as_well(place):
     """They would not be labelled."""
     (place / "other").mkdir()

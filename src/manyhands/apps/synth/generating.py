@@ -190,7 +190,7 @@ def _generate(config: Config, into: Path, workers: int | None, backend: Any, pro
     labelled = Counter(dict.fromkeys(wanted.classes, 0))
     labelled.update(label.name for record in written for label in record.labels)
     notes = (*wanted.notes, *planning.twins(wanted, ready.contents), *(making.upgraded(about) if made else ()))
-    notes += (*noting.notes_on_opaque(ready.opaque), *noting.notes_on(records, wanted.classes, config))
+    notes += (*noting.notes_on_opaque(ready.opaque), *noting.notes_on(records, wanted, config))
     return Summary(
         out=into,
         planned=len(records),

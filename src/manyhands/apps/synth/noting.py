@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from manyhands.apps.synth import dataset
 from manyhands.apps.synth.config import Config, splits_of
 from manyhands.apps.synth.dataset import Record
+from manyhands.apps.synth.planning import Plan, Stock
 from manyhands.apps.synth.rendering import EMPTIED
 
 NAMED = 3
@@ -35,18 +36,18 @@ def found_no_place(given_up: Mapping[str, int]) -> str:
     return f"found a place ({told}): look at {', '.join(others)}{' and ' * bool(others)}{last}"
 
 
-def notes_on(records: Sequence[Record], classes: Sequence[str], config: Config) -> Iterator[str]:
+def notes_on(records: Sequence[Record], plan: Plan, config: Config) -> Iterator[str]:
     """On all samples of a dataset; of one without any picture there is more to say than a note."""
     written = [record for record in records if record.written]
     if not written:
         return
     labelled = {label.name for record in written for label in record.labels}
-    for name in classes:
+    for name in plan.classes:
         if name not in labelled:
             yield f"class {name}: {_why_never([record for record in records if record.label == name])}"
     for split in splits_of(config.split):
         if not any(record.split == split for record in written):
-            yield f"{split}: {_why_empty([record for record in records if record.split == split])}"
+            yield f"{split}: {_why_empty([one for one in records if one.split == split], plan.stocks[split])}"
     if "poisson" in config.blend:
         yield "with poisson, objects can nearly disappear, and are labelled all the same: look whether they can be seen"
 
@@ -64,7 +65,9 @@ def _why_never(own: Sequence[Record]) -> str:
     return _in_none(own)
 
 
-def _why_empty(own: Sequence[Record]) -> str:
+def _why_empty(own: Sequence[Record], stock: Stock) -> str:
+    if not own and stock.objects and stock.backgrounds:
+        return "there is no picture in it, since count is too small for this split: raise it"
     if not own:
         return "there is no picture in it, since there are too few inputs: give more, or leave it out of split"
     return f"there is no picture in it: {_in_none(own)}"
