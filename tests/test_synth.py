@@ -1079,16 +1079,50 @@ def test_a_function_of_the_users_changes_objects_and_their_labels(place):
 
 
 @pytest.mark.parametrize(
-    "faulty",
+    ("faulty", "told"),
     [
-        lambda image, mask, rng: (image[1:], mask),
-        lambda image, mask, rng: (image / 2, mask),
-        lambda image, mask, rng: image,
+        (lambda image, mask, rng: (image[1:], mask), "an image of "),
+        (lambda image, mask, rng: (image / 2, mask), "float64 "),
+        (lambda image, mask, rng: image, r"only an image \(an array of shape \(\d+, \d+, 3\)\); it must return "),
+        (lambda image, mask, rng: mask, r"only an array of shape \(\d+, \d+\); it must return "),
+        (lambda image, mask, rng: None, r"None; it must return \(image, mask\)"),
+        (lambda image, mask, rng: (image, mask, rng), "a tuple of 3; it must return "),
+        (lambda image, mask, rng: [image, mask], "a value of type list; it must return "),
     ],
 )
-def test_a_function_that_returns_something_else_is_told(place, faulty):
-    with pytest.raises(synth.AugmentFailed, match="returned"):
+def test_a_function_that_returns_something_else_is_told(place, faulty, told):
+    with pytest.raises(synth.AugmentFailed, match=f"returned {told}"):
         make(place, augment=faulty)
+
+
+def at_home(image, mask, rng):
+    assert (type(image), type(mask)) == (np.ndarray, np.ndarray)
+    assert image.flags.c_contiguous
+    assert mask.flags.c_contiguous
+    return image, mask
+
+
+def test_a_function_gets_arrays_of_numpys_own_type(place):
+    assert make(place, count=4, augment=at_home).written == 4
+
+
+def no_luck(image, mask, rng):
+    raise ValueError("no luck")
+
+
+@pytest.mark.parametrize("func", [no_luck, lambda image, mask, rng: image, lambda image, mask, rng: (image / 2, mask)])
+@pytest.mark.parametrize("count", [2, 4], ids=["in the run", "where room is looked for"])
+def test_an_error_in_a_function_names_the_picture_and_the_sample(place, func, count):
+    (place / "photo" / "cat" / "c0.png").rename(place / "photo" / "cat" / "bottle cap.png")
+    for number in range(1, 4):
+        (place / "photo" / "cat" / f"c{number}.png").unlink()
+    shutil.rmtree(place / "photo" / "dog")
+    with pytest.raises(synth.AugmentFailed) as caught:
+        make(place, augment=func, count=count)
+    told = re.search(
+        r"\. It was given objects/cat/bottle cap\.png, for the sample (cat-bottle_cap-b\S+)$", str(caught.value)
+    )
+    assert any(f"argument Sample('{told[1]}')" in note for note in caught.value.__notes__)
 
 
 def test_the_tutorials_settings(place):

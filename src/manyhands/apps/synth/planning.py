@@ -34,6 +34,10 @@ class Sample(NamedTuple):
     background: str
     turn: int
 
+    def __repr__(self) -> str:
+        """Short, for errors: the identity alone tells which it is."""
+        return f"Sample({self.id!r})"
+
 
 class Stock(NamedTuple):
     """What the pictures of a split are made from: keys."""

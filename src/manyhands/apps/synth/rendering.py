@@ -13,7 +13,7 @@ from manyhands.apps.synth.labels import Label
 from manyhands.apps.synth.pictures import HALF, CutOut
 from manyhands.apps.synth.placing import Layout, Refused
 from manyhands.apps.synth.planning import Sample, Stock
-from manyhands.apps.synth.problems import AugmentFailed
+from manyhands.apps.synth.problems import AugmentFailed, in_one_line
 from manyhands.interrupts import is_of_a_signal
 from manyhands.showing import error_text
 
@@ -47,7 +47,10 @@ def render(
     layout = Layout(config, np.zeros(picture.shape[:2], np.uint16))
     for key, label in _cast(sample, config, stock, distractors, rng):
         try:
-            _lay(decoded.cut_out(key), (key, label), picture, layout, rng)
+            original = decoded.cut_out(key)
+            if config.augment is not None:
+                original = _augmented(original, config, rng, f"It was given {key}, for the sample {sample.id}")
+            _lay(original, (key, label), picture, layout, rng)
         except Refused as refused:
             if label:
                 layout.given_up[refused.reason] += 1
@@ -91,13 +94,12 @@ def _background(sample: Sample, config: Config, decoded: Decoded, stock: Stock, 
     return made
 
 
-def _lay(given: CutOut, name: tuple[str, str], picture: Pixels, layout: Layout, rng: Any) -> None:
+def _lay(original: CutOut, name: tuple[str, str], picture: Pixels, layout: Layout, rng: Any) -> None:
     """Draw an object anew and try a place, until one will do. Raises Refused: the last reason."""
     config = layout.config
     size = (picture.shape[1], picture.shape[0])
     seen = 1 - min(config.max_truncation, 0.95)
     room = (size[0] / seen, size[1] / seen)
-    original = _augmented(given, config, rng) if config.augment is not None else given
     way = blending.WAYS[config.blend[int(rng.integers(len(config.blend)))]]
     reason = Refused("")
     for _ in range(config.attempts):
@@ -127,32 +129,49 @@ def _blend(way: Any, under: Pixels, colour: Pixels, own: Any) -> None:
         under[...] = mixed
 
 
-def _augmented(given: CutOut, config: Config, rng: Any) -> CutOut:
-    """What the user's function makes of an object: checked, since what it returns decides the labels."""
+def _augmented(given: CutOut, config: Config, rng: Any, which: str) -> CutOut:
+    """What the user's function makes of an object: checked, since what it returns decides the labels.
+
+    ``which`` object that is, for errors.
+    """
     import numpy as np
 
     func: Any = config.augment
     try:
-        made = func(given.colour[:, :, ::-1].copy(), given.mask.copy(), rng)
+        own = (np.array(pixels, order="C") for pixels in (given.colour[:, :, ::-1], given.mask))  # of numpy's own type
+        made = func(*own, rng)
         if isinstance(made, tuple):
             made = tuple(map(np.asarray, made))
     except (Exception, SystemExit, GeneratorExit) as error:
         if is_of_a_signal(error):
             raise
         what = f"{name_of(func)} raised {error_text(error)}{where_raised(error, func)}"
-        raise AugmentFailed(what) from error
-    if not isinstance(made, tuple) or len(made) != 2:
-        raise AugmentFailed(f"{name_of(func)} returned a {type(made).__name__}; it must return (image, mask)")
+        raise AugmentFailed(f"{what}. {in_one_line(which)}") from error
+    if problem := _unfit(made):
+        raise AugmentFailed(f"{name_of(func)} returned {problem}. {in_one_line(which)}")
     image, mask = made
-    if problem := _misshapen(image, mask):
-        raise AugmentFailed(f"{name_of(func)} returned {problem}")
     if not (mask >= HALF).any():
         raise Refused(EMPTIED)
     return CutOut(np.ascontiguousarray(image[:, :, ::-1]), np.ascontiguousarray(mask))
 
 
-def _misshapen(image: Any, mask: Any) -> str:
+def _unfit(made: Any) -> str:
     """What is wrong with what such a function returned; empty: nothing."""
+    import numpy as np
+
+    if isinstance(made, tuple) and len(made) == 2:
+        return _misshapen(*made)
+    if isinstance(made, np.ndarray):
+        shape = f"an array of shape {made.shape}"
+        told = f"only an image ({shape})" if made.ndim == 3 else f"only {shape}"
+    elif isinstance(made, tuple):
+        told = f"a tuple of {len(made)}"
+    else:
+        told = "None" if made is None else f"a value of type {type(made).__name__}"
+    return f"{told}; it must return (image, mask)"
+
+
+def _misshapen(image: Any, mask: Any) -> str:
     import numpy as np
 
     wanted = "it must return arrays of uint8, (height, width, 3) and (height, width)"
