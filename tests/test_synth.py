@@ -523,18 +523,42 @@ def test_a_run_that_is_killed_ten_times_makes_the_same_dataset(place):
     killed_and_resumed(place, kills=10, times=60)
 
 
-def test_an_interrupted_run_says_how_far_it_came(place):
-    args, how = command("run", "--objects", "photo", "--backgrounds", "back", "--times", 100, "--out", "ds", cwd=place)
+@pytest.mark.parametrize(
+    ("out", "options", "resume"),
+    [
+        ("ds", [], "resume ds"),
+        ("my ds", ["--augment", "mine.py:same"], "resume 'my ds' --augment mine.py:same"),
+    ],
+)
+def test_an_interrupted_run_says_how_far_it_came_and_how_to_go_on(place, out, options, resume):
+    (place / "mine.py").write_text("def same(image, mask, rng):\n    return image, mask\n")
+    inputs = ["--objects", "photo", "--backgrounds", "back"]
+    args, how = command("run", *inputs, "--times", 100, "--out", out, *options, cwd=place)
     run = subprocess.Popen(args, stderr=subprocess.PIPE, text=True, **how)
-    pictures = place / "ds" / "images" / "train"
+    pictures = place / out / "images" / "train"
     eventually(lambda: pictures.exists() and len(list(pictures.iterdir())) > 20)
     os.killpg(run.pid, signal.SIGINT)
     _, told = run.communicate(timeout=programs.PATIENCE)
     assert run.returncode == 130
-    assert re.search(r"interrupted: at least \d+ of 2,000 samples were made; resume goes on with the rest", told)
-    assert not list((place / "ds").rglob("*.part"))
+    wanted = rf"interrupted: at least \d+ of 2,000 samples were made; `manyhands synth {resume}` goes on with the rest"
+    assert re.search(wanted, told)
+    assert not list((place / out).rglob("*.part"))
     with pytest.raises(mh.OptionError, match="not finished: resume it first"):
-        synth.verify(place / "ds")
+        synth.verify(place / out)
+
+
+@pytest.mark.parametrize("augmented", [True, False])
+def test_an_interrupted_call_says_how_to_go_on(place, augmented):
+    def interrupt(progress):
+        raise KeyboardInterrupt
+
+    settings = {"augment": at_home} if augmented else {}
+    with pytest.raises(KeyboardInterrupt) as caught:
+        synth.generate(config(place, **settings), place / "ds", workers=1, progress=interrupt)
+    told = f"{str(place / 'ds')!r}{', augment=test_synth.at_home' * augmented}"
+    assert caught.value.__notes__[-1].endswith(
+        f" of 20 samples were made; `synth.resume({told})` goes on with the rest"
+    )
 
 
 def test_a_sample_can_be_made_again_by_its_name(place):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from typer import Argument, Option
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 Action = Callable[[], int | None]
 
-GO_ON = "What was made is whole; `manyhands synth resume` goes on with the rest."
+GO_ON = "What was made is whole; `{}` goes on with the rest."
 ANOTHER = "What was made is whole. A mended function makes other pictures: name a new folder for them."
 
 SAME, OTHER = "has the same bytes", "has OTHER bytes"
@@ -225,7 +227,7 @@ def _run(
             raise CommandError(_as_typed(str(error), given)) from error
         return _made(synth.generate(wanted, out, workers=workers, progress=_shown(progress)))
 
-    return partial(_ended_well, run, begun=out)
+    return partial(_ended_well, run, begun=_Begun(out, augment))
 
 
 @app.command("resume")
@@ -240,7 +242,7 @@ def _resume(
         options: dict[str, Any] = {"workers": workers, "progress": _shown(progress)}
         return _made(synth.resume(dataset, augment=_function(augment), **options))
 
-    return partial(_ended_well, run, begun=dataset)
+    return partial(_ended_well, run, begun=_Begun(dataset, augment))
 
 
 @app.command("preview")
@@ -353,10 +355,27 @@ def _export(
 # --- how it ends ------------------------------------------------------------------------------------------------
 
 
-def _ended_well(run: Callable[[], int], begun: Path | None = None) -> int:
+class _Begun(NamedTuple):
+    """A dataset that one may go on with, and the function that it is made with."""
+
+    folder: Path
+    augment: str | None
+
+    def command(self) -> str:
+        """To go on with it.
+
+        >>> _Begun(Path("my ds"), "mine.py:stripes").command()
+        "manyhands synth resume 'my ds' --augment mine.py:stripes"
+        """
+        augment = [] if self.augment is None else ["--augment", self.augment]
+        return shlex.join(["manyhands", "synth", "resume", str(self.folder), *augment])
+
+
+def _ended_well(run: Callable[[], int], begun: _Begun | None = None) -> int:
     """Run it; whatever is wrong is one message, with a hint if a dataset was ``begun`` that one may go on with."""
     try:
-        return run()
+        with _calls_as_commands(begun):
+            return run()
     except BrokenPipeError:
         raise
     except (FileNotFoundError, IsADirectoryError) as error:
@@ -377,12 +396,32 @@ def _ended_well(run: Callable[[], int], begun: Path | None = None) -> int:
         ) from error
 
 
-def _hint(error: Exception, begun: Path | None) -> str:
+@contextlib.contextmanager
+def _calls_as_commands(begun: _Begun | None) -> Iterator[None]:
+    """If it is interrupted, the library notes its own call that goes on."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if begun is not None:
+            error.__notes__ = [_as_command(note, begun.command()) for note in getattr(error, "__notes__", [])]
+        raise
+
+
+def _as_command(note: str, command: str) -> str:
+    """What the library says to call is a command here.
+
+    >>> _as_command("1 of 2; `synth.resume('ds')` goes on", "manyhands synth resume ds")
+    '1 of 2; `manyhands synth resume ds` goes on'
+    """
+    return re.sub(r"`synth\.resume\(.*\)`", lambda _: f"`{command}`", note)
+
+
+def _hint(error: Exception, begun: _Begun | None) -> str:
     from manyhands.apps.synth import dataset, problems
 
-    if begun is None or not (begun / dataset.ABOUT).exists():
+    if begun is None or not (begun.folder / dataset.ABOUT).exists():
         return ""
-    return f"\n{ANOTHER if isinstance(error, problems.AugmentFailed) else GO_ON}"
+    return f"\n{ANOTHER if isinstance(error, problems.AugmentFailed) else GO_ON.format(begun.command())}"
 
 
 def _made(summary: synth.Summary) -> int:

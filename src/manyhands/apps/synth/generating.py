@@ -18,6 +18,7 @@ import manyhands as mh
 from manyhands.apps import files
 from manyhands.apps.digests import digest_of
 from manyhands.apps.files import DiskFullError
+from manyhands.apps.functions import name_of
 from manyhands.apps.synth import dataset, formats, inputs, making, noting, planning
 from manyhands.apps.synth.bars import Bars
 from manyhands.apps.synth.config import FOLDERS, Config, from_mapping, splits_of
@@ -268,7 +269,7 @@ def _run(maker: Maker, todo: Sequence[Sample], *, shown: bool | None, **how: Any
                 raise
             raise _no_room(error, _so_far(made, todo), maker.place.folder) from error
         except KeyboardInterrupt as error:
-            error.add_note(f"{_so_far(made, todo)}; resume goes on with the rest")
+            error.add_note(f"{_so_far(made, todo)}; `{_call_of_resume(maker)}` goes on with the rest")
             raise
     return made
 
@@ -276,6 +277,11 @@ def _run(maker: Maker, todo: Sequence[Sample], *, shown: bool | None, **how: Any
 def _so_far(made: Sequence[Record], todo: Sequence[Sample]) -> str:
     """At least: some may be whole that no worker has told us of yet."""
     return f"at least {len(made):,} of {len(todo):,} samples were made"
+
+
+def _call_of_resume(maker: Maker) -> str:
+    augment = maker.config.augment
+    return f"synth.resume({str(maker.place.folder)!r}{f', augment={name_of(augment)}' if augment is not None else ''})"
 
 
 def _finish(maker: Maker, records: Sequence[Record], run: dict[str, Any]) -> None:
