@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from collections import Counter
 
 import numpy as np
 import programs
@@ -1383,6 +1384,21 @@ def test_bars_tell_of_each_class_and_of_all(place, capfd):
 def test_the_page_tells_of_each_run(place):
     page = synth.report(make(place).out).read_text()
     assert re.search(r"run 1</td><td>20 samples in [\d.]+ s with 2 workers", page)
+
+
+def test_the_page_tells_how_many_of_each_class_are_in_each_split(place):
+    """The one dog is in train: there is none to look for in val."""
+    out = make_here(place, split=(0.5, 0.5)).out
+    cats = Counter(record.split for record in records(out) for label in record.labels if label.name == "cat")
+    dogs = sum(label.name == "dog" for record in records(out) for label in record.labels)
+    page = synth.report(out).read_text()
+    table = page.split("<h2>Objects of each class in each split</h2>")[1].split("</table>")[0]
+    rows = [re.findall(r"<t[dh][^>]*>([^<]*)<", row) for row in table.split("</tr>")[:-1]]
+    assert rows == [
+        ["class", "train", "val"],
+        ["cat", str(cats["train"]), str(cats["val"])],
+        ["dog", str(dogs), "0"],
+    ]
 
 
 def test_the_page_says_how_many_classes_it_leaves_out(place):

@@ -15,8 +15,9 @@ from typing import Any
 
 from manyhands.apps import files
 from manyhands.apps.synth import dataset, drawing, inputs, pictures
-from manyhands.apps.synth.config import from_mapping
+from manyhands.apps.synth.config import from_mapping, splits_of
 from manyhands.apps.synth.dataset import Dataset, Record
+from manyhands.apps.synth.labels import Label
 from manyhands.errors import OptionError
 
 SHOWN = 24  # pictures on the contact sheet
@@ -32,7 +33,7 @@ img { max-width: 100%; border: 1px solid #ccc; }
 figure { margin: 0; } figcaption { font-weight: 600; margin-bottom: .3rem; }
 svg { width: 100%; height: auto; } svg text { font-size: 11px; fill: #444; }
 table { border-collapse: collapse; } td, th { padding: .15rem .8rem .15rem 0; text-align: left; vertical-align: top; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; }
+td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
 """
 
 
@@ -94,6 +95,7 @@ def _page(folder: Path, about: dict[str, Any], records: Sequence[Record], writte
         ("", _table(_counts(records, written, len(labels)))),
         (f"{min(SHOWN, len(written))} of the pictures", sheet),
         ("What is in them", f'<div class="charts">{"".join(charts)}</div>'),
+        ("Objects of each class in each split", _per_split(about, labels)),
         ("Objects that found no place", _table(_given_up(records))),
         ("How it was made", _table(_runs(folder)) + _table(_settings(about))),
     ]
@@ -110,6 +112,18 @@ def _counts(records: Sequence[Record], written: Sequence[Record], objects: int) 
     rejected = len(records) - len(written)
     counts = {"samples planned": len(records), "pictures written": len(written), "rejected": rejected}
     return counts | {"objects labelled": objects} | {f"pictures in {split}": n for split, n in splits.items()}
+
+
+def _per_split(about: dict[str, Any], labels: Iterable[tuple[Record, Label]]) -> str:
+    """How many are labelled; also none, where some were wanted."""
+    counts = Counter((label.name, record.split) for record, label in labels)
+    splits = splits_of(about["config"]["split"])
+    head = "".join(f'<th class="number">{split}</th>' for split in splits)
+    lines = [f"<tr><th>class</th>{head}</tr>"]
+    for name in about["classes"]:
+        cells = "".join(f'<td class="number">{counts[name, split]:,}</td>' for split in splits)
+        lines.append(f"<tr><td>{html.escape(name)}</td>{cells}</tr>")
+    return f"<table>{''.join(lines)}</table>"
 
 
 def _given_up(records: Iterable[Record]) -> dict[str, Any]:
