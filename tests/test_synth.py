@@ -1401,6 +1401,24 @@ def test_the_page_tells_how_many_of_each_class_are_in_each_split(place):
     ]
 
 
+@pytest.mark.parametrize(
+    ("settings", "ticks"),
+    [
+        ({"times": 1}, ["4"]),  # each of five objects on each of four backgrounds
+        ({"count": 8}, ["1", "2"]),
+        ({"times": 30, "objects_per_image": (1, 5)}, None),  # many numbers to a bar
+    ],
+)
+def test_whole_numbers_stand_below_what_is_counted(place, settings, ticks):
+    page = synth.report(make_here(place, **{"max_overlap": 1, "min_visible": 0.01} | settings).out).read_text()
+    chart = page.split("<figcaption>How often each object picture is used")[1].split("</figure>")[0]
+    shown = re.findall(r'y="146"[^>]*>([^<]+)<', chart)
+    assert all(re.fullmatch(r"\d{1,3}(,\d{3})*", tick) for tick in shown)
+    assert shown == sorted(set(shown), key=lambda tick: int(tick.replace(",", "")))
+    assert ticks is None or shown == ticks
+    assert len(shown) == (len(ticks) if ticks else 3)
+
+
 def test_the_page_says_how_many_classes_it_leaves_out(place):
     for number in range(29):
         (place / "photo" / f"c{number:02}").mkdir()

@@ -86,8 +86,12 @@ def _page(folder: Path, about: dict[str, Any], records: Sequence[Record], writte
         _places("Where the middles of boxes are", [_middle(record, label.box) for record, label in labels]),
         _histogram("Share of an object that is seen", [label.visible for _, label in labels], low=0.0, high=1.0),
         _bars("Objects in a picture", Counter(str(len(record.labels)) for record in written), by_name=True),
-        _histogram("How often each object picture is used", _uses(about, "objects/", (o.source for _, o in labels))),
-        _histogram("How often each background is used", _uses(about, "backgrounds/", (r.background for r in written))),
+        _whole_histogram(
+            "How often each object picture is used", _uses(about, "objects/", (o.source for _, o in labels))
+        ),
+        _whole_histogram(
+            "How often each background is used", _uses(about, "backgrounds/", (r.background for r in written))
+        ),
     ]
     name = html.escape(folder.absolute().name)
     sheet = f'<img alt="pictures with their boxes" src="{_sheet(folder, about, written)}">'
@@ -184,9 +188,9 @@ def _middle(record: Record, box: tuple[int, int, int, int]) -> tuple[float, floa
     return (box[0] + box[2]) / 2 / record.size[0], (box[1] + box[3]) / 2 / record.size[1]
 
 
-def _uses(about: dict[str, Any], kind: str, used: Iterable[str]) -> list[float]:
+def _uses(about: dict[str, Any], kind: str, used: Iterable[str]) -> list[int]:
     counts = Counter(used)
-    return [float(counts[key]) for key in about["inputs"] if key.startswith(kind)]
+    return [counts[key] for key in about["inputs"] if key.startswith(kind)]
 
 
 def _bars(title: str, counts: Mapping[str, int], *, by_name: bool = False) -> str:
@@ -217,6 +221,36 @@ def _histogram(
     counts = [0] * BINS
     for value in placed:
         counts[min(BINS - 1, int((value - first) / (last - first) * BINS))] += 1
+    parts = _standing(counts)
+    for at in (0, BINS // 2, BINS):
+        anchor = "start" if at == 0 else "end" if at == BINS else "middle"
+        edge = back(first + (last - first) * at / BINS)
+        parts.append(f'<text x="{10 + 28 * at}" y="146" text-anchor="{anchor}">{edge:.3g}</text>')
+    middle = f" (median {median(values):.3g})" if values else ""
+    return _figure(title + middle, parts, 152)
+
+
+def _whole_histogram(title: str, values: Sequence[int]) -> str:
+    """Of whole numbers, as are those below: each bar is one of them, or goes from one to before another."""
+    first, last = min(values, default=0), max(values, default=0)
+    width = (last - first) // BINS + 1
+    counts = [0] * ((last - first) // width + 1)
+    for value in values:
+        counts[(value - first) // width] += 1
+    parts = _standing(counts)
+    if width == 1:
+        every = 1 if last < 1000 else 3  # so the numbers have room
+        ticks = [(at, 23, "middle") for at in range(0, len(counts), every)]
+    else:
+        ticks = [(0, 10, "start"), (len(counts) // 2, 10, "middle"), (len(counts), 10, "end")]
+    for at, left, anchor in ticks:
+        parts.append(f'<text x="{left + 28 * at}" y="146" text-anchor="{anchor}">{first + at * width:,}</text>')
+    middle = f" (median {f'{median(values):,.1f}'.removesuffix('.0')})" if values else ""
+    return _figure(title + middle, parts, 152)
+
+
+def _standing(counts: Sequence[int]) -> list[str]:
+    """Bars, with how many each is."""
     most = max(counts) or 1
     parts = []
     for at, count in enumerate(counts):
@@ -226,12 +260,7 @@ def _histogram(
         )
         if count:
             parts.append(f'<text x="{23 + 28 * at}" y="{126 - height:.1f}" text-anchor="middle">{count:,}</text>')
-    for at in (0, BINS // 2, BINS):
-        anchor = "start" if at == 0 else "end" if at == BINS else "middle"
-        edge = back(first + (last - first) * at / BINS)
-        parts.append(f'<text x="{10 + 28 * at}" y="146" text-anchor="{anchor}">{edge:.3g}</text>')
-    middle = f" (median {median(values):.3g})" if values else ""
-    return _figure(title + middle, parts, 152)
+    return parts
 
 
 def _places(title: str, middles: Sequence[tuple[float, float]]) -> str:
