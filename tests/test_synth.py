@@ -395,6 +395,36 @@ def test_inputs_are_found_again_where_the_function_changes_folders(place, monkey
     assert synth.generate(settings, "ds", backend="serial").written == 20
 
 
+@pytest.mark.parametrize(
+    ("strange", "unread"),
+    [
+        ("labels/train/extra.txt", "YOLO"),
+        ("voc/Annotations/extra.xml", "VOC"),
+        ("labels/train/notes.csv", ""),
+        ("previews/extra.txt", ""),
+    ],
+)
+def test_a_file_that_is_none_of_the_dataset_is_told_once_with_what_to_do(place, strange, unread):
+    for reader in ("globox", "pycocotools", "supervision"):
+        pytest.importorskip(reader)
+    out = make(place).out
+    (out / strange).parent.mkdir(exist_ok=True)
+    (out / strange).write_text("")
+    found = synth.verify(out, workers=2, progress=False)
+    assert found.problems == (f"{out / strange} is no file of the dataset",)
+    assert "delete wrong pictures first, and files that are none of the dataset" in str(found)
+    assert [told.split(",")[0] for told in found.left_out] == ([unread] if unread else [])
+
+
+def test_a_strange_file_of_a_format_that_was_not_asked_for_is_told(place):
+    out = make(place, formats="coco").out
+    (out / "labels").mkdir()
+    (out / "labels" / "extra.txt").write_text("")
+    assert synth.verify(out, workers=2, progress=False).problems == (
+        f"{out}/labels/extra.txt is no file of the dataset",
+    )
+
+
 def test_nothing_is_written_over_inputs_or_a_dataset(place):
     out = make(place).out
     with pytest.raises(mh.OptionError, match=r"ends in \.html"):

@@ -27,6 +27,9 @@ from manyhands.showing import error_text
 SHOWN = 20
 OTHER = "is not what its seed gives"
 MISSING, ENDLESS = "is missing", "is no regular file"
+STRANGE = "is no file of the dataset"
+# All such files that are found there.
+READ_WHOLE = {"YOLO, read by globox": ("labels", ".txt"), "VOC, read by globox": ("voc", ".xml")}
 NEAR = 0.01  # pixels: readers keep boxes as numbers of 32 bits
 NEAR_PREVIEW = 3.0  # levels of 256, on average: letters look otherwise where there are other fonts
 
@@ -57,7 +60,10 @@ class Verification:
         if len(self.problems) > SHOWN:
             lines.append(f"and {len(self.problems) - SHOWN:,} more")
         if self.problems:
-            lines.append("missing files are made by `resume`, label files by `export`; delete wrong pictures first")
+            lines.append(
+                "missing files are made by `resume`, label files by `export`; delete wrong pictures first, "
+                "and files that are none of the dataset"
+            )
         return "\n".join(map(in_one_line, lines))
 
 
@@ -121,6 +127,8 @@ def verify(
             left_out.append(f"{reader}, which is not installed: pip install {reader}")
             continue
         used = {f"{name.upper()}, read by {reader}": read for name, read in ways.items() if name in used_formats}
+        misled = [told for told in _misled(place, problems) if used.pop(told, None)]
+        left_out += (f"{told}: it takes strange files for labels; delete them first" for told in misled)
         checks += used
         problems += _read_back(used, place, records, about["classes"], workers)
     return Verification(len(records), pictures, tuple(checks), tuple(left_out), tuple(problems))
@@ -150,7 +158,7 @@ def _files(place: Dataset, records: Sequence[Record], formats: Sequence[str], ab
     faults = {path: _fault_of(path) for path in sorted(expected | there)}
     for path, fault in faults.items():
         if path not in expected and fault != ENDLESS:
-            yield f"{path} is no file of the dataset"
+            yield f"{path} {STRANGE}"
         elif fault:
             yield f"{path} {fault}"
     for path, text in texts.items():
@@ -182,6 +190,16 @@ def _bytes_of(path: Path) -> bytes | None:
         return path.read_bytes()
     except OSError:
         return None
+
+
+def _misled(place: Dataset, problems: Sequence[str]) -> list[str]:
+    """Who would read a strange file with the others."""
+    strange = [Path(problem.removesuffix(f" {STRANGE}")) for problem in problems if problem.endswith(STRANGE)]
+    return [
+        told
+        for told, (folder, suffix) in READ_WHOLE.items()
+        if any(path.suffix == suffix and place.folder / folder in path.parents for path in strange)
+    ]
 
 
 # --- pixels -----------------------------------------------------------------------------------------------------
