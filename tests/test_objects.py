@@ -26,6 +26,7 @@ from odd_objects import (
     Quit,
     nested,
 )
+from programs import run_source
 
 import manyhands as mh
 
@@ -435,6 +436,31 @@ def test_results_that_cannot_be_sent_early_since_a_task_has_all_memory_come_at_t
         return number
 
     assert mh.map(task, range(2), workers=1, chunksize=2, **process_backend) == ["x" * (64 << 20), 1]
+
+
+def test_results_of_which_there_is_no_memory_to_tell_are_told_at_the_end(tmp_path):
+    run_source(
+        """
+        import threading, time
+        from manyhands._engine.reporter import Reporter
+
+        def send(message, buffers):
+            if not tried.is_set():
+                tried.set()
+                raise MemoryError
+            told.append(message[3])
+
+        tried, told = threading.Event(), []
+        reporter = Reporter(send)
+        outcome = reporter.begin(1, 2)
+        outcome.values.append("early")
+        tried.wait()
+        outcome.values.append("late")
+        reporter.end(outcome, time.monotonic())
+        assert sum(told) == 2
+        """,
+        cwd=tmp_path,
+    )
 
 
 @pytest.mark.stress

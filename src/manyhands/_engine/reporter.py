@@ -77,9 +77,9 @@ class Reporter:
             errors = [(o, tuple(f), r) for o, f, r in outcome.errors[self._errors_sent :] if o < upto]
             values = [None if value is runner.HOLE else value for value in values]
         sizes, buffers = _pack_results(values, sealed=outcome.sealed)
+        self._send((_RESULTS, self._serial, first, len(values), errors, sizes, stats), buffers)
         self._sent = upto  # from here on: there may have been no memory for that
         self._errors_sent += len(errors)
-        self._send((_RESULTS, self._serial, first, len(values), errors, sizes, stats), buffers)
 
 
 def _pack_results(values: list[Any], *, sealed: bool) -> tuple[list[Any] | None, tuple[Any, ...]]:
