@@ -316,6 +316,7 @@ WRONG = [
     {"timeout": "1"},
     {"backend": "magic"},
     {"start_method": "forkserver"},
+    {"backend": "processes", "start_method": ["fork"]},
     {"on_error": "ignore"},
     {"retry": 0},
     {"retry": "twice"},

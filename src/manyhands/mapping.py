@@ -178,7 +178,7 @@ def _begin(
     func: Callable[..., R], iterables: tuple[Iterable[Any], ...], given: Any, *, star: bool = False, **how: bool
 ) -> Call[R]:
     """See `results.begin`."""
-    if given.get("backend") == "processes" and given.get("start_method") in {None, "zygote"}:
+    if given.get("backend") == "processes" and "spawn" != given.get("start_method") != "fork":
         _start_early()
     call: Call[R] = _engine().begin(func, iterables, given, star=star, **how)
     return call
