@@ -778,6 +778,54 @@ def test_a_zygote_that_was_started_early_goes_with_a_killed_program(tmp_path):
     assert eventually(lambda: not alive(int(ended.stdout)))
 
 
+def test_an_interrupted_start_of_a_zygote_keeps_nobody_from_forking(tmp_path):
+    run_source(
+        """
+        import itertools, os, sys, threading
+        from manyhands._engine import zygote_process
+
+        def is_interrupted(when):
+            events = itertools.count()
+
+            def trace(frame, event, arg):
+                if not frame.f_code.co_filename.endswith(("contextlib.py", "forks.py", "zygote_process.py")):
+                    return None
+                frame.f_trace_lines = False  # signals are seen at calls and returns
+                if next(events) == when:
+                    sys.settrace(None)
+                    raise KeyboardInterrupt
+                return trace
+
+            sys.settrace(trace)
+            try:
+                zygote_process.start_early()
+            except KeyboardInterrupt as error:
+                kept.append(error)  # as a notebook does, with its traceback and all that hangs on it
+                return True
+            finally:
+                sys.settrace(None)
+                zygote_process._drop()
+            return False
+
+        def fork():
+            if os.fork() == 0:
+                os._exit(0)
+            os.wait()
+
+        kept = []
+        for when in itertools.count():
+            if not is_interrupted(when):
+                break
+            thread = threading.Thread(target=fork, daemon=True)
+            thread.start()
+            thread.join(10)
+            assert not thread.is_alive(), when
+        assert len(kept) > 10
+        """,
+        cwd=tmp_path,
+    )
+
+
 def test_a_call_that_wants_no_processes_starts_none(tmp_path):
     run_source(
         """

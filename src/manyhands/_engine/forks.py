@@ -11,17 +11,18 @@ import contextlib
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 _open: dict[int, socket.socket | int] = {}
 _forking = threading.RLock()  # held in every fork, and by those who make what no child may have
 
 
-@contextlib.contextmanager
-def held_off() -> Iterator[None]:
-    """Other threads that fork wait meanwhile: for descriptors, from when they are made to `close_in_child`."""
-    with _forking:
-        yield
+def held_off() -> AbstractContextManager[object]:
+    """Other threads that fork wait meanwhile: for descriptors, from when they are made to `close_in_child`.
+
+    The lock itself: in a context manager written in Python, a signal's handler could raise while it is held.
+    """
+    return _forking
 
 
 def close_in_child(what: socket.socket | int) -> None:
