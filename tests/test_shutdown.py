@@ -16,7 +16,7 @@ from concurrent.futures import CancelledError, wait
 
 import pytest
 from gates import Gate
-from programs import environment, run_source, write
+from programs import environment, run, run_source, write
 from watching import Meeting, Program, alive, eventually
 
 import manyhands as mh
@@ -776,6 +776,67 @@ def test_a_zygote_that_was_started_early_goes_with_a_killed_program(tmp_path):
     ended = subprocess.run(command, env=environment(), capture_output=True, timeout=60, check=False)
     assert ended.returncode == -signal.SIGKILL
     assert eventually(lambda: not alive(int(ended.stdout)))
+
+
+def test_threads_that_call_at_once_start_one_zygote(tmp_path):
+    run_source(
+        """
+        import sys, threading
+        import psutil
+        import manyhands as mh
+
+        def call():
+            together.wait()
+            assert mh.map(abs, [-1, -2], backend="processes", workers=1) == [1, 2]
+
+        mh.map
+        sys.setswitchinterval(1e-6)
+        together = threading.Barrier(8)
+        threads = [threading.Thread(target=call) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(psutil.Process().children()) == 1
+        """,
+        cwd=tmp_path,
+    )
+
+
+@pytest.mark.parametrize("module", ["zygote_process", "dispatcher", "supervisor", "cloudpickle"])
+def test_a_child_forked_while_another_thread_imports_the_engine_can_call(module, tmp_path):
+    """Row 46: nobody in the child would finish that import, and whoever needs it would wait for ever."""
+    program = """
+        import os, signal, sys, threading
+        import manyhands as mh
+
+        class Finder:
+            def find_spec(self, name, path=None, target=None):
+                if name.rpartition(".")[2] == sys.argv[1] and not importing.is_set():
+                    importing.set()
+                    forked.wait(0.5)  # in vain, as a fork waits for the import's end
+                return None
+
+        def call():
+            assert mh.map(lambda x: -x, [-1, -2], backend="processes", workers=1) == [1, 2]
+
+        mh.map
+        importing, forked = threading.Event(), threading.Event()
+        sys.meta_path.insert(0, Finder())
+        thread = threading.Thread(target=call)
+        thread.start()
+        importing.wait()
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            call()
+            sys.exit(0)
+        forked.set()
+        thread.join()
+        assert os.waitpid(child, 0)[1] == 0
+        """
+    said = run("-X", "dev", write(tmp_path / "program.py", program), module, cwd=tmp_path)
+    assert said.stderr == ""
 
 
 def test_an_interrupted_start_of_a_zygote_keeps_nobody_from_forking(tmp_path):

@@ -8,6 +8,8 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, Unpack, overload
 
+from manyhands._engine.forks import held_off
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from concurrent.futures import Future
@@ -187,14 +189,15 @@ def _begin(
 @functools.cache
 def _engine() -> ModuleType:
     """What it imports takes a while; and at a program's end nothing can be imported, but what was is still there."""
-    from manyhands import results
-
+    with held_off():  # in a child forked meanwhile by another thread, nobody would be there to finish the import
+        from manyhands import results
     return results
 
 
 @functools.cache
 def _start_early() -> None:
     """Processes that will be needed start beside that import."""
-    from manyhands._engine.zygote_process import start_early
+    with held_off():
+        from manyhands._engine.zygote_process import start_early
 
-    start_early()
+        start_early()

@@ -8,6 +8,9 @@ wait for the child's end.
 from __future__ import annotations
 
 import contextlib
+import logging  # noqa: F401 - its lock is held in a fork, too, and wanted by what is imported with forks held off: hooks
+
+#                 that are registered later run earlier, so whoever forks waits for our lock before it takes that one
 import os
 import socket
 import threading

@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, NamedTuple
 from weakref import WeakSet
 
-from manyhands._engine import bulk
+from manyhands._engine import bulk, forks
 from manyhands._engine.memory import BIG_BUFFER, Segment, segment_of
 from manyhands.interrupts import is_of_a_signal
 
@@ -351,15 +351,14 @@ class _Unpickler(pickle.Unpickler):
 
 
 _pickler_class: Any = None
-_pickler_lock = threading.Lock()
 
 
 def pickler(target: Any, buffer_callback: Any, *, reply: bool = False) -> Any:
     """A cloudpickle Pickler that keeps the identity of classes; cloudpickle is imported on first use."""
     global _pickler_class  # noqa: PLW0603 - a lazy class cannot be made at import
-    with _pickler_lock:
-        if _pickler_class is None:
-            _pickler_class = _make_pickler()
+    if _pickler_class is None:
+        with forks.held_off():  # in a child forked meanwhile, nobody would be there to finish the import
+            _pickler_class = _pickler_class or _make_pickler()
     made = _pickler_class(target, 5, buffer_callback=buffer_callback)
     made.reply = reply
     return made

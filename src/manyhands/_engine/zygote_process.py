@@ -67,9 +67,11 @@ def take() -> ZygoteProcess | None:
     """The one that was started early, if it is there."""
     with contextlib.suppress(IndexError):
         pid, early = _early.pop()
-        if pid == os.getpid():
-            if early.process.poll() is None:
-                return early
+        if pid != os.getpid():
+            early.process.returncode = 0  # it is our parent's: with -X dev we would be told that it still runs
+        elif early.process.poll() is None:
+            return early
+        else:
             _close(early.control)
     return None
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from manyhands._engine import forks
 from manyhands._engine.interface import Backend
 from manyhands.errors import OptionError
 
@@ -36,13 +37,15 @@ def make(name: str, plan: Plan) -> Backend:
 
         return Serial(plan.initializer, plan.initargs)
     if name == "threads":
-        from manyhands.backends.threads import Threads
+        with forks.held_off():  # in a child forked meanwhile by another thread, nobody would finish the import
+            from manyhands.backends.threads import Threads
 
         return Threads(plan.initializer, plan.initargs, name=plan.name)
     if name == "processes":
-        from manyhands.backends.processes import make as make_processes
+        with forks.held_off():
+            from manyhands.backends.processes import make as make_processes
 
-        return make_processes(plan)
+            return make_processes(plan)
     for entry in _added():
         if entry.name != name:
             continue
