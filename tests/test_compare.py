@@ -491,6 +491,11 @@ def test_functions_that_differ_are_told_by_how_much_or_refused():
         mh.compare_functions([sum, str], [[1, 2]])
 
 
+def test_what_is_infinite_is_close_to_no_number():
+    with pytest.raises(mh.ResultsDiffer, match="3 and inf"):
+        mh.compare_functions([sum, lambda _: math.inf], [[1, 2]])
+
+
 def test_a_tolerance_is_advised_where_it_may_help():
     def loop(values):  # called as the way of mh.compare is
         return sum(values)
@@ -499,6 +504,24 @@ def test_a_tolerance_is_advised_where_it_may_help():
         mh.compare_functions([loop, wrong_sum], [[1, 2]], rounds=3)
     with pytest.raises(mh.ResultsDiffer, match=r"than sum does: 3 and '\[1, 2\]'\.$"):
         mh.compare_functions([sum, str], [[1, 2]], rounds=3)
+    with pytest.raises(mh.ResultsDiffer, match=r"The numbers are up to 0.5 apart, more than the tolerance of 0.1\.$"):
+        mh.compare_functions([sum, wrong_sum], [[1, 2]], tolerance=0.1)
+    with pytest.raises(mh.ResultsDiffer, match=r"3 and inf\.$"):
+        mh.compare_functions([sum, lambda _: math.inf], [[1, 2]])
+
+
+@pytest.mark.parametrize("tolerance", [None, 5.0])
+def test_bytes_that_differ_are_told_to_be_compared_exactly(tolerance):
+    def pixels(values):
+        return {"raw": bytes(values)}
+
+    def others(values):
+        return {"raw": bytes([*values[:-1], values[-1] + 1])}
+
+    with pytest.raises(mh.ResultsDiffer, match=r"\(1 of 3 bytes differ\)\. Bytes are compared exactly"):
+        mh.compare_functions([pixels, others], [[1, 2, 3]], tolerance=tolerance)
+    with pytest.raises(mh.ResultsDiffer, match=r"'\\x03'\.$"):  # of another length: no array of it would agree
+        mh.compare_functions([bytes, lambda values: bytes(values[-1:])], [[1, 2, 3]], tolerance=tolerance)
 
 
 def test_results_that_hold_their_input_are_compared_as_they_were_given():

@@ -75,16 +75,16 @@ class ResultsDiffer(ManyhandsError, ValueError):
     """
 
     def __init__(
-        self, name: str, index: int, item: str, difference: str, than: str | None = None, *, numbers: bool = True
+        self, name: str, index: int, item: str, difference: str, than: str | None = None, *, advice: str = ""
     ) -> None:
-        """``than``: another function; None: the loop. ``numbers``: they alone are apart, so a tolerance may help."""
+        """``than``: another function; None: the loop. ``advice``: a sentence, of what may help functions."""
         self.name, self.index, self.difference = name, index, difference
-        advice = " If numbers may be apart, say how far by tolerance=." if numbers else ""
         if than is None:
             name, than = "the loop" if name == "loop" else name, "the loop"
-            advice = " Does the function keep state, share what is not safe in threads, or use chance without a seed?"
+            advice = "Does the function keep state, share what is not safe in threads, or use chance without a seed?"
         before = "it gave before" if name == than else f"{than} does"
-        super().__init__(f"{name} gives another result for item {index}, {item}, than {before}: {difference}.{advice}")
+        told = f"{name} gives another result for item {index}, {item}, than {before}: {difference}."
+        super().__init__(f"{told} {advice}".rstrip())
 
 
 class TaskError(ManyhandsError):

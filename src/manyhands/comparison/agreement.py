@@ -12,6 +12,7 @@ from typing import Any
 from manyhands.showing import short_repr
 
 CLOSE = 1e-6  # relative: sums in another order differ by less
+OF_BYTES = "bytes differ)"  # how the difference ends, if it is one of as many bytes
 _PLAIN = (str, bytes, bytearray, bool, type(None))
 _NUMBERS = "iufc"  # kinds of arrays
 
@@ -108,6 +109,13 @@ def _of_plain(one: Any, other: Any, where: str) -> str | None:
     return None if type(one) is type(other) and one == other else _told(one, other, where)
 
 
+def _of_bytes(one: Any, other: Any, where: str) -> str | None:
+    if type(one) is not type(other) or len(one) != len(other):
+        return _told(one, other, where)
+    apart = sum(a != b for a, b in zip(one, other, strict=True)) if one != other else 0
+    return f"{_told(one, other, where)} ({apart:,} of {len(one):,} {OF_BYTES}" if apart else None
+
+
 def _of_numbers(one: Any, other: Any, where: str) -> str | None:
     return None if _close(one, other) else _told(one, other, where)
 
@@ -120,7 +128,8 @@ def _close(one: Any, other: Any) -> bool:
     if not any(isinstance(number, float | complex) for number in (one, other)):
         return False
     try:
-        return bool(abs(one - other) <= CLOSE * max(abs(one), abs(other)) + CLOSE**2)
+        apart = abs(one - other)
+        return bool(apart < math.inf and apart <= CLOSE * max(abs(one), abs(other)) + CLOSE**2)
     except (TypeError, OverflowError):  # kinds that do not go together
         return False
 
@@ -279,6 +288,7 @@ def _is(*kinds: type) -> Callable[[Any], bool]:
 # What is compared in its own way, the first that fits; all else by its fields, or by what it says itself.
 _KINDS: tuple[tuple[Callable[[Any], bool], Callable[[Any, Any, str], str | None]], ...] = (
     (_is_array, _of_arrays),
+    (_is(bytes, bytearray), _of_bytes),
     (_is(*_PLAIN), _of_plain),
     (_is(numbers.Number), _of_numbers),
     (_is(Mapping), _of_mappings),

@@ -144,11 +144,22 @@ class _Agreed(NamedTuple):
             told = agreement.difference(one, other)
             if apart is None or (told if self.tolerance is None else apart > self.tolerance):
                 told = told or f"{short_repr(one)} and {short_repr(other)}"
+                advice = self._advice(told, apart)
                 told += "; a function changes its inputs: copy them inside" if self.changed else ""
-                name, item, numbers = self.names[at], short_repr(self.inputs[index]), apart is not None
-                raise ResultsDiffer(name, index, item, told, than=self.names[0], numbers=numbers)
+                name, item = self.names[at], short_repr(self.inputs[index])
+                raise ResultsDiffer(name, index, item, told, than=self.names[0], advice=advice)
             worst = max(worst, apart)
         return worst
+
+    def _advice(self, told: str, apart: float | None) -> str:
+        """What would let them pass, if anything may; ``apart``: the numbers, if nothing else differs."""
+        if told.endswith(agreement.OF_BYTES):
+            return "Bytes are compared exactly: return an array or a list to compare them as numbers."
+        if apart is None or math.isinf(apart):
+            return ""
+        if self.tolerance is None:
+            return "If numbers may be apart, say how far by tolerance= (--tolerance)."
+        return f"The numbers are up to {apart:.3g} apart, more than the tolerance of {self.tolerance:g}."
 
 
 def _row(
