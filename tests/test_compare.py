@@ -255,7 +255,7 @@ def test_verdicts():
     both = found(LOOP, threads, measured("processes", around(14), workers=2), seconds_per_task=0.001)
     assert "threads × 2 takes 1.20 × its time" in both.verdict
     assert "from 20 ms on, processes × 2 would pay." in both.verdict
-    assert "达到 20 ms 以上时，用进程 × 2才合算" in dataclasses.replace(both, language="zh").verdict
+    assert "达到 20 ms 以上时，用进程 × 2 才合算" in dataclasses.replace(both, language="zh").verdict
     tie = found(LOOP, measured("processes", around(9.9, 0.2), workers=2))
     assert "o significant difference" in tie.verdict
     assert "safe" in found(LOOP, measured("threads", around(5), workers=2)).verdict
@@ -478,6 +478,19 @@ def test_verdicts_about_functions(other, verdict):
     assert verdict in found.verdict
     assert "95" not in found.verdict
     assert not dataclasses.replace(found, language="zh").verdict.isascii()
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (("sum", "max"), "max 最快：之后每次调用的用时是 sum 的 0.50 倍"),
+        (("甲", "乙"), "乙最快：之后每次调用的用时是甲的 0.50 倍"),
+    ],
+)
+def test_chinese_has_a_space_beside_names_in_latin_characters(names, told):
+    found = mh.compare_functions([sum, sum], [[1, 0]], rounds=3, names=names, language="zh")
+    quicker = dataclasses.replace(found.rows[1], ratio=(0.4, 0.5, 0.6), steady=(0.0,) * 3)
+    assert told in dataclasses.replace(found, rows=(found.rows[0], quicker)).verdict
 
 
 def test_functions_that_differ_are_told_by_how_much_or_refused():

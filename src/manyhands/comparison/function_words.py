@@ -78,17 +78,17 @@ def verdict(found: FunctionComparison) -> str:
     text, base = _of(found), found.rows[0]
     best = min(found.rows, key=lambda row: median(row.steady))
     if len(found.rows) == 1:
-        return text["only"].format(base=base.name, steady=words.duration(median(base.steady)))
+        return words.fill(text["only"], base=base.name, steady=words.duration(median(base.steady)))
     other = best if best is not base else min(found.rows[1:], key=lambda row: median(row.steady))
     low, middle, high = other.ratio
     facts = {"base": base.name, "best": other.name, "ratio": words.times(middle, found.language)}
     facts |= {"low": words.number(low), "high": words.number(high)}
     if low <= 1.0 <= high or 1.0 / ALIKE < middle < ALIKE:
-        return text["no difference"].format(**facts)
+        return words.fill(text["no difference"], **facts)
     even = ""
     if best.break_even is not None and best.break_even > 1:
         even = text["even later"].format(first=words.duration(best.first), count=best.break_even)
-    return text["best" if best is not base else "base"].format(**facts, even=even)
+    return words.fill(text["best" if best is not base else "base"], **facts, even=even)
 
 
 def columns(found: FunctionComparison) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import median
+from string import Formatter
 from typing import TYPE_CHECKING, NamedTuple
 
 from manyhands.comparison import judging
@@ -190,6 +192,25 @@ def _name(row: WayMeasured, language: str) -> str:
     return name if row.workers is None else f"{name} × {row.workers}"
 
 
+def fill(template: str, **facts: object) -> str:
+    """As `str.format`, with the space that Chinese has between its own characters and Latin ones.
+
+    >>> fill("{best}最快", best="sum"), fill("{best}最快", best="线程")
+    ('sum 最快', '线程最快')
+    """
+    told = ""
+    for literal, field, form, _ in Formatter().parse(template):
+        told = _spaced(told, literal)
+        told = _spaced(told, format(facts[field], form or "")) if field is not None else told
+    return told
+
+
+def _spaced(before: str, after: str) -> str:
+    edges = before[-1:] + after[:1]
+    is_between = re.fullmatch("[一-鿿][0-9A-Za-z_]|[0-9A-Za-z_)>][一-鿿]", edges)
+    return f"{before} {after}" if is_between else before + after
+
+
 # --- the verdict --------------------------------------------------------------------------------------------
 
 
@@ -203,20 +224,21 @@ def _said(found: Comparison) -> Iterator[str]:
     text, language = of(found.language), found.language
     loop, *others = found.rows
     if not others:
-        yield text["only loop"].format(loop=duration(median(loop.warm)))
+        yield fill(text["only loop"], loop=duration(median(loop.warm)))
         return
     chosen = next(row for row in found.rows if row.way == found.best)
     if chosen is loop:
         yield from _for_the_loop(found, others)
     else:
-        yield text["quicker"].format(
+        yield fill(
+            text["quicker"],
             best=_name(chosen, language), s="" if chosen.strategy in {"threads", "processes"} else "s",
             seconds=duration(median(chosen.cold)), loop=duration(median(loop.warm)), **_range(chosen.ratio, language),
         )  # fmt: skip
         yield text["safe"] if chosen.strategy == "threads" else ""
     most = max(row.workers or found.cores for row in others)
     if found.waiting and chosen is not loop and most < min(found.tasks, MANY_WORKERS):
-        yield text["more"].format(workers=min(found.tasks, MANY_WORKERS))
+        yield fill(text["more"], workers=min(found.tasks, MANY_WORKERS))
 
 
 def _for_the_loop(found: Comparison, others: Sequence[WayMeasured]) -> Iterator[str]:
@@ -225,16 +247,19 @@ def _for_the_loop(found: Comparison, others: Sequence[WayMeasured]) -> Iterator[
     advice = ""
     pays = min(others, key=lambda row: math.inf if row.crossover is None else row.crossover)
     if pays.crossover is not None and pays.crossover > found.seconds_per_task:
-        advice = text["longer"].format(
-            task=duration(found.seconds_per_task), crossover=duration(pays.crossover), best=_name(pays, language)
+        advice = fill(
+            text["longer"],
+            task=duration(found.seconds_per_task),
+            crossover=duration(pays.crossover),
+            best=_name(pays, language),
         )
     kind = "loop wins" if judging.is_slower(following) else "no difference"
     if kind == "no difference" and not following.ratio[0] <= 1.0 <= following.ratio[2]:
         kind = "little difference"
-    yield text[kind].format(next=_name(following, language), advice=advice, **_range(following.ratio, language))
+    yield fill(text[kind], next=_name(following, language), advice=advice, **_range(following.ratio, language))
     warm = min(others, key=lambda row: median(row.warm))
     if warm.warm_ratio[2] < 1.0:
-        yield text["warm wins"].format(best=_name(warm, language), ratio=times(warm.warm_ratio[1], language))
+        yield fill(text["warm wins"], best=_name(warm, language), ratio=times(warm.warm_ratio[1], language))
 
 
 def _range(ratio: tuple[float, float, float], language: str) -> dict[str, str]:
