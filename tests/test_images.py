@@ -284,6 +284,14 @@ def test_bad_files_are_named_with_the_reason_and_the_rest_goes_on(tmp_path):
     assert len(list((tmp_path / "out").glob("*.jpg"))) == 20
 
 
+@pytest.mark.parametrize("name", ["cut.jpg", "cut.png", "cut.bmp"])
+def test_a_file_that_is_cut_short_is_told_without_a_number_of_bytes(tmp_path, name):
+    noise().save(tmp_path / name)
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+    assert only(images.process(tmp_path / name, tmp_path / "out")).reason == "the file is cut short: its end is missing"
+
+
 def test_what_can_be_read_of_a_broken_file_is_kept_if_asked_for(tmp_path):
     cut(tmp_path / "cut.jpg")
     done = only(images.process(tmp_path / "cut.jpg", tmp_path / "out", on_truncated="salvage"))

@@ -155,7 +155,7 @@ def open_picture(path: Path, reading: Reading) -> Image:
         raise Unusable("too large", f"it has far more than {reading.max_pixels:,} pixels (--max-pixels)") from None
     except OSError as error:
         if error.errno is None:
-            raise Unusable("damaged", str(error)) from None
+            raise Unusable("damaged", _in_words(error)) from None
         raise unreadable(error) from None
     except (ValueError, SyntaxError, EOFError, IndexError, TypeError) as error:  # broken headers raise all of these
         raise Unusable("damaged", f"its header is broken: {error}") from None
@@ -231,7 +231,14 @@ def _reading(what: str = "") -> Iterator[None]:
     except Exception as error:
         if is_of_a_signal(error):
             raise
-        raise Unusable("damaged", f"{what}{str(error) or type(error).__name__}") from None
+        raise Unusable("damaged", f"{what}{_in_words(error)}") from None
+
+
+def _in_words(error: Exception) -> str:
+    """What a decoder says, but of a file that is cut short: there Pillow tells how many bytes were not decoded yet."""
+    if isinstance(error, OSError) and str(error).startswith("image file is truncated"):
+        return "the file is cut short: its end is missing"
+    return str(error) or type(error).__name__
 
 
 def size_in_file(image: Image) -> tuple[int, int]:
