@@ -646,6 +646,29 @@ def test_an_error_that_every_picture_has_is_not_told_for_each(photos, tmp_path):
     assert "and 17 more: " in told
 
 
+def test_an_error_that_every_picture_has_is_not_told_for_each_of_their_shapes(tmp_path):
+    (tmp_path / "in").mkdir()
+    for number in range(10):
+        noise(20 + number, 30, mode="L" if number % 2 else "RGB").save(tmp_path / "in" / f"{number}.png")
+    told = str(images.process(tmp_path / "in", tmp_path / "out", [images.Apply(lambda array: array / 255)]))
+    assert told.count("an array of float64 of the shape (30, 2") == 5
+    assert re.search(r"and 5 more: .* an array of float64 of the shape \.\.\.; it must return", told)
+
+
+def test_errors_in_other_lines_are_told_apart(photos, tmp_path):
+    def picky(array):
+        if array.shape[1] > 70:
+            raise ValueError("width")
+        raise ValueError("width")
+
+    for number in range(10):
+        noise(80, seed=number).save(photos / f"{number}.png")  # looked at before a.png, which is less wide
+    told = str(images.process(photos, tmp_path / "out", [images.Apply(picky)]))
+    first = picky.__code__.co_firstlineno
+    assert f"line {first + 2}" in told
+    assert f"line {first + 3}" in told
+
+
 @pytest.mark.skipif(os.getuid() != 0 or shutil.which("mount") is None, reason="needs root, to mount a small disk")
 @pytest.mark.parametrize(("suffix", "default"), [("jpg", "raise"), ("png", "skip")])
 def test_a_full_disk_stops_the_run_and_a_second_one_makes_what_is_missing(photos, tmp_path, suffix, default):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from manyhands.apps import files
 
 LOSSES = ("16 bit became", "the first of", "what is transparent", "what is half", "damaged", "its ")  # notes of these
 SHOWN = 5  # failures of an operation with the same error
+_OF_ONE = re.compile(r"(\(\d+(?:, ?\d+)*,?\)|(?<![\w.])(?<!line )\d+\b)")  # of one picture: a shape, a number
 
 
 @dataclass(slots=True)
@@ -125,14 +126,20 @@ def shown(text: str) -> str:
 
 def _named(failed: list[Done]) -> list[str]:
     """A line for each; where an operation fails at picture after picture in the same way, only for the first ones."""
-    alike: Counter[str] = Counter()
+    alike: defaultdict[str, list[str]] = defaultdict(list)
     lines = []
     for one in failed:
-        alike[one.reason] += one.kind == "operation"
-        if alike[one.reason] <= SHOWN:
+        kin = alike[_OF_ONE.sub("\0", one.reason)]
+        kin += [one.reason] if one.kind == "operation" else []
+        if len(kin) <= SHOWN:
             lines.append(f"  {shown(one.source)}: {shown(one.reason)}")
-    lines += [f"  and {count - SHOWN:,} more: {shown(reason)}" for reason, count in alike.items() if count > SHOWN]
-    return lines
+    return lines + [f"  and {len(kin) - SHOWN:,} more: {shown(_common(kin))}" for kin in alike.values() if kin[SHOWN:]]
+
+
+def _common(reasons: list[str]) -> str:
+    """What all of them say, with dots for the shapes and numbers that are others in each."""
+    parts = zip(*(_OF_ONE.split(reason) for reason in set(reasons)), strict=True)
+    return "".join(first if set(others) <= {first} else "..." for first, *others in parts)
 
 
 def _plain(done: Done) -> dict[str, Any]:
