@@ -1229,6 +1229,25 @@ def test_filters_leave_transparency_alone(name):
     assert made.getchannel("A").tobytes() == picture.getchannel("A").tobytes()
 
 
+@pytest.mark.parametrize("options", [{}, {"frames": "all"}])
+def test_the_name_that_is_advised_where_sources_collide_is_one_that_helps(tmp_path, options):
+    (tmp_path / "in").mkdir()
+    noise().save(tmp_path / "in" / "same.png")
+    noise().save(tmp_path / "in" / "same.jpg")
+    sizes = {size: [images.Resize(size)] for size in ("10x", "20x")}
+    with pytest.raises(mh.OptionError, match="would both become") as refused:
+        images.process(tmp_path / "in", tmp_path / "out", sizes, format="jpg", **options)
+    advised = re.search("a name as '(.*?)'", str(refused.value))[1]
+    summary = images.process(tmp_path / "in", tmp_path / "out", sizes, format="jpg", name=advised, **options)
+    assert summary.count("written") == 2
+
+
+def test_no_other_name_is_advised_where_only_outputs_of_one_source_collide(photos, tmp_path):
+    sizes = {size: [images.Resize(size)] for size in ("10x", "20x")}
+    with pytest.raises(mh.OptionError, match=r"collide:\ntwo outputs of .* \{variant\} tells them apart"):
+        images.process(photos, tmp_path / "out", sizes, name="{stem}_{filter}.{ext}")
+
+
 def test_pictures_of_one_name_are_told_apart_by_their_suffix(tmp_path):
     (tmp_path / "in").mkdir()
     for suffix in ("png", "jpg"):

@@ -239,31 +239,41 @@ def _own_suffix(path: Path) -> str:
     return suffix if suffix in FORMATS else "jpg" if suffix in {"jpe", "jfif", "mpo"} else "png"
 
 
-def check_collisions(sources: list[Source], names: Names) -> None:
-    """Raise OptionError if two outputs would be one file, or a source would be overwritten."""
+def check_collisions(sources: list[Source], names: Names, usual: str) -> None:
+    """Raise OptionError if two outputs would be one file, or a source would be overwritten.
+
+    ``usual``: the name that outputs have if nothing is said.
+    """
     owners: dict[str, tuple[Path, str]] = {}
     inputs = {os.path.realpath(source.path) for source in sources}
     folder = functools.cache(os.path.realpath)  # in the output, too, a folder may be a link to another
     clashes: list[str] = []
+    are_of_sources = False
     for source in sources:
         for target in source.targets:
             mine = source.path, target.variant.name
             other = owners.setdefault(os.path.normcase(Path(folder(target.path.parent), target.path.name)), mine)
             if other[0] != source.path:
                 clashes.append(f"{other[0]} and {source.path} would both become {target.path}")
+                are_of_sources = True
             elif other != mine:
                 clashes.append(
                     f"two outputs of {source.path} would both become {target.path}: {{variant}} tells them apart"
                 )
             elif inputs & {os.path.realpath(path) for path in (target.path, *existing(target, names))}:
                 clashes.append(f"{target.path} is one of the sources, which are never written to")
+                are_of_sources = True
     if clashes:
         more = f"\n... and {len(clashes) - SHOWN} more" if len(clashes) > SHOWN else ""
         told = "\n".join(clashes[:SHOWN])
-        raise OptionError(
-            f"nothing was done, since outputs collide; a name as '{{rel}}/{{stem}}-{{suffix}}.{{ext}}', another "
-            f"format, or a run for each source folder with an output folder of its own may help:\n{told}{more}"
-        )
+        advice = ""
+        if are_of_sources:
+            apart = usual.replace("{stem}", "{stem}-{suffix}")
+            advice = (
+                f"; a name as {apart!r}, another format, or a run for each source folder with an output folder of its "
+                "own may help"
+            )
+        raise OptionError(f"nothing was done, since outputs collide{advice}:\n{told}{more}")
 
 
 def linked(sources: Iterable[Source], out: Path) -> list[Path]:

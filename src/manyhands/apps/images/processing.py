@@ -107,7 +107,8 @@ def process(
     places = [Path(src)] if isinstance(src, str | os.PathLike) else [Path(place) for place in src]
     into = files.absolute(out)
     wanted = variants(operations)  # checked, before anything else is
-    template = name if name is not None else planning.default_name(wanted, frames=frames)
+    usual = planning.default_name(wanted, frames=frames)
+    template = name if name is not None else usual
     ext = _checked_format(format, quality)
     count = mh.cpu_count() if workers is None else workers
     _check_positive("workers", count)
@@ -126,7 +127,7 @@ def process(
     found = planning.find(places, recursive=recursive, glob=glob, out=into)
     naming = planning.Naming(into, template, ext, frames)
     plan = planning.make(found, naming, wanted, state.outputs_among(known, into))
-    planning.check_collisions(plan.sources, names)
+    planning.check_collisions(plan.sources, names, usual)
     linked = planning.linked(plan.sources, into)
     for folder in linked:
         planning.check_place(places, folder, inside=out_inside)
