@@ -930,11 +930,12 @@ def test_the_ways_to_make_pictures_are_compared(folder_of_three):
     found = images.compare(folder_of_three, each, rounds=3, format="jpg")
     assert [row.name for row in found.rows] == ["sequential", "parallel over images", "parallel over filters"]
     assert all(len(row.steady) == 3 for row in found.rows)
+    assert str(found).startswith("3 pictures, 6 outputs\n")
     assert "3 pictures, 6 outputs" in found.to_markdown()
     (folder_of_three / "broken.png").write_bytes(b"no picture")
     chinese = images.compare(folder_of_three, [images.Resize("20x20")], rounds=3, pictures=2, language="zh")
     assert [row.name for row in chinese.rows] == ["顺序处理", "按图片并行"]
-    assert "3 张中的 2 张图片，2 个输出；另有 1 张无法处理" in chinese.to_markdown()
+    assert str(chinese).startswith("3 张中的 2 张图片，2 个输出；另有 1 张无法处理\n")
 
 
 def test_a_comparison_leaves_a_page_and_no_pictures(folder_of_three, tmp_path):
@@ -946,6 +947,7 @@ def test_a_comparison_leaves_a_page_and_no_pictures(folder_of_three, tmp_path):
         text=True,
         check=True,
     )
+    assert ran.stdout.startswith("3 pictures, 6 outputs\n")
     assert "parallel over filters" in ran.stdout
     assert {path.name for path in out.iterdir()} - {"comparison.png"} == {"comparison.html"}
     assert {path: path.read_bytes() for path in folder_of_three.iterdir()} == before

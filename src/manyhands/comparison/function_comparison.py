@@ -29,7 +29,7 @@ class FunctionMeasured:
 
 @dataclass(frozen=True, slots=True)
 class FunctionComparison:
-    """What `compare_functions` has found. Printed, it is a table and the verdict."""
+    """What `compare_functions` has found. Printed, it is its title, if it was given one, a table and the verdict."""
 
     rows: tuple[FunctionMeasured, ...]
     items: int
@@ -85,4 +85,5 @@ class FunctionComparison:
         pages.write(function_words.page(self), path)
 
     def __str__(self) -> str:
-        return "\n".join([self.table(), "", self.verdict, *words.warned_of(self)])
+        titled = [self.title, ""] if self.title else []
+        return "\n".join([*titled, self.table(), "", self.verdict, *words.warned_of(self)])
