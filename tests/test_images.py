@@ -2075,6 +2075,49 @@ def test_what_a_command_cannot_do_is_told_in_one_line(tmp_path, monkeypatch, cap
     assert not (tmp_path / "out").exists()
 
 
+def put(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(exist_ok=True, parents=True)
+        noise().save(folder / name, "png")
+
+
+@pytest.mark.parametrize(
+    ("there", "args"),
+    [
+        ("a.png", ["--glob", "*.jpeg"]),
+        ("notes.txt", []),
+        ("trip/a.png", []),
+        ("trip/notes.txt", ["-r"]),
+    ],
+)
+def test_a_script_notices_that_no_picture_is_among_the_files(tmp_path, monkeypatch, capsys, there, args):
+    monkeypatch.chdir(tmp_path)
+    put(Path("in"), there)
+    assert execute(["images", "in", "-o", "out", "--manifest", "m.jsonl", *args]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("manyhands: no pictures were found")
+    assert ("with -r those in the folders below" in told) == ("-r" not in args)
+    assert {path.name for path in tmp_path.iterdir()} == {"in"}
+
+
+@pytest.mark.parametrize("args", [[], ["--glob", "*.jpeg"], ["-r"]])
+def test_a_folder_in_which_nothing_is_left_is_no_error(tmp_path, monkeypatch, capsys, args):
+    monkeypatch.chdir(tmp_path)
+    put(Path("in"), ".hidden.png", ".cache/a.png", "small/made.png")
+    (tmp_path / "in" / "done").mkdir()
+    assert execute(["images", "in", "-o", "in/small", "--out-inside", *args]) == 0
+    assert "no pictures were found" in capsys.readouterr().err
+
+
+def test_a_second_run_whose_pictures_were_moved_away_has_nothing_to_do(photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert execute(["images", "photos", "-o", "photos", "--out-inside", "--name", "{stem}_small.{ext}"]) == 0
+    for path in [*photos.glob("?.*"), photos / "notes.txt", photos / "trip" / "ü 图.png"]:
+        path.unlink()
+    assert execute(["images", "photos", "-o", "photos", "--out-inside", "--name", "{stem}_small.{ext}"]) == 0
+    assert "no pictures were found" in capsys.readouterr().err
+
+
 def test_several_lists_of_filters_are_one(photos, tmp_path):
     filters = ("--each-filter", "blur", "--each-filter", "edges,emboss")
     code, _, told = command("photos/a.png", "-o", "out", *filters, "--manifest", "out/m.jsonl", cwd=tmp_path)

@@ -244,7 +244,8 @@ def _images(
     blur(5), is a radius in pixels (without it: a fixed kernel of 5 x 5); with the others how much of the
     effect, 0 to 1.
 
-    Exit codes: 0 all done, 1 some pictures failed, 2 wrong command, or nothing can be written, 130 interrupted.
+    Exit codes: 0 all done, 1 some pictures failed, 2 wrong command, or nothing can be written, or no picture is among
+    the files that are there, 130 interrupted.
 
     Example: manyhands images photos -o small -r --resize 200x200 --mode cover --format jpg
     """

@@ -196,12 +196,16 @@ def make(
 ) -> int:
     """Run it, print the summary, and return the exit code."""
     from manyhands.apps import images
+    from manyhands.apps.images.planning import passed_over
     from manyhands.apps.images.summary import shown
 
     with _refusals(out):
         if manifest is not None:
             _check_manifest(manifest, out, dry_run=options["dry_run"])
         summary = images.process(sources, out, operations(), **options)
+        found = {"recursive": options["recursive"], "glob": options["glob"]}
+        if not summary.done and passed_over(sources, out=out, **found):
+            raise CommandError(_none_found(**found))
         if manifest is not None:
             summary.write_manifest(manifest)
     with results_apart() as stdout:
@@ -211,7 +215,7 @@ def make(
                 lines.write(f"{shown(one.source)} -> {shown(output)}")
     say(str(summary))
     if not summary.done:
-        say(_none_found(options["glob"], recursive=options["recursive"]))
+        say(_none_found(**found))
     return Exit.DONE if summary.ok else Exit.FAILED
 
 
@@ -250,8 +254,8 @@ def _is_manifest(path: Path) -> bool:
         return False
 
 
-def _none_found(pattern: str | None, *, recursive: bool) -> str:
-    told = "no pictures were found" if pattern is None else f"no pictures were found whose name matches {pattern}"
+def _none_found(*, recursive: bool, glob: str | None) -> str:
+    told = "no pictures were found" if glob is None else f"no pictures were found whose name matches {glob}"
     return told if recursive else f"{told}; with -r those in the folders below are taken as well"
 
 

@@ -112,6 +112,21 @@ def _in_folder(place: Path, *, recursive: bool, glob: str | None, out: Identity)
     yield from lost
 
 
+def passed_over(places: Iterable[Path], *, recursive: bool, glob: str | None, out: Path) -> bool:
+    """`find` has left out a file that has another name than those looked for, or one in folders that it did not enter.
+
+    Not what is hidden, and not the output folder.
+    """
+    own = _identity(out)
+    for place in places:
+        for folder, inner, names in files.walk(place):
+            inner[:] = [name for name in inner if _is_entered(folder / name, own)]
+            is_reached = recursive or folder == place
+            if any(_is_wanted(name, glob) != is_reached for name in names if not name.startswith(".")):
+                return True
+    return False
+
+
 def _is_entered(folder: Path, out: Identity) -> bool:
     return not folder.name.startswith(".") and (out is None or _identity(folder) != out)
 
