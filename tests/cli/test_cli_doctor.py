@@ -1,10 +1,14 @@
 """What `manyhands doctor` finds, on this machine and on one with something wrong."""
 
+import itertools
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -51,6 +55,14 @@ def test_a_package_that_is_not_there_is_said_with_the_way_to_get_it():
     assert finding.problem is None
     assert "pip install no-such-package" in finding.text
     assert finding.mark == "--"
+
+
+def test_every_package_that_an_extra_installs_is_looked_at():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    extras = {name: wanted for name, wanted in project["optional-dependencies"].items() if name not in {"all", "dev"}}
+    installed = {re.match(r"[\w-]+", wanted)[0] for wanted in itertools.chain(*extras.values())}
+    assert installed
+    assert installed - {name for package in packages.PACKAGES for name in package.distributions} == set()
 
 
 def test_a_package_that_is_too_old_is_a_problem():
