@@ -1,12 +1,16 @@
 """What comes out: records, plain results, files, exit codes; and what does not get between them."""
 
+import itertools
 import json
 import os
+import re
 import resource
 
 import pytest
+from typer.main import get_command
 
 import manyhands as mh
+from manyhands.cli.app import app, execute
 
 
 def test_results_are_records_in_the_order_of_the_inputs(manyhands):
@@ -210,6 +214,31 @@ def test_help_is_printed(manyhands, arguments):
     ran = manyhands(*arguments)
     assert ran.code == 0
     assert "Usage: manyhands" in ran.out
+
+
+def commands(group=None, *names):
+    for name, command in (group or get_command(app)).commands.items():
+        yield from commands(command, *names, name) if hasattr(command, "commands") else [((*names, name), command)]
+
+
+@pytest.mark.parametrize(("names", "command"), [pytest.param(*one, id=" ".join(one[0])) for one in commands()])
+def test_help_cuts_nothing_that_must_be_typed(monkeypatch, capsys, names, command):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert execute([*names, "--help"]) == 0
+    told = capsys.readouterr().out
+    introduction, *_ = told.partition("╭")
+    lines = [line.strip() for line in introduction.splitlines()]
+    for line, following in itertools.pairwise(lines):  # broken only where the next word does not fit
+        assert not line or not following or len(f"{line} {following.split()[0]}") > 78
+    names = {name for option in command.params for name in (*option.opts, *option.secondary_opts) if name[0] == "-"}
+    assert names - set(re.split(r"[^\w-]+", told)) == set()
+    assert re.findall(r"<[a-z|]+(?![a-z|\[\]A-Z>])", told) == []  # choices
+
+
+def test_help_on_a_narrow_terminal_leaves_room_for_what_it_says(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "60")
+    assert execute(["synth", "run", "--help"]) == 0
+    assert "objects in a picture" in " ".join(re.findall(r"[\w-]+", capsys.readouterr().out))
 
 
 def test_an_unknown_command_is_told_in_one_line(refused):

@@ -3,6 +3,7 @@
 ::
 
     app           the commands; parameters has those of `run`, with help, and options what is made of them
+    layout        how --help is laid out
     values        small notations: 30s, 0:10:2
     sources       where inputs come from; reading and formats are behind it
     targets       module:function and file.py:function; calls is what travels to the workers

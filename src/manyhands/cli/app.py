@@ -6,6 +6,7 @@ Ctrl-C and closed pipes come to this package as they are, and mean the same with
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 import manyhands as mh
-from manyhands.cli import compare, images, parameters, synth
+from manyhands.cli import compare, images, layout, parameters, synth
 from manyhands.cli.formats import Call
 from manyhands.cli.options import Backend, OnError, Options
 from manyhands.cli.outputs import Outputs
@@ -56,7 +57,8 @@ def execute(arguments: Sequence[str]) -> int:
 
 def _parse_and_do(arguments: Sequence[str]) -> int:
     command = typer.main.get_command(app)
-    action = command.main(list(arguments), prog_name="manyhands", standalone_mode=False)
+    with layout.laid_out(command) if "--help" in arguments else contextlib.nullcontext():
+        action = command.main(list(arguments), prog_name="manyhands", standalone_mode=False)
     return (action() if callable(action) else action) or Exit.DONE
 
 

@@ -84,7 +84,14 @@ Name = Annotated[
     str | None,
     _files(metavar="TEMPLATE", help="Of outputs: {rel} {stem} {suffix} {ext} {variant} {size} {filter} {frame}."),
 ]
-Conflict = Annotated[OnConflict, _files(help="If an output is there that is not this source's, or was changed since.")]
+Conflict = Annotated[
+    OnConflict,
+    _files(
+        metavar="WHAT",  # the choices would take half of the width
+        help="If an output is there that is not this source's, or was changed since: skip, newer, overwrite, rename "
+        "or error.",
+    ),
+]
 OutInside = Annotated[bool, _files("--out-inside", metavar=NONE, help="The output may lie in a source folder.")]
 Again = Annotated[bool, _files("--again", metavar=NONE, help="Make all outputs anew, also those that are up to date.")]
 Manifest = Annotated[Path | None, _files(metavar="FILE", help="Write one JSON line a picture, failures included.")]
