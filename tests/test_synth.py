@@ -688,7 +688,7 @@ def test_a_function_that_ends_its_process_is_named_with_the_sample(place, when):
     )
     assert named[1] in names
     assert "Retry" not in error
-    assert ("resume` goes on with the rest" in error) == (when != "always")
+    assert ("` goes on with the rest" in error) == (when != "always")
 
 
 @pytest.mark.parametrize("on_error", ["collect", "skip"])

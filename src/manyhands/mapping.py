@@ -180,7 +180,8 @@ def _begin(
     func: Callable[..., R], iterables: tuple[Iterable[Any], ...], given: Any, *, star: bool = False, **how: bool
 ) -> Call[R]:
     """See `results.begin`."""
-    if given.get("backend") == "processes" and "spawn" != given.get("start_method") != "fork":
+    method = given.get("start_method")
+    if given.get("backend") == "processes" and (method is None or method == "zygote"):
         _start_early()
     call: Call[R] = _engine().begin(func, iterables, given, star=star, **how)
     return call

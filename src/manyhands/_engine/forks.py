@@ -8,9 +8,7 @@ wait for the child's end.
 from __future__ import annotations
 
 import contextlib
-import logging  # noqa: F401 - its lock is held in a fork, too, and wanted by what is imported with forks held off: hooks
-
-#                 that are registered later run earlier, so whoever forks waits for our lock before it takes that one
+import logging  # noqa: F401 - see below
 import os
 import socket
 import threading
@@ -53,6 +51,8 @@ def _in_child() -> None:
     _open.clear()
 
 
+# Logging's lock is held in a fork, too, and what is imported with forks held off may want it. What is registered later
+# runs earlier: so whoever forks waits for our lock before it takes that one.
 if hasattr(os, "register_at_fork"):
     # The lock's own methods: in a Python function a signal's handler could raise, and it would never be given back.
     os.register_at_fork(before=_forking.acquire, after_in_parent=_forking.release, after_in_child=_in_child)
