@@ -74,8 +74,10 @@ CAUSES = {
         "array then keeps its memory from the next, and new pages cost more than the copy."
     ),
     "arrays-in-out": (
-        "Results that are kept need new memory, and new pages cost 0.36 ms a megabyte on this machine, more than both "
-        "copies; views of shared memory were tried, and cost more (see Design)."
+        "Results that are kept need new memory. It is asked for in pages of 2 MB, where the system has such: 8 MB in "
+        "pages of 4 KB take 3.3 ms on this machine, and 0.6 ms so. In the whole run those pages were slow to be had, "
+        "after what others had left of the memory; by itself, minutes later, it was quick. Views of shared memory were "
+        "tried, and cost more (see Design)."
     ),
     "numerical": (
         "The function imports scipy.signal, which takes 0.55 s of computing. Two workers do so in any case; with all "
@@ -98,10 +100,10 @@ CAUSES = {
         "be imported once, in the process that workers are forked from; but a user's module may start threads there."
     ),
     "pictures": (
-        "Against itself, one by one: its workers start and import Pillow, some 0.15 s of 4, and one process lists the "
-        "files (2%). It decodes by Pillow and shrinks by Lanczos, 11 ms a picture; the function, by OpenCV and the "
-        "mean of pixels, takes 7 to 9. OpenCV as its decoder was tried: PNGs took as long, and it takes a JPEG that is "
-        "cut short for whole."
+        "Against itself, one by one, 94% of two cores, and against two programs that share nothing 95%: its workers "
+        "start and import Pillow, some 0.15 s of 4, and one process lists the files (2%). It decodes by Pillow and "
+        "shrinks by Lanczos, 11 ms a picture; the function, by OpenCV and the mean of pixels, takes 7 to 9. OpenCV as "
+        "its decoder was tried: PNGs took as long, and it takes a JPEG that is cut short for whole."
     ),
     "single-call": (
         "Of about 95 us, 26 are the caller's Python up to the end of sendmsg, 9 the worker's beginning, 31 the "
@@ -111,9 +113,10 @@ CAUSES = {
         "in the calling thread raced with the dispatcher's."
     ),
     "cold": (
-        "The program imports 0.05 s of modules, its own and the standard library's, before the first worker can be "
-        "asked for; then a clean interpreter starts, from which workers are forked, and imports 0.02 s of them. Tried "
-        "and kept: that interpreter imports less, and is not waited for at the end: 0.176 s before, 0.137 s with it."
+        "A clean interpreter starts, from which workers are forked, and imports 0.02 s of modules; beside that, the "
+        "program imports as much, its own and the standard library's. Tried and kept: that interpreter imports less, "
+        "is not waited for at the end, and is started before the engine is imported: 0.176 s before, 0.137 with the "
+        "first two, 0.11 with all."
     ),
 }
 NOTES = {
@@ -121,11 +124,10 @@ NOTES = {
         "A chunk size of 1. While tasks take next to nothing, manyhands sends several chunks together; the others send "
         "each by itself."
     ),
-    "millisecond": (
-        "Run again by itself after the whole run: limit 1.16, manyhands 1.16 (1.00 x), forced processes 1.16, Pool.map "
-        "1.06."
+    "arrays-in-out": (
+        "Run again by itself after the whole run: manyhands, processes 0.050 s, the best process peer 0.200 (0.25 x); "
+        "with ray and dask beside the others 0.062 and 0.225 (0.27 x)."
     ),
-    "synth-long": "Run again by itself after the whole run: limit 14.7, manyhands 16.2 (1.10 x), two programs 15.6.",
     "synth": (
         "The script writes a second picture with the box drawn for each, as the scripts do; `manyhands synth` does so "
         "with `--preview all`, and not here."
@@ -243,7 +245,7 @@ def draw(judged: dict[str, Any], path: Path) -> None:
         axis.bar_label(bars, [f" {_number(median)} s" for _, median in medians], fontsize=8)
         axis.set_xscale("log")
         axis.set_xlim(min(0.9, 0.9 * min(ratios)), max(ratios) * 3)
-        axis.set_title(textwrap.fill(CASES[name].title.replace("`", ""), 46), fontsize=10)
+        axis.set_title(textwrap.fill(CASES[name].title.replace("`", ""), 40), fontsize=10)
         axis.xaxis.set_major_formatter("{x:g}")
         axis.xaxis.set_minor_formatter(NullFormatter())
         axis.tick_params(labelsize=8)
