@@ -782,9 +782,11 @@ def test_a_shared_array_is_freed_with_its_last_user_though_workers_stay_warm(pro
     assert eventually(lambda: memory_files() == 0)
 
 
+@pytest.mark.parametrize("slow_seconds", [0.0, 60.0])
 @pytest.mark.parametrize("size", [(4 << 20) - 1, 4 << 20, (4 << 20) + 1, 9_999_999])
-def test_large_results_are_the_callers_own(size, process_backend):
-    """They arrive in large pages, where the system has such."""
+def test_large_results_are_the_callers_own(size, slow_seconds, process_backend, monkeypatch):
+    """They arrive in large pages, where the system has such and they do not count as slow."""
+    monkeypatch.setattr("manyhands._engine.heap._SLOW_SECONDS", slow_seconds)
     results = mh.map(lambda number: np.full(size, number, np.uint8), range(1, 4), workers=2, **process_backend)
     for number, result in enumerate(results, 1):
         assert result.shape == (size,)
