@@ -224,14 +224,14 @@ def dask(work: Work) -> Iterator[Run]:
         yield run
 
 
-def images(**options: Any) -> Any:
+def images(resample: str = "lanczos", **options: Any) -> Any:
     """The application: the same pictures as the function's, in its own way; safe, and again only what is missing."""
 
     @contextlib.contextmanager
     def contender(work: Work) -> Iterator[Run]:
         from manyhands.apps import images as application
 
-        steps = [application.Resize("200x200")]
+        steps = [application.Resize("200x200", resample=resample)]
 
         def run() -> list[Any]:
             with tempfile.TemporaryDirectory(dir=".demo") as out:
@@ -332,6 +332,7 @@ CONTENDERS: dict[str, tuple[str, Any]] = {
     "manyhands, threads": ("manyhands.results", ours(backend="threads")),
     "manyhands, chunksize=1": ("manyhands.results", ours(backend="processes", chunksize=1)),
     "manyhands images": ("manyhands.apps.images", images()),
+    "manyhands images, box": ("manyhands.apps.images", images("box")),
     "manyhands images, one by one": ("manyhands.apps.images", images(backend="serial")),
     "manyhands images, two programs": ("manyhands.apps.images", images_apart),
     "manyhands synth": ("manyhands.apps.synth", synth),

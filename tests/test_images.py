@@ -86,6 +86,29 @@ def test_without_upscaling_a_small_picture_stays_as_it_is(mode):
     assert fit((50, 40), (200, 200), mode, upscale=False).size == (50, 40)
 
 
+def test_box_gives_the_mean_and_lanczos_is_sharper(tmp_path):
+    levels = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    Image.fromarray(levels).save(tmp_path / "a.png")
+    means = levels.reshape(15, 4, 20, 4, 3).mean((1, 3))
+    spread = {}
+    for resample in ("box", "bilinear", "bicubic", "lanczos"):
+        images.process(tmp_path / "a.png", tmp_path / resample, [images.Resize("20x15", resample=resample)])
+        made = np.asarray(Image.open(tmp_path / resample / "a.png"))
+        spread[resample] = made.std()
+        if resample == "box":
+            assert np.abs(made - means).max() <= 1
+    assert spread["bilinear"] < spread["bicubic"] < spread["lanczos"]
+
+
+def test_another_resampling_makes_an_output_anew_and_the_usual_one_goes_without_saying(photos, tmp_path):
+    assert images.Resize("5x5").key == images.Resize("5x5", resample="lanczos").key == "resize(5x5, stretch)"
+    for resample, status in (("lanczos", "written"), ("box", "written"), ("box", "up to date")):
+        step = images.Resize("5x5", resample=resample)
+        assert images.process(photos / "a.png", tmp_path / "out", [step]).count(status) == 1
+    with pytest.raises(mh.OptionError, match="no resample 'nearest'; choose one of lanczos, bicubic, bilinear, box"):
+        images.Resize("5x5", resample="nearest")
+
+
 # --- what is made -------------------------------------------------------------------------------------------
 
 
@@ -2058,6 +2081,8 @@ def test_what_was_lost_is_told_at_the_end(tmp_path):
         (["photos", "-o", "loop", "--compare"], "loop"),
         (["photos", "-o", "out", "--mode", "cover"], "--mode says"),
         (["photos", "-o", "out", "--no-upscale"], "--no-upscale says"),
+        (["photos", "-o", "out", "--resample", "box"], "--resample says"),
+        (["photos", "-o", "out", "--resize", "5x5", "--resample", "nearest"], "'bilinear', 'box'"),
         (["photos", "-o", "out", "--name", "{variant}/{stem}.png"], "{variant} is empty"),
         (
             ["photos", "-o", "out", "--each-filter", "blur(1),blur(2)", "--name", "{stem}_{filter}.png"],

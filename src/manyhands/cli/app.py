@@ -220,6 +220,7 @@ def _images(
     resize: images.Resize = None,
     mode: images.ModeChoice = None,
     no_upscale: images.NoUpscale = False,
+    resample: images.ResampleChoice = None,
     filter_: Annotated[images.Filter, images.FILTER] = None,
     each_filter: Annotated[images.Filter, images.EACH_FILTER] = None,
     apply: images.Apply = None,
@@ -253,7 +254,14 @@ def _images(
     """
     reading: dict[str, Any] = {
         "operations": partial(
-            images.steps, resize or (), mode, filter_ or (), each_filter or (), apply, upscale=not no_upscale
+            images.steps,
+            resize or (),
+            filter_ or (),
+            each_filter or (),
+            apply,
+            mode=mode,
+            upscale=not no_upscale,
+            resample=resample,
         ),
         "recursive": recursive,
         "glob": glob,
@@ -271,7 +279,7 @@ def _images(
     if not resize:
         _refuse(
             "{} says how a picture comes to a size, so it goes with --resize only",
-            {"--mode": mode is not None, "--no-upscale": no_upscale},
+            {"--mode": mode is not None, "--no-upscale": no_upscale, "--resample": resample is not None},
         )
     if compare_:
         _refuse(

@@ -39,6 +39,15 @@ class Mode(StrEnum):
     PAD = "pad"
 
 
+class Resample(StrEnum):
+    """How a new pixel is made of those that it covers."""
+
+    LANCZOS = "lanczos"
+    BICUBIC = "bicubic"
+    BILINEAR = "bilinear"
+    BOX = "box"
+
+
 class OnConflict(StrEnum):
     """What is done if an output is there that is not this source's, or was changed since."""
 
@@ -104,6 +113,10 @@ Resize = Annotated[
 ]
 ModeChoice = Annotated[Mode | None, _work("--mode", help="How a picture comes to that size; stretch if not given.")]
 NoUpscale = Annotated[bool, _work("--no-upscale", metavar=NONE, help="Small pictures stay as they are.")]
+ResampleChoice = Annotated[
+    Resample | None,
+    _work("--resample", help="How pixels are weighed: lanczos if not given; box, the mean, is quickest."),
+]
 Filter = list[str] | None
 FILTER = _work("--filter", metavar="NAME", help="As blur(5) or edges; several follow one another.")
 EACH_FILTER = _work("--each-filter", metavar="NAMES", help="As blur,edges,emboss: an output for each.")
@@ -268,12 +281,13 @@ def _none_found(*, recursive: bool, glob: str | None) -> str:
 
 def steps(
     sizes: Sequence[str],
-    mode: Mode | None,
     filters: Sequence[str],
     each: Sequence[str],
     function: str | None,
     *,
+    mode: Mode | None,
     upscale: bool,
+    resample: Resample | None,
 ) -> Any:
     """The operations, or a mapping of them if there are several outputs."""
     from manyhands.apps import images
@@ -281,8 +295,8 @@ def steps(
     chain: list[Any] = [images.parse_filter(text) for text in filters]
     last = [images.Apply(_function(function))] if function else []
     ends = [images.parse_filter(text) for text in ",".join(each).split(",")] if each else [None]
-    way = mode or Mode.STRETCH
-    resizes: list[images.Resize | None] = [images.Resize(size, way.value, upscale) for size in sizes]
+    way, weighing = mode or Mode.STRETCH, resample or Resample.LANCZOS
+    resizes: list[images.Resize | None] = [images.Resize(size, way.value, upscale, weighing.value) for size in sizes]
     variants = {}
     for resize in resizes or [None]:
         for end in ends:
