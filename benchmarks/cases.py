@@ -276,8 +276,8 @@ CASES = {
     "pictures": Case(
         "600 PNGs of 800×600 → JPEGs of 200×200, OpenCV", thumbnail, pictures,
         (
-            *OURS, "manyhands images", "manyhands images, box", "manyhands images, one by one", "manyhands images, two programs", "threads",
-            *PICTURE_PEERS,
+            *OURS, "manyhands images", "manyhands images, box", "manyhands images, one by one",
+            "manyhands images, two programs", "threads", *PICTURE_PEERS,
         ),
         [
             Goal("manyhands images", 1 / (0.95 * CORES), ["manyhands images, one by one"]),

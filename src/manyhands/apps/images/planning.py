@@ -260,8 +260,8 @@ def check_collisions(sources: list[Source], names: Names, usual: str) -> None:
     ``usual``: the name that outputs have if nothing is said.
     """
     owners: dict[str, tuple[Path, str]] = {}
-    inputs = {os.path.realpath(source.path) for source in sources}
     folder = functools.cache(os.path.realpath)  # in the output, too, a folder may be a link to another
+    inputs = {_real(source.path, folder) for source in sources}
     clashes: list[str] = []
     are_of_sources = False
     for source in sources:
@@ -275,7 +275,7 @@ def check_collisions(sources: list[Source], names: Names, usual: str) -> None:
                 clashes.append(
                     f"two outputs of {source.path} would both become {target.path}: {{variant}} tells them apart"
                 )
-            elif inputs & {os.path.realpath(path) for path in (target.path, *existing(target, names))}:
+            elif inputs & {_real(path, folder) for path in (target.path, *existing(target, names))}:
                 clashes.append(f"{target.path} is one of the sources, which are never written to")
                 are_of_sources = True
     if clashes:
@@ -289,6 +289,11 @@ def check_collisions(sources: list[Source], names: Names, usual: str) -> None:
                 "own may help"
             )
         raise OptionError(f"nothing was done, since outputs collide{advice}:\n{told}{more}")
+
+
+def _real(path: Path, folder: Callable[[Path], str]) -> str:
+    """As `os.path.realpath`, which looks at every folder on the way; ``folder`` remembers those that it was asked for."""
+    return os.path.realpath(path) if path.is_symlink() else os.path.join(folder(path.parent), path.name)  # noqa: PTH118 - a text is wanted
 
 
 def linked(sources: Iterable[Source], out: Path) -> list[Path]:
