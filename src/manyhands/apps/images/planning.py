@@ -292,7 +292,7 @@ def check_collisions(sources: list[Source], names: Names, usual: str) -> None:
 
 
 def _real(path: Path, folder: Callable[[Path], str]) -> str:
-    """As `os.path.realpath`, which looks at every folder on the way; ``folder`` remembers those that it was asked for."""
+    """As `os.path.realpath`, which looks at every folder on the way; ``folder`` remembers those it was asked for."""
     return os.path.realpath(path) if path.is_symlink() else os.path.join(folder(path.parent), path.name)  # noqa: PTH118 - a text is wanted
 
 
