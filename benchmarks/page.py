@@ -74,10 +74,11 @@ CAUSES = {
         "array then keeps its memory from the next, and new pages cost more than the copy."
     ),
     "arrays-in-out": (
-        "Results that are kept need new memory. It is asked for in pages of 2 MB, where the system has such: 8 MB in "
-        "pages of 4 KB take 3.3 ms on this machine, and 0.6 ms so. In the whole run those pages were slow to be had, "
-        "after what others had left of the memory; by itself, minutes later, it was quick. Views of shared memory were "
-        "tried, and cost more (see Design)."
+        "Results that are kept need new memory: 8 MB take 3.3 ms in pages of 4 KB on this machine, and 0.6 ms in pages "
+        "of 2 MB, which are asked for. But a virtual machine that lends its free memory to its host gets those back at "
+        "3 ms a megabyte, as in a whole run on this one: 0.28 s, 1.28 x the best peer. Tried and kept: one such page "
+        "of each result is timed, and others are used while they are slow. Views of shared memory were tried, and "
+        "cost more (see Design)."
     ),
     "numerical": (
         "The function imports scipy.signal, which takes 0.55 s of computing. Two workers do so in any case; with all "
@@ -102,8 +103,8 @@ CAUSES = {
     "pictures": (
         "Against itself, one by one, 94% of two cores, and against two programs that share nothing 95%: its workers "
         "start and import Pillow, some 0.15 s of 4, and one process lists the files (2%). It decodes by Pillow and "
-        "shrinks by Lanczos, 11 ms a picture; the function, by OpenCV and the mean of pixels, takes 7 to 9. OpenCV as "
-        "its decoder was tried: PNGs took as long, and it takes a JPEG that is cut short for whole."
+        "shrinks by Lanczos, 11 ms a picture; *box* is the mean of pixels, as in the function. OpenCV as its decoder "
+        "was tried: PNGs took as long, and it takes a JPEG that is cut short for whole."
     ),
     "single-call": (
         "Of about 95 us, 26 are the caller's Python up to the end of sendmsg, 9 the worker's beginning, 31 the "
@@ -123,10 +124,6 @@ NOTES = {
     "chunksize-1": (
         "A chunk size of 1. While tasks take next to nothing, manyhands sends several chunks together; the others send "
         "each by itself."
-    ),
-    "arrays-in-out": (
-        "Run again by itself after the whole run: manyhands, processes 0.050 s, the best process peer 0.200 (0.25 x); "
-        "with ray and dask beside the others 0.062 and 0.225 (0.27 x)."
     ),
     "synth": (
         "The script writes a second picture with the box drawn for each, as the scripts do; `manyhands synth` does so "

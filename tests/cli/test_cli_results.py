@@ -172,6 +172,30 @@ def test_a_device_that_is_full_is_told_too(manyhands):
     assert "No space left on device" in ran.complaint
 
 
+@pytest.mark.parametrize("arguments", [("--version",), ("images", "--help"), ("doctor",), ("run", "tasks:double", "a")])
+def test_a_stdout_that_is_full_is_told_in_one_line(manyhands, arguments):
+    def fill():
+        os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
+
+    ran = manyhands(*arguments, preexec_fn=fill)
+    assert ran.code == 2
+    assert ran.err.splitlines()[-1].endswith("to stdout: No space left on device")
+    assert "Traceback" not in ran.err
+
+
+def test_a_folder_that_was_removed_is_told_in_one_line(manyhands, tmp_path):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+
+    def go_and_remove():
+        os.chdir(gone)
+        gone.rmdir()
+
+    ran = manyhands("compare", "--demo", "io", "--html", "a.html", preexec_fn=go_and_remove)
+    assert ran.code == 2
+    assert ran.err == "manyhands: the folder that this was started in is not there any more: go to another\n"
+
+
 @pytest.mark.parametrize("descriptor", [1, 2])
 def test_a_closed_stdout_or_stderr_does_no_harm(manyhands, folder, descriptor):
     def close():

@@ -7,6 +7,7 @@ Ctrl-C and closed pipes come to this package as they are, and mean the same with
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +29,7 @@ from manyhands.cli.streams import STDOUT, ReaderGone, say
 from manyhands.cli.values import parse_duration, parse_names
 
 Action = Callable[[], int | None]
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
 
 # The base of every complaint about arguments; typer names only this subclass of it in public.
 UsageError: Any = typer.BadParameter.__base__
@@ -51,8 +53,22 @@ def execute(arguments: Sequence[str]) -> int:
         say(f"manyhands: {explain_usage(error)}")
         return Exit.USAGE
     except (BrokenPipeError, ReaderGone):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)  # what is still buffered has nowhere to go
+        _drop_what_is_buffered()
         return Exit.READER_GONE
+    except OSError as error:
+        if error.filename is not None or error.errno not in {*NO_ROOM, errno.ENOENT}:
+            raise
+        if error.errno == errno.ENOENT:  # of a path that is not absolute
+            say("manyhands: the folder that this was started in is not there any more: go to another")
+        else:
+            _drop_what_is_buffered()
+            say(f"manyhands: cannot write to stdout: {error.strerror}")
+        return Exit.USAGE
+
+
+def _drop_what_is_buffered() -> None:
+    """It has nowhere to go."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
 
 
 def _parse_and_do(arguments: Sequence[str]) -> int:
