@@ -803,8 +803,24 @@ def test_threads_that_call_at_once_start_one_zygote(tmp_path):
     )
 
 
-@pytest.mark.parametrize("module", ["zygote_process", "dispatcher", "supervisor", "cloudpickle"])
-def test_a_child_forked_while_another_thread_imports_the_engine_can_call(module, tmp_path):
+BY_MAP = 'mh.map(lambda x: -x, [-1, -2], backend="processes", workers=1)'
+BY_EXECUTOR = "list(mh.Executor(1).map(abs, [-1, -2]))"
+BY_POOL = "mh.Pool(1).map(abs, [-1, -2])"
+
+
+@pytest.mark.parametrize(
+    ("module", "call"),
+    [
+        ("zygote_process", BY_MAP),
+        ("dispatcher", BY_MAP),
+        ("supervisor", BY_MAP),
+        ("cloudpickle", BY_MAP),
+        ("mapping", BY_MAP),
+        ("dispatcher", BY_EXECUTOR),
+        ("pool_results", BY_POOL),
+    ],
+)
+def test_a_child_forked_while_another_thread_imports_the_engine_can_call(module, call, tmp_path):
     """Row 46: nobody in the child would finish that import, and whoever needs it would wait for ever."""
     program = """
         import os, signal, sys, threading
@@ -818,9 +834,8 @@ def test_a_child_forked_while_another_thread_imports_the_engine_can_call(module,
                 return None
 
         def call():
-            assert mh.map(lambda x: -x, [-1, -2], backend="processes", workers=1) == [1, 2]
+            assert eval(sys.argv[2]) == [1, 2]
 
-        mh.map
         importing, forked = threading.Event(), threading.Event()
         sys.meta_path.insert(0, Finder())
         thread = threading.Thread(target=call)
@@ -835,7 +850,7 @@ def test_a_child_forked_while_another_thread_imports_the_engine_can_call(module,
         thread.join()
         assert os.waitpid(child, 0)[1] == 0
         """
-    said = run("-X", "dev", write(tmp_path / "program.py", program), module, cwd=tmp_path)
+    said = run("-X", "dev", write(tmp_path / "program.py", program), module, call, cwd=tmp_path)
     assert said.stderr == ""
 
 

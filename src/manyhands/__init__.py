@@ -103,7 +103,10 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'manyhands' has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(f"manyhands.{home}"), name)
+    from manyhands._engine.forks import held_off
+
+    with held_off():  # in a child forked meanwhile by another thread, nobody would be there to finish the import
+        value = getattr(import_module(f"manyhands.{home}"), name)
     globals()[name] = value
     return value
 
