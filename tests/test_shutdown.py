@@ -778,6 +778,29 @@ def test_a_zygote_that_was_started_early_goes_with_a_killed_program(tmp_path):
     assert eventually(lambda: not alive(int(ended.stdout)))
 
 
+@pytest.mark.parametrize(
+    ("configured", "given", "children"),
+    [
+        ({"start_method": "spawn"}, {"backend": "processes"}, 1),  # a worker, and no zygote that nobody needs
+        ({"backend": "processes", "start_method": "spawn"}, {}, 1),
+        ({"backend": "processes"}, {"backend": "threads"}, 0),
+        ({"backend": "processes"}, {}, 2),
+    ],
+)
+def test_a_first_call_starts_what_is_configured_and_no_more(configured, given, children, tmp_path):
+    run_source(
+        f"""
+        import psutil
+        import manyhands as mh
+
+        mh.configure(**{configured})
+        assert mh.map(abs, [-1, -2], workers=1, **{given}) == [1, 2]
+        assert len(psutil.Process().children(recursive=True)) == {children}
+        """,
+        cwd=tmp_path,
+    )
+
+
 def test_threads_that_call_at_once_start_one_zygote(tmp_path):
     run_source(
         """

@@ -6,6 +6,7 @@ All of them are one implementation, `results.Call`, which is imported on use.
 from __future__ import annotations
 
 import functools
+import sys
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, Unpack, overload
 
 from manyhands._engine.forks import held_off
@@ -180,11 +181,17 @@ def _begin(
     func: Callable[..., R], iterables: tuple[Iterable[Any], ...], given: Any, *, star: bool = False, **how: bool
 ) -> Call[R]:
     """See `results.begin`."""
-    method = given.get("start_method")
-    if given.get("backend") == "processes" and (method is None or method == "zygote"):
+    method = _asked_for("start_method", given)
+    if _asked_for("backend", given) == "processes" and (method is None or method == "zygote"):
         _start_early()
     call: Call[R] = _engine().begin(func, iterables, given, star=star, **how)
     return call
+
+
+def _asked_for(option: str, given: Any) -> Any:
+    """In this call, or by `configure`, which nobody has called as long as its module is not imported."""
+    configured: Callable[[], dict[str, Any]] = getattr(sys.modules.get("manyhands.options"), "configured", dict)
+    return given.get(option, configured().get(option))
 
 
 @functools.cache

@@ -214,6 +214,11 @@ def gather(given: dict[str, Any]) -> Options:
     return replace(_defaults, **given)
 
 
+def configured() -> dict[str, Any]:
+    """The defaults, by name."""
+    return vars(_defaults)
+
+
 class configure:  # noqa: N801 - used like a function
     """Set defaults for the options of all later calls; as a context manager, until its end.
 
