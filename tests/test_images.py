@@ -2067,6 +2067,29 @@ def test_what_was_lost_is_told_at_the_end(tmp_path):
     assert "not all of it was kept: 16 bit became 8 bit (1 picture); the first of several frames (1 picture)" in told
 
 
+def test_what_a_run_left_that_was_killed_at_its_very_end_is_tidied_by_the_next(photos, tmp_path):
+    out = tmp_path / "out"
+    step = images.Resize("5x5")
+    assert run_again(photos, out, step)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    listed = out / ".manyhands-images.jsonl"
+    listed.write_bytes(b"\n" + listed.read_bytes() + b"\n" + listed.read_bytes())  # as lines are appended in a run
+    killed = """
+        import os, pathlib, signal, sys
+        from manyhands.apps import files
+        with files.beside(pathlib.Path(sys.argv[1])) as unfinished:
+            unfinished.write_bytes(b"half")
+            os.kill(os.getpid(), signal.SIGKILL)
+    """
+    program = programs.write(tmp_path / "killed.py", killed)
+    assert subprocess.run([sys.executable, program, out / "a.png"], check=False).returncode == -signal.SIGKILL
+    assert len(list(out.rglob("*.part"))) == 1
+    images.process(photos, out, [step], recursive=True, dry_run=True)
+    assert len(list(out.rglob("*.part"))) == 1
+    assert set(run_again(photos, out, step).values()) == {"up to date"}
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
 # --- the command, further -------------------------------------------------------------------------------------------
 
 

@@ -4,10 +4,14 @@
 >>> mh.map(lambda x: x * x, range(5))
 [0, 1, 4, 9, 16]
 
-The names below are all there is. They load on first use, so that the import itself costs next to nothing.
+The names below are all there is. They load on first use, so that the import itself costs little.
 """
 
 from __future__ import annotations
+
+from importlib import import_module as _import_module
+
+from manyhands._engine.forks import held_off as _held_off  # not on first use: that may be in two threads, and one forks
 
 TYPE_CHECKING = False  # as typing's, whose import would take longer than all of this one
 if TYPE_CHECKING:
@@ -101,12 +105,8 @@ def __getattr__(name: str) -> Any:
     home = _HOME_OF.get(name)
     if home is None:
         raise AttributeError(f"module 'manyhands' has no attribute {name!r}")
-    from importlib import import_module
-
-    from manyhands._engine.forks import held_off
-
-    with held_off():  # in a child forked meanwhile by another thread, nobody would be there to finish the import
-        value = getattr(import_module(f"manyhands.{home}"), name)
+    with _held_off():  # in a child forked meanwhile by another thread, nobody would be there to finish the import
+        value = getattr(_import_module(f"manyhands.{home}"), name)
     globals()[name] = value
     return value
 

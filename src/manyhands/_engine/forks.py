@@ -10,9 +10,12 @@ from __future__ import annotations
 import contextlib
 import logging  # noqa: F401 - see below
 import os
-import socket
 import threading
-from contextlib import AbstractContextManager
+
+TYPE_CHECKING = False  # typing's import would take as long as much of this
+if TYPE_CHECKING:
+    import socket
+    from contextlib import AbstractContextManager
 
 _open: dict[int, socket.socket | int] = {}
 _forking = threading.RLock()  # held in every fork, and by those who make what no child may have
@@ -45,7 +48,7 @@ def _in_child() -> None:
     for fd, what in _open.items():
         with contextlib.suppress(OSError):
             os.close(fd)
-        if isinstance(what, socket.socket):
+        if not isinstance(what, int):
             with contextlib.suppress(OSError):
                 what.detach()
     _open.clear()

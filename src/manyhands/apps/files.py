@@ -175,6 +175,11 @@ def remove_unfinished(folder: Path, patience: float = 0.0, *, linked: Iterable[P
     return removed
 
 
+def has_unfinished(folder: Path, linked: Iterable[Path] = ()) -> bool:
+    """Somebody is writing there, or was ended while doing so."""
+    return any(_unfinished(folder, linked))
+
+
 def _unfinished(folder: Path, linked: Iterable[Path]) -> Iterator[Path]:
     below = (Path(place, name) for place, _, names in walk(folder) for name in names if name.startswith(UNFINISHED))
     yield from (path for path in below if path.match(f"{UNFINISHED}*-*.part"))

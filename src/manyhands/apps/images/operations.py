@@ -268,5 +268,8 @@ def parse_filter(text: str) -> Filter:
         return Filter(name)
     for kind in (int, float):
         with contextlib.suppress(ValueError):
-            return Filter(name, kind(amount))
-    raise OptionError(f"a filter takes one number, as in blur(5); got {text!r}")
+            number = kind(amount)
+            break
+    else:
+        raise OptionError(f"a filter takes one number, as in blur(5); got {text!r}")
+    return Filter(name, number)

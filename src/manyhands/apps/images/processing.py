@@ -148,6 +148,9 @@ def process(
         maker = Maker(reading, quality, Background(background), state.Writer(into, on_conflict), budget)
         with _folder(into, linked), _pixel_limit():
             done += _run(maker, todo, chosen, count, progress)
+    elif files.has_unfinished(into, linked) or not state.is_tidy(into, known):  # a run was killed when all was made
+        with suppress(PermissionError), _folder(into, linked):
+            pass
     for one in done:
         if one.source in partly:
             one.note([LEFT_ALONE])

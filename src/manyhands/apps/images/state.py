@@ -180,10 +180,19 @@ def tidy(out: Path) -> None:
     Also if it has not all of them: the run was ended, or failed there, and they are to be known as ours.
     """
     with files.locked(out):  # other runs may go on
-        known = {key: made for key, made in load(out).items() if made.whole or _has_some(made, out)}
+        data = _tidied(load(out), out)
         with files.whole(out / FILE) as unfinished:
-            lines = [_line(_relative(Path(key), out), made) for key, made in sorted(known.items())]
-            unfinished.write_bytes(b"".join(lines))
+            unfinished.write_bytes(data)
+
+
+def is_tidy(out: Path, known: Mapping[str, Made]) -> bool:
+    """As the end of a run leaves it: one may have been killed after its last output."""
+    return b"".join(line + b"\n" for line in _lines(out / FILE)) == _tidied(known, out)
+
+
+def _tidied(known: Mapping[str, Made], out: Path) -> bytes:
+    kept = {key: made for key, made in known.items() if made.whole or _has_some(made, out)}
+    return b"".join(_line(_relative(Path(key), out), made) for key, made in sorted(kept.items()))
 
 
 def _from(source: Source, out: Path) -> str:
