@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+import types
 import zlib
 from pathlib import Path
 
@@ -1562,8 +1563,12 @@ def test_an_untouched_tiff_keeps_only_what_is_asked_for(tmp_path):
 # --- what functions of the user's depend on -----------------------------------------------------------------------
 
 OWN = """
+import collections
 import functools
+import re
+import types
 import numpy as np
+from PIL import ImageFilter
 import helper
 
 TABLE = {"level": [1]}
@@ -1571,6 +1576,37 @@ NAMES = {"x", "y"}
 ADDED, TAKEN = [1], [-1]
 IN_TURN = [ADDED, TAKEN, ADDED]
 MASK = np.zeros(3, np.uint8)
+HELD = {
+    "blur": [ImageFilter.GaussianBlur(1)],
+    "kernel": ImageFilter.Kernel((3, 3), [0] * 8 + [1]),
+    "vectorized": np.vectorize(lambda value: value + 10),
+    "space": types.SimpleNamespace(func=lambda value: value + 11),
+    "queue": collections.deque([lambda value: value + 12]),
+    "proxy": types.MappingProxyType({"func": lambda value: value + 13}),
+    "random": np.random.default_rng(14),
+    "pattern": re.compile("x" * 300 + "15"),
+    "masked": np.ma.masked_array([1, 2], [1, 16]),
+}
+
+def with_attribute(array):
+    return array + with_attribute.level
+
+with_attribute.level = 17
+
+def taking(array, *, one=1, two=18):
+    return array + one
+
+class Meta(type):
+    def level(cls):
+        return 19
+
+class Made(metaclass=Meta):
+    def _set(self, value):
+        self.value = value + 20
+    value = property(None, _set)
+
+def held(array):
+    return HELD, with_attribute(array), taking(array), Made
 
 class Settings:
     level = 1
@@ -1661,6 +1697,36 @@ def test_whatever_a_function_looks_up_makes_its_outputs_stale(tmp_path):
     assert keys([]) == first
     changed = keys(CHANGES.values())
     assert [name for name in CHANGES if changed[name] == first[name]] == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("GaussianBlur(1)", "GaussianBlur(9)"),
+        ("* 8 + [1]", "* 8 + [2]"),
+        *((f"value + {number}", "value + 99") for number in (10, 11, 12, 13, 20)),
+        ("default_rng(14)", "default_rng(99)"),
+        ("15", "99"),
+        ("16", "0"),
+        ("level = 17", "level = 99"),
+        ("one=1, two=18", "two=1, one=18"),
+        ("return 19", "return 99"),
+    ],
+)
+def test_what_an_object_holds_makes_outputs_stale_also_if_it_does_not_tell(before, after, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "helper", sys)
+    own = types.ModuleType("own")
+    own.__file__ = str(tmp_path / "own.py")
+    monkeypatch.setitem(sys.modules, "own", own)
+
+    def key(source):
+        names = {"__name__": "own"}
+        exec(compile(source, tmp_path / "own.py", "exec"), names)
+        return images.Apply(names["held"]).key
+
+    assert before in OWN
+    assert key(OWN) == key(OWN)
+    assert key(OWN.replace(before, after)) != key(OWN)
 
 
 def test_a_file_beside_the_installed_ones_is_the_users_own(tmp_path, monkeypatch):

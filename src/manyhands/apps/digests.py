@@ -2,8 +2,8 @@
 
 Followed from the function on: its code, what is bound to it, and whatever it looks up among the names of its file, and
 so on from there, in all files that are the user's own and not installed. Data is seen if it is plain, an array, or the
-state of an object of a class of the user's own. Not seen: files that are read, the versions of installed packages, and
-what is imported within a function.
+state of an object: of a class of the user's own, or one that does not tell its state itself. Not seen: files that are
+read, the versions of installed packages, and what is imported within a function.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import re
 import sys
 import sysconfig
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ class _Reader:
 
     @functools.singledispatchmethod
     def _of(self, value: Any) -> Any:
-        """Of whatever else it is: its repr; of one of a class of the user's own, the class and its state."""
+        """Of whatever else it is: its class, and its state, or what it tells of itself."""
         told, behind = None, None
         with contextlib.suppress(Exception):  # theirs; also a picture whose file cannot be read
             if hasattr(type(value), "__array_interface__"):  # of numpy, and pictures of Pillow
@@ -88,6 +88,10 @@ class _Reader:
         return self._of_many([value.func, value.args, sorted(value.keywords.items())])
 
     @_of.register
+    def _of_pattern(self, value: re.Pattern) -> Any:  # type: ignore[type-arg]
+        return self._of_many([value.pattern, value.flags])  # its repr is cut off
+
+    @_of.register
     def _of_method(self, value: types.MethodType) -> Any:
         return self._of_many([value.__func__, value.__self__])
 
@@ -95,8 +99,8 @@ class _Reader:
     def _of_function(self, func: types.FunctionType) -> Any:
         if not _is_own(func.__code__.co_filename):
             return func.__module__, func.__qualname__
-        bound = [*(func.__defaults__ or ()), *(func.__kwdefaults__ or {}).values(), *_captured(func)]
-        return _code(func.__code__), self._of_many([*bound, *self._looked_up(func)])
+        bound = [*(func.__defaults__ or ()), *(func.__kwdefaults__ or {}).items(), *_captured(func)]
+        return _code(func.__code__), self._of_many([*bound, vars(func), *self._looked_up(func)])
 
     @_of.register
     def _of_class(self, value: type) -> Any:
@@ -104,7 +108,8 @@ class _Reader:
         if not _is_own_class(value):
             return name
         parts = [(told, vars(value)[told]) for told in sorted(vars(value).keys() - _UNTOLD)]
-        return name, self._of_many(value.__bases__), [(n, self.content(_behind(one))) for n, one in parts]
+        kinds = self._of_many([type(value), *value.__bases__])
+        return name, kinds, [(n, self.content(_behind(one))) for n, one in parts]
 
     def _looked_up(self, func: types.FunctionType) -> Iterator[Any]:
         """Among the names of its file, and in modules of the user's that have a name there."""
@@ -120,9 +125,11 @@ class _Reader:
         import numpy as np
 
         array = np.asarray(value)
+        palette = value.getpalette() if hasattr(value, "getpalette") else None
+        more = self._of_many([getattr(value, "mask", None), palette])
         if array.dtype.hasobject:
-            return str(array.dtype), array.shape, self.content(array.tolist())
-        return str(array.dtype), array.shape, hashlib.sha256(array.tobytes()).hexdigest()
+            return str(array.dtype), array.shape, more, self.content(array.tolist())
+        return str(array.dtype), array.shape, more, hashlib.sha256(array.tobytes()).hexdigest()
 
 
 def _state(value: Any) -> dict[str, Any]:
@@ -131,14 +138,25 @@ def _state(value: Any) -> dict[str, Any]:
     return {name: getattr(value, name) for name in names if hasattr(value, name)} | getattr(value, "__dict__", {})
 
 
-def _shown(value: Any) -> str:
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))  # an address is another in each run
+def _shown(value: Any) -> Any:
+    """What it tells of itself; if that is where it lies in memory, or what it holds does, its state as well."""
+    told = repr(value)
+    shown = re.sub(r"( at)? 0x[0-9a-fA-F]+", "", told)  # an address is another in each run
+    return shown if shown == told else [shown, _state(value) or _reduced(value)]
+
+
+def _reduced(value: Any) -> Any:
+    """As it would be pickled, where it can be."""
+    with contextlib.suppress(Exception):
+        _, args, *more = value.__reduce_ex__(4)
+        return [args, *(list(one) if isinstance(one, Iterator) else one for one in more)]
+    return dict(value) if isinstance(value, Mapping) else None
 
 
 def _behind(attribute: Any) -> Any:
     """What a descriptor of a class was made of."""
     if isinstance(attribute, property):
-        return [attribute.fget]
+        return [attribute.fget, attribute.fset, attribute.fdel]
     return getattr(attribute, "__func__", attribute)
 
 
@@ -201,4 +219,5 @@ def _code(code: types.CodeType) -> str:
             parts.append(_code(constant))
         else:  # a set has another order in each run
             parts.append(repr(sorted(map(repr, constant)) if isinstance(constant, frozenset) else constant))
-    return repr((code.co_code, parts, code.co_names))
+    taken = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount], code.co_posonlyargcount, code.co_argcount
+    return repr((code.co_code, parts, code.co_names, taken))
