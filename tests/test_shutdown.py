@@ -801,6 +801,64 @@ def test_a_first_call_starts_what_is_configured_and_no_more(configured, given, c
     )
 
 
+@pytest.mark.parametrize(
+    ("begin", "ask"),
+    [
+        ("mh.imap(slow, range(100))", "list(begun)"),
+        ("mh.imap_unordered(slow, range(100), backend='processes')", "list(begun)"),
+        ("mh.imap(slow, range(100), backend='threads')", "list(begun)"),
+        ("mh.submit(slow, 1, 30)", "begun.result()"),
+        ("mh.submit(slow, 1, 30)", "begun.exception(timeout=20)"),
+        ("mh.Pool(2).map_async(slow, range(10000))", "begun.get()"),
+        ("mh.Pool(2).imap(slow, range(10000))", "list(begun)"),
+    ],
+)
+def test_what_a_process_has_begun_is_not_waited_for_in_its_fork(begin, ask, tmp_path):
+    """Row 46: nobody there would bring the results."""
+    run_source(
+        f"""
+        import os, signal, time
+        import manyhands as mh
+
+        def slow(x, seconds=0.005):
+            time.sleep(seconds)
+            return x
+
+        begun = {begin}
+        for _ in range(30 if hasattr(begun, "__next__") else 0):
+            next(begun)
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            try:
+                {ask}
+            except mh.ExecutorClosed as error:
+                assert "was forked from" in str(error)
+                os._exit(0)
+            os._exit(1)
+        assert os.waitpid(child, 0)[1] == 0
+        os._exit(0)
+        """,
+        cwd=tmp_path,
+    )
+
+
+def test_serial_results_go_on_in_a_fork(tmp_path):
+    run_source(
+        """
+        import os
+        import manyhands as mh
+
+        results = mh.imap(abs, range(-100, 0), backend="serial")
+        next(results)
+        child = os.fork()
+        assert sum(results) == 4950
+        assert child == 0 or os.waitpid(child, 0)[1] == 0
+        """,
+        cwd=tmp_path,
+    )
+
+
 def test_threads_that_call_at_once_start_one_zygote(tmp_path):
     run_source(
         """

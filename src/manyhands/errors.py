@@ -65,7 +65,10 @@ class OptionError(ManyhandsError, ValueError):
 
 
 class ExecutorClosed(ManyhandsError, RuntimeError):
-    """Work was given to an executor or pool that no longer takes any."""
+    """Work was given to an executor or pool that no longer takes any, or has come along in a fork of its process."""
+
+
+FORKED = "this call belongs to the process that this one was forked from, and so do its workers: make one here"
 
 
 class ResultsDiffer(ManyhandsError, ValueError):

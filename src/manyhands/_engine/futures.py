@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import os
 import threading
 from _thread import RLock
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from typing import Any, TypeVar
 from manyhands._engine import courier
 from manyhands._engine.latch import Latch
 from manyhands._engine.results import Failed, Piece
-from manyhands.errors import WorkersUnavailable
+from manyhands.errors import FORKED, ExecutorClosed, WorkersUnavailable
 
 T = TypeVar("T")
 
@@ -42,6 +43,7 @@ class Future(concurrent.futures.Future[T]):
         self._gate = threading.RLock()  # between cancel and begin; and for opening the result, once
         self._withdraw: Callable[[], None] | None = None
         self._begun = False
+        self._pid = os.getpid()
 
     def __repr__(self) -> str:
         value = self._result
@@ -72,6 +74,8 @@ class Future(concurrent.futures.Future[T]):
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it is done; False if it is not within ``timeout`` seconds."""
+        if os.getpid() != self._pid and not self._over.is_set():
+            raise ExecutorClosed(FORKED)
         # Not by the future's own condition: an exception of a signal handler might leave it locked.
         return self._over.wait(timeout)
 

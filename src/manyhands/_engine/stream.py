@@ -8,6 +8,7 @@ At any time at most a window of tasks is at hand: read, but their results not ye
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 import time
@@ -22,6 +23,7 @@ from manyhands._engine.interface import Job
 from manyhands._engine.latch import Latch
 from manyhands._engine.results import Piece
 from manyhands._engine.sources import GrowingSource, SequenceSource
+from manyhands.errors import FORKED, ExecutorClosed
 from manyhands.interrupts import start_thread
 from manyhands.showing import MISSING
 
@@ -141,6 +143,7 @@ class Stream:
         self._background: queue.SimpleQueue[None] | None = None  # something was taken or has arrived
         self._arrived = 0  # tasks whose results are here
         self._over = Latch()  # nothing more will come
+        self._pid = os.getpid()
         self.ended = False  # everything was taken
 
     # --- as a sink, on the dispatcher's thread ------------------------------------------------------------------
@@ -267,6 +270,8 @@ class Stream:
 
     def _take(self, until: float | None) -> Piece | _End | None:
         if self._dispatcher.backend.threaded:
+            if os.getpid() != self._pid:
+                raise ExecutorClosed(FORKED)
             if not self._window and self.feed.ended and self._inbox.empty() and not self._shared:
                 # Nobody waits for single pieces: to be woken for each would cost the workers' cores more than it gains.
                 self._over.wait(PAUSE_SECONDS if until is None else min(PAUSE_SECONDS, until - time.monotonic()))
