@@ -1565,6 +1565,7 @@ def test_an_untouched_tiff_keeps_only_what_is_asked_for(tmp_path):
 OWN = """
 import collections
 import functools
+import random
 import re
 import types
 import numpy as np
@@ -1583,7 +1584,7 @@ HELD = {
     "space": types.SimpleNamespace(func=lambda value: value + 11),
     "queue": collections.deque([lambda value: value + 12]),
     "proxy": types.MappingProxyType({"func": lambda value: value + 13}),
-    "random": np.random.default_rng(14),
+    "random": [np.random.default_rng(), random.Random(), iter([0, 1])],
     "pattern": re.compile("x" * 300 + "15"),
     "masked": np.ma.masked_array([1, 2], [1, 16]),
 }
@@ -1705,7 +1706,6 @@ def test_whatever_a_function_looks_up_makes_its_outputs_stale(tmp_path):
         ("GaussianBlur(1)", "GaussianBlur(9)"),
         ("* 8 + [1]", "* 8 + [2]"),
         *((f"value + {number}", "value + 99") for number in (10, 11, 12, 13, 20)),
-        ("default_rng(14)", "default_rng(99)"),
         ("15", "99"),
         ("16", "0"),
         ("level = 17", "level = 99"),
@@ -1725,7 +1725,7 @@ def test_what_an_object_holds_makes_outputs_stale_also_if_it_does_not_tell(befor
         return images.Apply(names["held"]).key
 
     assert before in OWN
-    assert key(OWN) == key(OWN)
+    assert key(OWN) == key(OWN)  # though the source of its random numbers is another
     assert key(OWN.replace(before, after)) != key(OWN)
 
 

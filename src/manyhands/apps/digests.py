@@ -16,7 +16,7 @@ import re
 import sys
 import sysconfig
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -142,15 +142,14 @@ def _shown(value: Any) -> Any:
     """What it tells of itself; if that is where it lies in memory, or what it holds does, its state as well."""
     told = repr(value)
     shown = re.sub(r"( at)? 0x[0-9a-fA-F]+", "", told)  # an address is another in each run
-    return shown if shown == told else [shown, _state(value) or _reduced(value)]
+    return shown if shown == told else [shown, _state(value) or _held(value)]
 
 
-def _reduced(value: Any) -> Any:
-    """As it would be pickled, where it can be."""
-    with contextlib.suppress(Exception):
-        _, args, *more = value.__reduce_ex__(4)
-        return [args, *(list(one) if isinstance(one, Iterator) else one for one in more)]
-    return dict(value) if isinstance(value, Mapping) else None
+def _held(value: Any) -> Any:
+    """Of a queue or a view of a dict; not of an iterator or a source of random numbers, which go on by themselves."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    return list(value) if isinstance(value, Sequence) else None
 
 
 def _behind(attribute: Any) -> Any:
