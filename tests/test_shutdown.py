@@ -931,7 +931,8 @@ def test_a_child_forked_while_another_thread_imports_the_engine_can_call(module,
         thread.join()
         assert os.waitpid(child, 0)[1] == 0
         """
-    said = run("-X", "dev", write(tmp_path / "program.py", program), module, call, cwd=tmp_path)
+    options = ("-X", "dev", "-W", "ignore:This process:DeprecationWarning")  # of Python 3.12 on: it has threads
+    said = run(*options, write(tmp_path / "program.py", program), module, call, cwd=tmp_path)
     assert said.stderr == ""
 
 
