@@ -185,14 +185,14 @@ def test_very_long_input_is_not_held_in_memory(any_backend):
     most = 0
 
     def items():
-        for _ in range(3000):
+        for _ in range(10_000):
             item = Item()
             living.add(item)
             yield item
 
     for _ in mh.imap(lambda _: None, items(), workers=2, chunksize=1, **any_backend):
         most = max(most, len(living))
-    assert most < 1000
+    assert most < 3000
 
 
 # --- input that fails, readers that stop ------------------------------------------------------------------------

@@ -42,7 +42,8 @@ from manyhands.showing import MISSING
 
 SLICE_SECONDS = 0.001  # of tiny tasks that are run between two looks around
 TIMED = 64  # tasks; in a larger slice it is not seen how long each of them takes
-LAZY_SLICE = 512  # tasks, if results are taken one by one: so many inputs and results are held
+LAZY_SLICE = 2048  # tasks, if results are taken one by one: so many inputs and results are held
+HELD = 512  # results, at most, while one before them is awaited from a worker
 AWAY_SECONDS = 0.1  # the reader is busy with something else, and will not be one of the hands
 MEMORY = 0.7  # weight of what was seen before, after a slice
 GROWTH = 8  # of a slice over the one before
@@ -176,7 +177,7 @@ class HeadStart:
             self._away = None
             held = self._at - self._elsewhere.taken if self._shares and self._lazy else 0
             # Results that wait for one of a worker's take memory; and who waits for an error wants nothing behind it.
-            if self._shares and not self._over.is_set() and (piece.batch.failures or held > LAZY_SLICE):
+            if self._shares and not self._over.is_set() and (piece.batch.failures or held > HELD):
                 self._give(self.seen.spent, None)
 
     def stop(self) -> None:

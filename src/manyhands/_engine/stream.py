@@ -31,7 +31,7 @@ PAUSE_SECONDS = 0.02  # between looks at results that are wanted all together
 PULL_SECONDS = 0.002  # reading input stops after this, when results are waiting to be taken
 SLOW_SECONDS = 20e-6  # for one input: slower ones are passed on one by one
 IN_ADVANCE = 4  # tasks a worker, before it is known how long they take; as many as the scheduler would have at hand
-MAX_STEP = 256  # inputs read before it is looked how long that takes
+MAX_STEP = 1024  # inputs read before it is looked how long that takes
 STEP_SECONDS = 0.001  # of reading quick ones before the workers are told
 
 
