@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from manyhands import backends
@@ -52,7 +51,7 @@ def dispatcher_for(options: Options, func: Callable[..., Any]) -> tuple[Dispatch
         backend, workers = place = "serial", 1  # in a __reduce__, on the very thread that it would wait for
     if backend == "serial" or options.start_method == "fork" or context.worker() is not None:
         # A fork shows the memory of its moment, so it is made for the call; serial costs nothing to make.
-        own = make_dispatcher(place, start_method=options.start_method, memory_limit=options.memory())
+        own = make_dispatcher(place, start_method=options.start_method, memory_limit=options.memory_limit)
         if own.backend.threaded:
             shared.register(own, finish_at_exit=False)
         return own, own.shutdown
@@ -61,10 +60,11 @@ def dispatcher_for(options: Options, func: Callable[..., Any]) -> tuple[Dispatch
     key = _warm_key(place, options)
     limits = Limits(workers, idle_seconds=IDLE_SECONDS, loaders=cpu_count() if backend == "processes" else None)
     if backend == "processes" and _may_add_workers(options):
-        limits = replace(limits, max_workers=max(workers, MOST_WAITING), few_workers=workers)
+        limits = limits._replace(max_workers=max(workers, MOST_WAITING), few_workers=workers)
 
     def make() -> Dispatcher:
-        return make_dispatcher(place, start_method=options.start_method, limits=limits, memory_limit=options.memory())
+        limit = options.memory_limit
+        return make_dispatcher(place, start_method=options.start_method, limits=limits, memory_limit=limit)
 
     # A task on a thread may start a thread of its own that calls us: that one must not wait for the first.
     return shared.warm(key, make, alone=backend == "threads")
@@ -76,7 +76,7 @@ def is_warm(options: Options) -> bool:
 
 
 def _warm_key(place: tuple[str, int], options: Options) -> tuple[Any, ...]:
-    return (*place, options.start_method, options.memory(), _may_add_workers(options))
+    return (*place, options.start_method, options.memory_limit, _may_add_workers(options))
 
 
 def _may_add_workers(options: Options) -> bool:

@@ -7,7 +7,6 @@ import functools
 import time
 import types
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 from manyhands import calls, strategy
@@ -137,7 +136,7 @@ class Crew:
         """Have the workers started that were chosen, as many as so many tasks can use. Raises WorkerStartError."""
         usual = self._options.workers is None and choice.backend == self._options.place()[0]
         if not usual:  # the usual ones are those that a call without a head start has, too
-            self._options = replace(self._options, backend=choice.backend, workers=choice.workers)
+            self._options = self._options.changed(backend=choice.backend, workers=choice.workers)
         with self._nobody_if_refused():
             self._prepare()
             self._job.crowd = choice.workers

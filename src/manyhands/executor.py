@@ -78,7 +78,7 @@ class Executor(concurrent.futures.Executor):
             initializer=initializer,
             initargs=tuple(initargs),
             limits=Limits(place[1], tasks_per_worker=max_tasks_per_child),
-            memory_limit=options.memory(),
+            memory_limit=options.memory_limit,
             name=thread_name_prefix,
         )
         self._dispatcher = shared.register(dispatcher, finish_at_exit=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
 from numbers import Integral
 from types import TracebackType
 from typing import Any, Self, TypedDict
@@ -43,7 +42,6 @@ class AllOptions(CommonOptions, total=False):
     on_error: OnError
 
 
-@dataclass(frozen=True)
 class Options:
     """What a call was asked for.
 
@@ -68,21 +66,32 @@ class Options:
         report: called with the Report when the call is over.
     """
 
-    workers: int | None = None
-    backend: str = "auto"
-    start_method: StartMethod | None = None
-    progress: ProgressOption = None
-    desc: str | None = None
-    total: int | None = None
-    chunksize: int | None = None
-    timeout: float | None = None
-    memory_limit: int | str | None = None
-    retry: Retry | int | None = None
-    on_error: OnError = "raise"
-    seed: int | None = None
-    report: Callable[[Report], Any] | None = None
+    def __init__(
+        self,
+        *,
+        workers: int | None = None,
+        backend: str = "auto",
+        start_method: StartMethod | None = None,
+        progress: ProgressOption = None,
+        desc: str | None = None,
+        total: int | None = None,
+        chunksize: int | None = None,
+        timeout: float | None = None,
+        memory_limit: int | str | None = None,
+        retry: Retry | int | None = None,
+        on_error: OnError = "raise",
+        seed: int | None = None,
+        report: Callable[[Report], Any] | None = None,
+    ) -> None:
+        self.workers, self.backend, self.start_method = workers, backend, start_method
+        self.progress, self.desc, self.total = progress, desc, total
+        self.chunksize, self.timeout, self.seed = chunksize, timeout, seed
+        self.on_error, self.report = on_error, report
+        self._check()
+        self.retry = _checked_retry(retry)
+        self.memory_limit = checked_memory(memory_limit, backend)
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         for name in ("workers", "chunksize"):
             check_count(name, getattr(self, name), lowest=1)
         for name in ("total", "seed"):
@@ -99,12 +108,17 @@ class Options:
             _check_choice("backend", self.backend, tuple(backends.names()))
         if self.backend == "serial" and self.timeout is not None:
             raise OptionError("backend='serial' cannot stop a task, so it has no timeout; use threads or processes")
-        object.__setattr__(self, "retry", _checked_retry(self.retry))
-        object.__setattr__(self, "memory_limit", checked_memory(self.memory_limit, self.backend))
+
+    def __repr__(self) -> str:
+        return f"Options({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
+
+    def changed(self, **given: Any) -> Options:
+        """The same but for these. Raises OptionError."""
+        return Options(**vars(self) | given)
 
     def policy(self) -> Policy:
         """What of this the scheduler wants to know."""
-        retry = self.retry if isinstance(self.retry, Retry) else None
+        retry = self.retry
         return Policy(
             chunksize=self.chunksize,
             timeout=self.timeout,
@@ -116,11 +130,7 @@ class Options:
 
     def retry_on(self) -> tuple[type[BaseException], ...]:
         """Exceptions worth another attempt."""
-        return self.retry.on if isinstance(self.retry, Retry) else ()
-
-    def memory(self) -> int | None:
-        """Bytes that a worker may have."""
-        return self.memory_limit if isinstance(self.memory_limit, int) else None
+        return self.retry.on if self.retry else ()
 
     def place(self) -> tuple[str, int]:
         """The backend and the number of workers that this call gets."""
@@ -183,6 +193,7 @@ _MEMORY = re.compile(r"(\d+(?:\.\d*)?)\s*([kmgt]?)i?b?", re.IGNORECASE)
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 LEAST_MEMORY = 10 * 10**6
 _defaults = Options()
+_NAMES = tuple(vars(_defaults))
 # What other libraries call it.
 _MEANT = dict.fromkeys(("n_jobs", "processes", "max_workers", "num_workers", "jobs", "nproc"), "workers") | {
     "chunk_size": "chunksize",
@@ -197,21 +208,21 @@ _MEANT = dict.fromkeys(("n_jobs", "processes", "max_workers", "num_workers", "jo
 def _meant(name: str) -> str:
     from difflib import get_close_matches
 
-    return _MEANT.get(name) or next(iter(get_close_matches(name, [field.name for field in fields(Options)], 1)), "")
+    return _MEANT.get(name) or next(iter(get_close_matches(name, _NAMES, 1)), "")
 
 
 def gather(given: dict[str, Any]) -> Options:
     """A call's options: what is given, and for the rest the defaults. Raises OptionError."""
-    unknown = set(given) - {field.name for field in fields(Options)}
+    unknown = set(given).difference(_NAMES)
     if unknown:
-        known = ", ".join(field.name for field in fields(Options))
+        known = ", ".join(_NAMES)
         meant = ", ".join(filter(None, map(_meant, sorted(unknown))))
         hint = f"; did you mean {meant}?" if meant else ""
         raise OptionError(
             f"there is no option {', '.join(map(repr, sorted(unknown)))}{hint}; the options are {known}. An argument "
             f"of your own function is given by functools.partial(function, {min(unknown)}=...)"
         )
-    return replace(_defaults, **given)
+    return _defaults.changed(**given)
 
 
 def configured() -> dict[str, Any]:

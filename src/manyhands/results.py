@@ -5,7 +5,6 @@ from __future__ import annotations
 import builtins
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import replace
 from operator import length_hint
 from types import TracebackType
 from typing import Any, Generic, NamedTuple, TypeVar, cast
@@ -309,7 +308,7 @@ def _without_processes(options: Options, module: str) -> Options:
         stacklevel=6,
     )
     backend = "serial" if options.timeout is None else "threads"
-    return replace(options, backend=backend, start_method=None, memory_limit=None)
+    return options.changed(backend=backend, start_method=None, memory_limit=None)
 
 
 def _length(items: Iterable[Any]) -> int | None:

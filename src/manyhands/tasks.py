@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import inspect
 import os
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -105,7 +104,9 @@ class per_worker(Generic[T]):  # noqa: N801 - used as a decorator
         return kept
 
     def _make(self) -> tuple[Any, Callable[[], object] | None]:
-        if not inspect.isgeneratorfunction(self._func):
+        from inspect import isgeneratorfunction  # slow to import
+
+        if not isgeneratorfunction(self._func):
             value = self._func()
             return value, getattr(value, "close", None)
         generator = self._func()
@@ -113,8 +114,10 @@ class per_worker(Generic[T]):  # noqa: N801 - used as a decorator
 
 
 def _needed_arguments(func: Callable[..., Any]) -> list[str]:
+    from inspect import signature
+
     try:
-        parameters = inspect.signature(func).parameters.values()
+        parameters = signature(func).parameters.values()
     except (TypeError, ValueError):  # some builtins do not tell
         return []
     return [p.name for p in parameters if p.default is p.empty and p.kind not in {p.VAR_POSITIONAL, p.VAR_KEYWORD}]

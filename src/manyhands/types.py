@@ -1,10 +1,9 @@
-"""Records that users are given, and what they may give in return. All frozen."""
+"""Records that users are given, and what they may give in return. All but `Failure` are named tuples."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from manyhands.showing import error_repr, short_repr
 
@@ -12,7 +11,6 @@ OnError = Literal["raise", "collect", "skip"]
 StartMethod = Literal["zygote", "spawn", "fork"]
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Failure:
     """In the place of a result, with ``on_error="collect"``: the task that failed, and why.
 
@@ -28,11 +26,14 @@ class Failure:
     ``[r for r in results if r]`` drops failures (and whatever else is false).
     """
 
-    index: int
-    error: BaseException
-    argument: Any = None
-    attempts: int = 1
-    traceback: str = ""
+    __slots__ = ("argument", "attempts", "error", "index", "traceback")
+    __match_args__ = ("index", "error", "argument", "attempts", "traceback")
+
+    def __init__(
+        self, index: int, error: BaseException, argument: Any = None, attempts: int = 1, traceback: str = ""
+    ) -> None:
+        self.index, self.error, self.argument = index, error, argument
+        self.attempts, self.traceback = attempts, traceback
 
     def __repr__(self) -> str:
         what = short_repr(self.argument)
@@ -42,8 +43,7 @@ class Failure:
         return False
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(NamedTuple):
     """How far a call is: tasks ``done`` of ``total`` (None: not known), ``failed`` of them; times in seconds.
 
     ``rate`` is tasks a second since the start, ``remaining`` the estimated rest (None: not known).
@@ -58,17 +58,15 @@ class Progress:
     remaining: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class SlowTask:
+class SlowTask(NamedTuple):
     """One of the slowest tasks of a call."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # a tuple has a method of that name
     seconds: float
     argument: str
 
 
-@dataclass(frozen=True, slots=True)
-class Strategy:
+class Strategy(NamedTuple):
     """Who ran a call's tasks, why, and what would have been faster.
 
     ``tasks_here`` of them ran in the caller itself. ``processor`` is the share of the time in the function that was
@@ -89,8 +87,7 @@ class Strategy:
         return "\n".join(filter(None, (self.reason, self.advice)))
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(NamedTuple):
     """What a finished call tells: what ran, what failed, and where the time went (seconds).
 
     >>> import manyhands as mh

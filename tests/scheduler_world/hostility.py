@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import TypeVar
 
 from manyhands._core import messages as m
@@ -29,8 +28,8 @@ class History:
         self.choose = choose
         self.of_calls = of_calls = choose(2)  # one after the other, for the most part
         limits = Limits(1 + choose(3), self.one_of([None, None, 1, 3]), self.one_of([None, 5.0]))
-        limits = replace(limits, tasks_per_worker=None) if of_calls else limits
-        limits = replace(limits, few_workers=self.one_of([None, None, 1]), loaders=self.one_of([None, 1, 2]))
+        limits = limits._replace(tasks_per_worker=None) if of_calls else limits
+        limits = limits._replace(few_workers=self.one_of([None, None, 1]), loaders=self.one_of([None, 1, 2]))
         self.world = World(limits, choose)
         weights = [self.one_of([0, 1, 3, 10]) for _ in _ACTIONS]
         self.world.meanwhile = self._callers_come
@@ -249,7 +248,7 @@ def one_call_after_the_other(history: History) -> None:
 @_call
 def a_ticket_is_taken(history: History) -> None:
     if history.may_call():
-        history.world.lending.take(replace(history.policy(), timeout=None), Nature.GOOD)
+        history.world.lending.take(history.policy()._replace(timeout=None), Nature.GOOD)
 
 
 @_call

@@ -3,13 +3,13 @@
 Times are seconds on one monotonic clock, given in from outside. Workers, jobs and chunks are numbers; tasks
 are numbers within their job, counted from 0, and ranges of them are half-open: ``[start, stop)``.
 
-Nearly all are named tuples, not dataclasses: two dozen of those would double the time of the import.
+Here and in the engine, records are named tuples or plain classes: a first call waits for the import, and to import
+the standard library's dataclasses, and make a dozen of them, would take half as long again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
@@ -19,8 +19,7 @@ def no_backoff(_attempt: int) -> float:
     return 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(NamedTuple):
     """What a job asks of the scheduler. ``attempts`` counts the first run; times are in seconds."""
 
     chunksize: int | None = None
@@ -214,7 +213,6 @@ Event = (
 # --- commands -------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
 class Chunk:
     """Tasks ``[start, stop)`` of one job, sent together. ``done`` counts up as results arrive.
 
@@ -225,14 +223,22 @@ class Chunk:
     together.
     """
 
-    serial: int
-    job: int
-    start: int
-    stop: int
-    done: int
-    isolated: bool = False
-    strikes: int = 0
-    slice: int = 1
+    __slots__ = ("done", "isolated", "job", "serial", "slice", "start", "stop", "strikes")
+
+    def __init__(  # noqa: PLR0917 - made in one place
+        self,
+        serial: int,
+        job: int,
+        start: int,
+        stop: int,
+        done: int,
+        isolated: bool = False,  # noqa: FBT001, FBT002
+        strikes: int = 0,
+        slice: int = 1,  # noqa: A002
+    ) -> None:
+        self.serial, self.job = serial, job
+        self.start, self.stop, self.done = start, stop, done
+        self.isolated, self.strikes, self.slice = isolated, strikes, slice
 
 
 class Cause(Enum):

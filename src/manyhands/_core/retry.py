@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from manyhands._core.messages import no_backoff
 from manyhands.errors import OptionError
@@ -13,7 +12,6 @@ LONGEST_DELAY = 86_400.0  # seconds
 _log = logging.getLogger("manyhands")
 
 
-@dataclass(frozen=True)
 class Retry:
     """Run a task again when it fails.
 
@@ -30,20 +28,26 @@ class Retry:
             case: a task whose worker died is never sent again, even if it may not have begun.
     """
 
-    attempts: int = 3
-    backoff: float | Callable[[int], float] = 0.0
-    on: tuple[type[BaseException], ...] = (Exception,)
-    on_worker_death: bool = True
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.attempts, int) or self.attempts < 1:
-            raise OptionError(f"Retry(attempts={self.attempts!r}): attempts is a whole number from 1")
-        classes = self.on if isinstance(self.on, tuple) else (self.on,)
+    def __init__(
+        self,
+        attempts: int = 3,
+        backoff: float | Callable[[int], float] = 0.0,
+        on: type[BaseException] | tuple[type[BaseException], ...] = (Exception,),
+        on_worker_death: bool = True,  # noqa: FBT001, FBT002 - see options: by keyword
+    ) -> None:
+        if not isinstance(attempts, int) or attempts < 1:
+            raise OptionError(f"Retry(attempts={attempts!r}): attempts is a whole number from 1")
+        classes = on if isinstance(on, tuple) else (on,)
         if not all(isinstance(cls, type) and issubclass(cls, BaseException) for cls in classes):
-            raise OptionError(f"Retry(on={self.on!r}): on is a tuple of exception classes")
-        object.__setattr__(self, "on", classes)
-        if not callable(self.backoff) and not _is_time(self.backoff):
-            raise OptionError(f"Retry(backoff={self.backoff!r}): backoff is seconds, not negative")
+            raise OptionError(f"Retry(on={on!r}): on is a tuple of exception classes")
+        if not callable(backoff) and not _is_time(backoff):
+            raise OptionError(f"Retry(backoff={backoff!r}): backoff is seconds, not negative")
+        self.attempts, self.backoff = attempts, backoff
+        self.on, self.on_worker_death = classes, on_worker_death
+
+    def __repr__(self) -> str:
+        given = f"attempts={self.attempts}, backoff={self.backoff!r}, on={self.on!r}"
+        return f"Retry({given}, on_worker_death={self.on_worker_death})"
 
     def delay(self) -> Callable[[int], float]:
         """Seconds to wait after so many attempts, as a function."""

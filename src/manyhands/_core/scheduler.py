@@ -26,9 +26,8 @@ from __future__ import annotations
 import heapq
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from manyhands._core.chunking import SLICE, Chunker, in_slices
 from manyhands._core.messages import (
@@ -48,7 +47,6 @@ from manyhands._core.messages import (
     JobCancelled,
     KillWorker,
     LiftRevoke,
-    Policy,
     Released,
     ReleaseWorker,
     Reserved,
@@ -89,8 +87,7 @@ _NO_TASK = -1  # of a chunk, which is being unpacked
 _NOBODY = (0, _NO_TASK)  # no task is to blame for the end of a worker
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """Bounds the scheduler keeps; times in seconds, None for no bound.
 
     With ``few_workers`` so many are started, and up to ``max_workers`` only for tasks that turn out to wait.
@@ -104,27 +101,23 @@ class Limits:
     loaders: int | None = None
 
 
-@dataclass(slots=True)
-class _Span:
+class _Span(NamedTuple):
     start: int
     stop: int
     isolated: bool = False
     strikes: int = 0
 
 
-@dataclass(slots=True)
 class _Job:
-    policy: Policy
-    chunker: Chunker
-    key: bytes  # of its function
-    patient: bool = False  # its caller could do without workers that never come to the end of their imports
-    known: int = 0
-    issued: int = 0
-    ended: int = 0
-    closed: bool = False
-    again: deque[_Span] = field(default_factory=deque)
-    again_tasks: int = 0  # in ``again``
-    attempts: dict[int, int] = field(default_factory=dict)
+    def __init__(self, event: JobAdded, chunker: Chunker, *, patient: bool) -> None:
+        self.policy, self.key = event.policy, event.key
+        self.chunker = chunker
+        self.patient = patient  # its caller could do without workers that never come to the end of their imports
+        self.known = self.issued = self.ended = event.start
+        self.closed = False
+        self.again: deque[_Span] = deque()
+        self.again_tasks = 0  # in ``again``
+        self.attempts: dict[int, int] = {}
 
     def waiting(self) -> int:
         """Tasks that could be sent now."""
@@ -137,41 +130,41 @@ class _State(Enum):
     LEAVING = "leaving"
 
 
-@dataclass(slots=True)
 class _Worker:
-    state: _State = _State.STARTING
-    chunks: deque[Chunk] = field(default_factory=deque)
-    given: int = 0
-    held: bool = False
-    reserved: bool = False
-    loaded: set[bytes] = field(default_factory=set)  # functions for which it has imported what they need
-    loading: bytes | None = None  # the one for which it does so now, ahead of any chunk: nobody else may wait for that
-    load_until: float | None = None  # when it is ended if it still does
-    full: bool = False  # it has too much memory: nothing more is sent to it, and then it leaves
-    may_be_stuck: bool = False  # take back what it has not begun if the next inspection shows it in a task
-    stop_cancelled: bool = False  # kill it if the next inspection shows a task of a cancelled job
-    doomed: tuple[int, int] | None = None  # (chunk, task) that it is being killed for; see _NOBODY
-    waiting: tuple[int, float] | None = None  # the chunk that it had not begun when it was looked at, and when first
-    idle_since: float = 0.0
-    inspect_at: float | None = None  # after RevokeRest
-    looks: int = 0  # inspections that were asked for and are not answered yet
-    timeout_at: float | None = None  # when a running task may be over its time
-    steal_at: float | None = None
-    kill_at: float | None = None  # for a task of a cancelled job, or for not leaving
+    def __init__(self) -> None:
+        self.state = _State.STARTING
+        self.chunks: deque[Chunk] = deque()
+        self.given = 0
+        self.held = self.reserved = False
+        self.loaded: set[bytes] = set()  # functions for which it has imported what they need
+        self.loading: bytes | None = None  # the one for which it does so now, ahead of any chunk: nobody may wait
+        self.load_until: float | None = None  # when it is ended if it still does
+        self.full = False  # it has too much memory: nothing more is sent to it, and then it leaves
+        self.may_be_stuck = False  # take back what it has not begun if the next inspection shows it in a task
+        self.stop_cancelled = False  # kill it if the next inspection shows a task of a cancelled job
+        self.doomed: tuple[int, int] | None = None  # (chunk, task) that it is being killed for; see _NOBODY
+        self.waiting: tuple[int, float] | None = None  # the chunk that it had not begun when looked at, and when first
+        self.idle_since = 0.0
+        self.inspect_at: float | None = None  # after RevokeRest
+        self.looks = 0  # inspections that were asked for and are not answered yet
+        self.timeout_at: float | None = None  # when a running task may be over its time
+        self.steal_at: float | None = None
+        self.kill_at: float | None = None  # for a task of a cancelled job, or for not leaving
 
 
-@dataclass(slots=True)
 class _Reservation:
     """A worker that single calls may be sent to past the scheduler."""
 
-    worker: int
-    asked_back: bool = False
-    lost_at: float | None = None  # if it was asked back and nothing is heard of it by then
+    def __init__(self, worker: int) -> None:
+        self.worker = worker
+        self.asked_back = False
+        self.lost_at: float | None = None  # if it was asked back and nothing is heard of it by then
 
 
 class Scheduler:
     """Events in, commands out; see the module's text for what it keeps.
 
+    >>> from manyhands._core.messages import Policy
     >>> s = Scheduler(Limits(max_workers=1))
     >>> s.handle(JobAdded(0, Policy(), stop=1, closed=True), now=0.0)
     [StartWorker(worker=0)]
@@ -306,8 +299,7 @@ class Scheduler:
         policy = event.policy
         shares = single and not event.start
         chunker = self._single if shares else Chunker(policy.chunksize, exact=not policy.rerun_after_death)
-        begun = event.start > 0
-        job = self._jobs[event.job] = _Job(policy, chunker, event.key, begun, event.start, event.start, event.start)
+        job = self._jobs[event.job] = _Job(event, chunker, patient=event.start > 0)
         self._keys[event.key] += 1
         chunker.learn(event.start, event.seconds)
         self._crowd = max(self._crowd, min(self.limits.max_workers, event.crowd))

@@ -7,7 +7,6 @@ and every worker that was Ready ends with one Gone.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from manyhands._core.messages import Chunk, Policy
@@ -69,28 +68,39 @@ class Shipment(Protocol):
         """Pack again, now or when asked for it: a worker could not find something that goes by value from now on."""
 
 
-@dataclass(slots=True)
 class Job:
-    """One call's work: a function, its inputs, and where results go."""
+    """One call's work: a function, its inputs, and where results go.
 
-    shipment: Shipment
-    style: Style
-    source: Source
-    sink: Sink
-    policy: Policy = field(default_factory=Policy)
-    seed: int | None = None
-    retry_on: tuple[type[BaseException], ...] = ()
-    around: Any = None
-    ready: Any = None  # its parcel, if its only item is packed already
-    single: bool = False  # one call of its own
-    begun: bool = False  # some of it was sent
-    start: int = 0  # tasks before this one were run elsewhere...
-    seconds: float = 0.0  # ...in this time
-    crowd: int = 0  # so many workers may be of use, if there may be so many; 0: that will show
-    tally: Tally | None = None
-    awaited: bool = True  # somebody waits for it; otherwise it is finished before the interpreter ends
-    number: int = -1  # the dispatcher's
-    refused: ManyhandsError | None = None  # it came too late
+    ``single``: one call of its own; ``awaited``: somebody waits for it, otherwise it is finished before the
+    interpreter ends.
+    """
+
+    def __init__(
+        self,
+        shipment: Shipment,
+        style: Style,
+        source: Source,
+        sink: Sink,
+        policy: Policy,
+        *,
+        seed: int | None = None,
+        retry_on: tuple[type[BaseException], ...] = (),
+        single: bool = False,
+        tally: Tally | None = None,
+        awaited: bool = True,
+    ) -> None:
+        self.shipment, self.style = shipment, style
+        self.source, self.sink = source, sink
+        self.policy, self.seed, self.retry_on = policy, seed, retry_on
+        self.single, self.awaited = single, awaited
+        self.tally = tally
+        self.around: Any = None
+        self.ready: Any = None  # its parcel, if its only item is packed already
+        self.begun = False  # some of it was sent
+        self.start, self.seconds = 0, 0.0  # tasks before this one were run elsewhere, in this time
+        self.crowd = 0  # so many workers may be of use, if there may be so many; 0: that will show
+        self.number = -1  # the dispatcher's
+        self.refused: ManyhandsError | None = None  # it came too late
 
 
 class Ready(NamedTuple):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from manyhands._engine.board import Board
@@ -22,8 +21,7 @@ class Exit(NamedTuple):
     error: OSError | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Common:
+class Common(NamedTuple):
     """What every worker of one backend is given, and where its launcher reports."""
 
     board: Board

@@ -18,7 +18,6 @@ import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from types import MethodType
@@ -90,23 +89,21 @@ class Settings(NamedTuple):
     memory_limit: int | None = None  # bytes of each worker's own
 
 
-@dataclass(slots=True)
 class _Worker:
-    channel: Channel
-    slot: memoryview
-    slot_number: int
-    started: float
-    known: OrderedDict[bytes, tuple[object, int]] = field(default_factory=OrderedDict)  # to keep, bytes
-    loaded: set[bytes] = field(default_factory=set)  # of these: it has said that it has unpacked them
-    classes: dict[str, bytes] = field(default_factory=dict)  # as they came with the function of this key
-    around: Any = None
-    here: bool = False
-    ready: bool = False
-    lines: dict[int, Lines] = field(default_factory=lambda: {1: Lines(), 2: Lines()})
-    ended_at: float | None = None  # its socket has ended
-    kill_at: float | None = None  # next signal
-    unfit: bool = False  # its initializer raised
-    too_large: int | None = None  # bytes that it had when it was killed for them
+    def __init__(self, channel: Channel, slot: memoryview, slot_number: int) -> None:
+        self.channel = channel
+        self.slot, self.slot_number = slot, slot_number
+        self.started = time.monotonic()
+        self.known: OrderedDict[bytes, tuple[object, int]] = OrderedDict()  # to keep, bytes
+        self.loaded: set[bytes] = set()  # of these: it has said that it has unpacked them
+        self.classes: dict[str, bytes] = {}  # as they came with the function of this key
+        self.around: Any = None
+        self.here = self.ready = False
+        self.lines = {1: Lines(), 2: Lines()}
+        self.ended_at: float | None = None  # its socket has ended
+        self.kill_at: float | None = None  # next signal
+        self.unfit = False  # its initializer raised
+        self.too_large: int | None = None  # bytes that it had when it was killed for them
 
 
 class _Resources(NamedTuple):
@@ -179,7 +176,7 @@ class Supervisor:
             channel = Channel(ours, blocking=False)
             launcher.start(worker, number, theirs, self._inheritance())
             undo.pop_all()
-        return _Worker(channel, board.slot(number), number, time.monotonic())
+        return _Worker(channel, board.slot(number), number)
 
     def _inheritance(self) -> dict[bytes, Any]:
         """What a worker forked from this process finds there: functions, and the initializer with its arguments."""

@@ -7,8 +7,7 @@ Other packages add backends by the entry point group ``manyhands.backends``: a c
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from manyhands._engine import forks
 from manyhands._engine.interface import Backend
@@ -17,8 +16,7 @@ from manyhands.errors import OptionError
 BUILT_IN = ("serial", "threads", "processes")
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """What a backend is asked for. ``threads``: each worker's share of the cores."""
 
     workers: int

@@ -10,7 +10,6 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from manyhands._core.messages import Chunk
@@ -24,23 +23,23 @@ from manyhands.interrupts import start_thread
 from manyhands.showing import error_text
 
 
-@dataclass(slots=True)
 class _Running:
-    chunk: Chunk
-    outcome: runner.Outcome
-    began: float
-    sent: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    ended: bool = False
+    def __init__(self, chunk: Chunk) -> None:
+        self.chunk, self.outcome = chunk, runner.Outcome()
+        self.began = time.monotonic()
+        self.sent = 0
+        self.lock = threading.Lock()
+        self.ended = False
 
 
-@dataclass(slots=True)
 class _Worker:
-    inbox: queue.SimpleQueue[tuple[Chunk, runner.Work] | None]
-    context: WorkerContext
-    thread: threading.Thread = field(init=False)
-    running: _Running | None = None
-    gone: bool = False
+    thread: threading.Thread
+
+    def __init__(self, context: WorkerContext) -> None:
+        self.inbox: queue.SimpleQueue[tuple[Chunk, runner.Work] | None] = queue.SimpleQueue()
+        self.context = context
+        self.running: _Running | None = None
+        self.gone = False
 
 
 class Threads:
@@ -68,7 +67,7 @@ class Threads:
 
     def start(self, worker: int) -> None:
         """Start a thread."""
-        record = _Worker(queue.SimpleQueue(), WorkerContext(owner=self))
+        record = _Worker(WorkerContext(owner=self))
         self._workers[worker] = record
         thread = threading.Thread(target=self._live, args=(worker, record), name=f"{self._name}_{worker}", daemon=True)
         record.thread = thread
@@ -101,7 +100,7 @@ class Threads:
         self._end(worker, record)
 
     def _run(self, worker: int, record: _Worker, chunk: Chunk, parcel: runner.Work) -> None:
-        running = _Running(chunk, runner.Outcome(), time.monotonic())
+        running = _Running(chunk)
         record.running = running
         runner.run(parcel, record.context, running.outcome, seal=None, describe=local.describe)
         record.running = None
