@@ -459,6 +459,8 @@ def test_whatever_its_form_an_array_can_be_shared(array):
 def test_what_cannot_be_shared_is_refused():
     with pytest.raises(OptionError, match="Python objects"):
         mh.share(np.array([None]))
+    with pytest.raises(OptionError, match=r"shape=2\.5: a whole number"):
+        mh.empty_shared(2.5)
     with pytest.raises(OptionError, match="negative"):
         mh.empty_shared((3, -1))
     with pytest.raises(OSError, match="GB of memory left"):

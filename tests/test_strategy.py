@@ -418,6 +418,14 @@ def test_a_call_in_a_task_in_a_call():
     assert mh.map(lambda n: sum(mh.map(abs, range(-n, 0))), range(20)) == [n * (n + 1) // 2 for n in range(20)]
 
 
+@pytest.mark.parametrize("backend", ["auto", "threads"])
+def test_a_range_that_no_list_could_hold(backend):
+    huge = range(10**20)
+    with mh.imap(lambda x: x + 1, huge, backend=backend) as results:
+        assert [next(results) for _ in range(3)] == [1, 2, 3]
+    assert mh.map(pow, [2, 3], huge, backend=backend) == [1, 3]
+
+
 def test_endless_inputs_and_an_early_end():
     with mh.imap(lambda x: x * x, itertools.count()) as results:
         assert list(itertools.islice(results, 5000)) == [x * x for x in range(5000)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterable
+from operator import index
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,10 +67,13 @@ def empty_shared(shape: int | tuple[int, ...], dtype: DTypeLike = float) -> Shar
         As `share` does.
 
     Raises:
-        OptionError: The dtype holds Python objects, or a dimension is negative.
+        OptionError: The dtype holds Python objects, or a dimension is negative or no whole number.
         OSError: There is not enough memory, or no descriptor left.
     """
-    sizes = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
+    try:
+        sizes = tuple(map(index, shape if isinstance(shape, Iterable) else (shape,)))
+    except TypeError:
+        raise OptionError(f"shape={shape!r}: a whole number, or a tuple of them") from None
     if any(size < 0 for size in sizes):
         raise OptionError(f"shape={shape!r}: no dimension can be negative")
     return _zeros(sizes, np.dtype(dtype), order="C")

@@ -29,7 +29,7 @@ from manyhands.types import Failure
 
 R = TypeVar("R")
 
-_SLICED = {list, tuple, range}  # inputs of which a part can be had at any time
+_SLICED = {list, tuple, range}
 CANCEL_GRACE_SECONDS = 1.0  # after a failure, so long may tasks that run go on before they are stopped
 
 
@@ -292,10 +292,15 @@ def _check_call(func: object, iterables: tuple[Any, ...]) -> None:
 
 
 def _feed(items: Iterable[Any]) -> SequenceFeed | IteratorFeed:
-    if type(items) in _SLICED or isinstance(items, Columns):
+    if _is_sliced(items) or isinstance(items, Columns):
         copied: Sequence[Any] = items[:]  # type: ignore[index]  # the caller may go on changing a list
         return SequenceFeed(copied)
     return IteratorFeed(items)
+
+
+def _is_sliced(items: Iterable[Any]) -> bool:
+    """A part of it can be had at any time, and they can be counted: not those of range(10**20)."""
+    return type(items) in _SLICED and _length(items) is not None
 
 
 def _without_processes(options: Options, module: str) -> Options:
@@ -318,7 +323,10 @@ def _length(items: Iterable[Any]) -> int | None:
         inner = parts[:1] if type(items) is enumerate else parts[1:] if type(items) is builtins.map else parts
         lengths = [_length(part) for part in inner]
         return None if None in lengths else min(cast("list[int]", lengths), default=0)
-    hint = length_hint(items, -1)
+    try:
+        hint = length_hint(items, -1)
+    except OverflowError:  # more than fits into an index
+        return None
     return None if hint < 0 else hint
 
 
@@ -350,6 +358,6 @@ def begin(
     items, style = iterables[0], Style.STAR if star else Style.ITEM
     if len(iterables) > 1:
         style = Style.STAR
-        are_sliced = all(type(iterable) in _SLICED for iterable in iterables)
+        are_sliced = all(map(_is_sliced, iterables))
         items = Columns(iterables) if are_sliced else zip(*iterables, strict=False)  # type: ignore[arg-type]  # sequences
     return Call(func, items, style, options, ordered=ordered, window=window)
