@@ -266,6 +266,20 @@ def test_error_callbacks_get_the_error_before_anybody_who_waits(pool):
     assert [type(error) for error in seen] == [LookupError] * 3
 
 
+@pytest.mark.parametrize("callback", [None, repr])
+def test_results_for_which_there_is_no_memory_end_in_an_error(callback, monkeypatch):
+    """Row 22: whoever waits hears of it, though it is found out where nobody waits."""
+
+    def unpack(_packed):
+        raise MemoryError
+
+    with mh.Pool(1, backend="processes") as pool:
+        monkeypatch.setattr("manyhands._engine.results.unpack", unpack)
+        for result in (pool.apply_async(abs, (-1,), callback=callback), pool.map_async(abs, [-1], callback=callback)):
+            with pytest.raises(MemoryError):
+                result.get(PATIENCE)
+
+
 def test_map_async_calls_back_once_for_all_results(workers, meeting):
     seen = []
     workers.starmap_async(say, [(meeting.path, x) for x in range(40)], 1, callback=seen.append).get(PATIENCE)

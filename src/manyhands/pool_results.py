@@ -48,8 +48,13 @@ def called_back(call: concurrent.futures.Future[T], callbacks: Callbacks) -> Fut
     future: Future[T] = Future()
 
     def settle(call: concurrent.futures.Future[T]) -> None:  # on the courier
-        error = call.exception() if not call.cancelled() else ExecutorClosed("the pool was terminated")
-        callbacks.finish(future, None if error is not None else call.result(), error)
+        value: Any = None
+        try:
+            error = call.exception() if not call.cancelled() else ExecutorClosed("the pool was terminated")
+            value = call.result() if error is None else None
+        except Exception as failed:  # noqa: BLE001 - no memory to open it; nobody else would tell who waits
+            error = failed
+        callbacks.finish(future, value, error)
 
     call.add_done_callback(settle)
     return future
@@ -83,8 +88,11 @@ class Gatherer:
 
     def _end(self, error: BaseException | None) -> None:
         values: list[Any] = []
-        for piece in sorted(self._pieces, key=lambda piece: piece.start):
-            values.extend(piece.values())
+        try:
+            for piece in sorted(self._pieces, key=lambda piece: piece.start):
+                values.extend(piece.values())
+        except Exception as failure:  # noqa: BLE001 - no memory to open them; nobody else would tell who waits
+            error = error or failure
         failed = next((i for i, value in enumerate(values) if type(value) is Failed), None)
         if error is None and failed is not None:
             error = values[failed].error
