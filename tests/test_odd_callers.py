@@ -18,6 +18,7 @@ import pytest
 from watching import eventually
 
 import manyhands as mh
+from manyhands._engine.courier import Courier
 from manyhands._engine.words import Lines
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.others_are_stress]
@@ -156,6 +157,27 @@ def test_a_signal_handler_may_wait_for_the_only_worker(parallel_backend, handler
             break
     assert number > 20
     executor.shutdown()
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_courier_whose_start_was_interrupted_goes_on(begun, monkeypatch):
+    """Row 39: by Ctrl-C while a callback is handed over; its thread may run by then or not."""
+
+    def strike(thread):
+        monkeypatch.undo()
+        if begun:
+            thread.start()
+        raise KeyboardInterrupt
+
+    said = []
+    courier = Courier("manyhands-courier-test")
+    monkeypatch.setattr(threading.Thread, "start", strike)
+    with pytest.raises(KeyboardInterrupt):
+        courier.run(partial(said.append, 0))
+    for number in range(1, 100):
+        courier.run(partial(said.append, number))
+    courier.flush(SOON)
+    assert said == list(range(100))
 
 
 @everyday.parallel_backend

@@ -20,6 +20,7 @@ from typing import Any
 from manyhands._engine import words
 from manyhands._engine.interface import Said
 from manyhands._engine.latch import Latch
+from manyhands.interrupts import start_thread
 
 IDLE_SECONDS = 1.0
 
@@ -57,13 +58,20 @@ class Courier:
             self._pending += 1
             self._queue.put(errand)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
-                try:
-                    self._thread.start()
-                except RuntimeError:  # the interpreter is shutting down and starts no more threads
-                    self._thread = None
+                self._start()
         if self._thread is None:
             self._drain()
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+        try:
+            self._thread = thread
+            start_thread(thread)
+        except RuntimeError:  # the interpreter is shutting down and starts no more threads
+            self._thread = None
+        except BaseException:  # a signal's handler has raised it: who knows whether the thread runs
+            self._thread = None
+            raise
 
     def flush(self, timeout: float | None = 1.0) -> None:
         """Wait until all that was asked so far is done, but not for ever: user code may be slow."""
@@ -73,6 +81,11 @@ class Courier:
             done.wait(timeout)
 
     def _work(self) -> None:
+        with self._lock:
+            if self._thread is None:  # whoever started it was interrupted
+                self._thread = threading.current_thread()
+            elif not self.is_here():  # and another was started since
+                return
         while True:
             try:
                 errand = self._queue.get(timeout=IDLE_SECONDS)
