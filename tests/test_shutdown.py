@@ -859,6 +859,36 @@ def test_serial_results_go_on_in_a_fork(tmp_path):
     )
 
 
+def test_results_go_on_in_a_fork_made_while_the_rest_was_about_to_be_handed_over(tmp_path):
+    """Row 46: the watcher has the lock then, and there is none in the child that would give it back."""
+    run_source(
+        """
+        import os, signal, threading
+        import manyhands as mh
+
+        results = mh.imap(abs, range(-100, 0))
+        next(results)
+
+        def watch():
+            with results._call._head._lock:
+                held.set()
+                forked.wait()
+
+        held, forked = threading.Event(), threading.Event()
+        threading.Thread(target=watch).start()
+        held.wait()
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            os._exit(sum(results) != 4950)
+        forked.set()
+        assert sum(results) == 4950
+        assert os.waitpid(child, 0)[1] == 0
+        """,
+        cwd=tmp_path,
+    )
+
+
 def test_threads_that_call_at_once_start_one_zygote(tmp_path):
     run_source(
         """

@@ -244,7 +244,7 @@ def test_a_child_that_comes_back_from_a_fork_while_workers_have_tasks_ends(tmp_p
 
         try:
             assert mh.map(task, range(20), workers=2) == list(range(20))
-        except mh.WorkersUnavailable as error:
+        except mh.ExecutorClosed as error:
             assert os.getpid() != home and "forked" in str(error)
         if os.getpid() == home:
             assert not children or os.waitpid(children[0], 0)[1] == 0
@@ -456,7 +456,7 @@ def test_a_child_that_comes_back_from_a_fork_in_a_task_ends(seconds, tmp_path):
 
         try:
             assert mh.map(task, range(20)) == list(range(20))
-        except mh.WorkersUnavailable as error:
+        except mh.ExecutorClosed as error:
             assert os.getpid() != home and "forked" in str(error)
         if os.getpid() == home:
             assert os.waitpid(children[0], 0)[1] == 0

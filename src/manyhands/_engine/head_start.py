@@ -36,7 +36,7 @@ from manyhands._engine.results import Batch, Piece
 from manyhands._engine.slices import CallerContext, Slice
 from manyhands._engine.stream import IteratorFeed, SequenceFeed
 from manyhands._engine.tally import Stats, Tally
-from manyhands.errors import WorkerStartError, WorkersUnavailable
+from manyhands.errors import FORKED, ExecutorClosed, WorkerStartError
 from manyhands.interrupts import start_thread, stops_the_call
 from manyhands.showing import MISSING
 
@@ -173,6 +173,8 @@ class HeadStart:
 
     def _welcome(self, piece: Piece) -> None:
         """The reader is back."""
+        if os.getpid() != self._pid:
+            self._go_on_alone()
         with self._lock:
             self._away = None
             held = self._at - self._elsewhere.taken if self._shares and self._lazy else 0
@@ -214,7 +216,7 @@ class HeadStart:
             self._consider(self.seen._replace(left=self._left(self._at)), None)
         with self._lock:
             if self._over.is_set() and self._forked:
-                raise WorkersUnavailable("this process was forked by a task, and the results come to its parent")
+                raise ExecutorClosed(FORKED)
             if self._over.is_set():
                 return None
         if self._prepared is not None:
@@ -236,7 +238,7 @@ class HeadStart:
                 self._give(self.seen.spent, None)
 
     def _go_on_alone(self) -> None:
-        """A task has forked, and this is the child, which came back from it: workers and watcher are its parent's."""
+        """This is a fork, by a task that came back from it or by the reader: workers and watcher are its parent's."""
         self._pid, self._forked = os.getpid(), True
         if self._shares:
             self._over.set()  # some of the results come to the parent
