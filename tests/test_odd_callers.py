@@ -19,6 +19,8 @@ from watching import eventually
 
 import manyhands as mh
 from manyhands._engine.courier import Courier
+from manyhands._engine.dispatcher import Dispatcher
+from manyhands._engine.stream import Stream
 from manyhands._engine.words import Lines
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.others_are_stress]
@@ -157,6 +159,28 @@ def test_a_signal_handler_may_wait_for_the_only_worker(parallel_backend, handler
             break
     assert number > 20
     executor.shutdown()
+
+
+@pytest.mark.parametrize(("owner", "step"), [(Dispatcher, "request"), (Dispatcher, "add"), (Stream, "open")])
+def test_a_call_that_is_interrupted_as_it_begins_is_dropped(owner, step, tmp_path, monkeypatch):
+    """Row 39: the workers have its tasks by then, and nobody has anything to end it by."""
+    whole = getattr(owner, step)
+
+    def strike(*args, **options):
+        monkeypatch.undo()
+        whole(*args, **options)
+        raise KeyboardInterrupt
+
+    def task(number):
+        (tmp_path / str(number)).touch()
+        time.sleep(0.01)
+
+    mh.map(abs, range(4), backend="processes", workers=2)
+    monkeypatch.setattr(owner, step, strike)
+    with pytest.raises(KeyboardInterrupt):
+        mh.map(task, range(1000), backend="processes", workers=2)
+    assert mh.map(abs, [-1, -2], backend="processes", workers=2) == [1, 2]
+    assert len(list(tmp_path.iterdir())) < 200
 
 
 @pytest.mark.parametrize("begun", [False, True])

@@ -115,11 +115,11 @@ class Dispatcher:
 
     # --- for callers, from any thread ---------------------------------------------------------------------------
 
-    def add(self, job: Job, *, stop: int = 0, closed: bool = False) -> int:
-        """Take a job with its first ``stop`` tasks. Raises ExecutorClosed, or why no worker can be had."""
+    def add(self, job: Job, *, stop: int = 0, closed: bool = False) -> None:
+        """Take and number a job with its first ``stop`` tasks. Raises ExecutorClosed, or why no worker can be had."""
         short_way.let_go()
         self.check_open()
-        number = job.number = next(self._numbers)
+        job.number = next(self._numbers)
         self.backend.prepare(job)
         quick = job.single and job.policy.timeout is None and self.backend.threaded
         if not (quick and self._short_way.send(job, self)):
@@ -132,7 +132,6 @@ class Dispatcher:
             time.sleep(CROWD_SECONDS)  # the loop needs the interpreter, too
         if job.refused is not None:
             raise job.refused
-        return number
 
     def _start_early(self) -> None:
         """Return when the workers that this job needs were begun to be started."""

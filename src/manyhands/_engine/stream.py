@@ -132,7 +132,7 @@ class Stream:
         self._reorder: Reorder[Piece] | None = Reorder() if ordered else None
         self._window = window
         self._inbox: queue.SimpleQueue[Piece | _End] = queue.SimpleQueue()
-        self._number = -1
+        self._job: Job | None = None
         self._taken = 0  # tasks whose results were taken
         self._given_upto = 0  # the dispatcher knows of the tasks before this one
         self._own = 0  # of which the caller has run so many, since it shares
@@ -182,13 +182,13 @@ class Stream:
 
     def open(self, dispatcher: Dispatcher, job: Job, most: int | None = None) -> int:
         """Begin, with the job's first task; or, for now, with so many tasks. How many those are."""
-        self._dispatcher, self._crowd = dispatcher, job.crowd
+        self._dispatcher, self._job, self._crowd = dispatcher, job, job.crowd
         self._taken = self._arrived = job.start
         if self._reorder is not None:
             self._reorder = Reorder(job.start)
         self._shared = most is not None
         stop, closed = self._known(job.start, most)
-        self._number = dispatcher.add(job, stop=stop, closed=closed)
+        dispatcher.add(job, stop=stop, closed=closed)
         return stop - job.start
 
     def go_on(self, start: int, seconds: float, most: int | None = None) -> int:
@@ -305,6 +305,10 @@ class Stream:
         ahead = self.feed.count - (self._taken if self._window else self._arrived)
         return self._over.is_set() or ahead < self._window_size()
 
+    @property
+    def _number(self) -> int:
+        return -1 if self._job is None else self._job.number
+
     def _window_size(self) -> int:
         return self._dispatcher.lookahead(self._number)
 
@@ -338,5 +342,5 @@ class Stream:
         """Nobody wants the rest."""
         self._over.set()
         self._tell_reader()
-        if self._number >= 0:
+        if self._number >= 0:  # also if an interrupt has struck since the dispatcher was told of it
             self._dispatcher.cancel(self._number, grace=grace)
