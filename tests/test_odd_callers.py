@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
 import os
 import signal
@@ -85,12 +86,12 @@ def test_a_signal_handler_may_submit(parallel_backend, alarms):
             assert future.result(SOON) == number
 
 
-def at_line(number, handler):
+def at_line(number, handler, file="manyhands"):
     """A trace function that calls the handler before the so many-th line of ours, as a signal would; and if it did."""
     lines, struck = itertools.count(), []
 
     def trace(frame, event, _arg):
-        if "manyhands" not in frame.f_code.co_filename or "tests" in frame.f_code.co_filename:
+        if file not in frame.f_code.co_filename or "tests" in frame.f_code.co_filename:
             return None
         if event == "line" and next(lines) == number:
             sys.settrace(None)
@@ -126,6 +127,26 @@ def test_a_serial_call_ends_wherever_a_signal_handler_raises(alarms):
         assert "made by a task" not in mh.explain()
         if not struck:
             break
+
+
+def test_results_have_no_gap_wherever_a_signal_handler_raises(alarms, request):
+    """Row 39: whoever reads on after it finds the end, as of a generator, or all that follows."""
+    signal.signal(signal.SIGALRM, strike)
+    gc.disable()  # no finalizer is to be struck
+    request.addfinalizer(gc.enable)
+    for number in itertools.count():
+        trace, struck = at_line(number, strike, "manyhands/results.py")
+        with mh.imap(abs, range(100)) as results:
+            read = []
+            sys.settrace(trace)
+            with contextlib.suppress(StruckError):
+                read.extend(results)
+            sys.settrace(None)
+            read.extend(results)
+        assert read == list(range(len(read)))
+        if not struck:
+            break
+    assert len(read) == 100
 
 
 HANDLERS = {

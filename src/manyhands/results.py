@@ -22,6 +22,7 @@ from manyhands._engine.stream import IteratorFeed, SequenceFeed, Stream
 from manyhands._engine.tally import Tally
 from manyhands.crew import Crew
 from manyhands.errors import ManyhandsError, OptionError, RemoteTraceback, TaskTimeout, WorkerDied
+from manyhands.interrupts import is_of_a_signal
 from manyhands.options import Options, gather
 from manyhands.progress import Meter
 from manyhands.showing import MISSING, add_note, call_hint, short_repr
@@ -53,6 +54,16 @@ class Results(Iterator[R]):
         return due.pop() if due else self._next_of_more()  # what was handed out is not kept here
 
     def _next_of_more(self) -> R:
+        try:
+            return self._next_of_batch()
+        except StopIteration:
+            raise
+        except BaseException as error:
+            if is_of_a_signal(error):  # it may have cost us a batch: nothing is to come behind that gap
+                self.close()
+            raise
+
+    def _next_of_batch(self) -> R:
         due: list[R] = []
         while not due:
             try:
