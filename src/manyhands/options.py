@@ -36,12 +36,6 @@ class CommonOptions(TypedDict, total=False):
     report: Callable[[Report], Any] | None
 
 
-class AllOptions(CommonOptions, total=False):
-    """Options of every call."""
-
-    on_error: OnError
-
-
 class Options:
     """What a call was asked for.
 
