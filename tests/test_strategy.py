@@ -1036,9 +1036,35 @@ def test_advice(place, ran, told):
     assert bool(told) == bool(strategy.of_workers(place, "it was asked for", ran).advice)
 
 
+class SlowAtFirst:
+    """Its first pickle takes long, as where memory has to be had for it."""
+
+    packed = 0
+
+    def __reduce__(self):
+        SlowAtFirst.packed += 1
+        until = time.thread_time() + (0.004 if SlowAtFirst.packed == 1 else 0.0)
+        while time.thread_time() < until:
+            pass
+        return SlowAtFirst, ()
+
+
+def test_what_was_slow_to_pack_once_does_not_keep_the_work_here():
+    SlowAtFirst.packed = 0
+    mh.map(lambda _: sum(range(200_000)), [SlowAtFirst() for _ in range(500)], workers=2)
+    assert SlowAtFirst.packed > 1
+    assert mh.last_report().strategy.backend == "processes"
+
+
+def test_advice_that_gains_next_to_nothing_is_not_given():
+    ran = strategy.Ran(20, 10.0, 0.01, 0.65)
+    assert not strategy.of_workers(("processes", 19), "it was asked for", ran).advice
+    assert "workers=20" in strategy.of_workers(("processes", 2), "it was asked for", ran).advice
+
+
 def test_a_task_that_cannot_be_shared_out_takes_its_time_elsewhere_too():
     ran = strategy.Ran(51, 0.75, 0.75, 0.76, slowest=0.7)
-    said = strategy.of_caller(None, seen(51, 0.015, 0), ran).reason
+    said = strategy.of_caller(seen(51, 0.015, 0), ran).reason
     assert "would have needed about 700 ms" in said
 
 

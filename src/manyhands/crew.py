@@ -62,7 +62,7 @@ class Crew:
             used = max(place[1], len(tally.busy))  # more than one a core, if tasks waited
             return strategy.of_workers((place[0], used), self.asked_for, ran)
         if not self.at_work or tally.busy.keys() <= {CALLER}:
-            return strategy.of_caller(head.choice, head.judged, ran, refused=head.refused)
+            return strategy.of_caller(head.judged, ran, refused=head.refused)
         here = max(0, min(head.tasks, tasks - 1))  # of results that are not taken, some may have been the caller's
         used = max(place[1], len(tally.busy) - 1)  # more than one a core, if tasks waited; and the caller
         seen = head.judged._replace(first=head.seen.first)

@@ -6,13 +6,13 @@ import math
 from typing import NamedTuple
 
 from manyhands import report
-from manyhands._core.strategy import MOST_WAITING, WAITING_SHARE, Choice, Measured, forecast, gain
+from manyhands._core.strategy import MOST_WAITING, WAITING_SHARE, Measured, forecast, gain, weightless
 from manyhands._engine.cpus import cpu_count
 from manyhands.types import Strategy
 
 LONG_SECONDS = 0.1  # of a call; for shorter ones no advice is worth the reading
 MANY_CORES = 1.3  # processor time over time, from which a task uses several cores by itself
-SLOWER = 1.2  # than the loop
+SLOWER = 1.2  # times: less is not worth a word
 
 
 class Ran(NamedTuple):
@@ -60,7 +60,7 @@ def of_workers(place: tuple[str, int], asked: str, ran: Ran) -> Strategy:
     return _made(place, 0, None, ran, reason)
 
 
-def of_caller(choice: Choice | None, seen: Measured, ran: Ran, *, refused: BaseException | None = None) -> Strategy:
+def of_caller(seen: Measured, ran: Ran, *, refused: BaseException | None = None) -> Strategy:
     """Of a call whose tasks all ran in the caller; ``refused``: why no others could be had."""
     tasks = ran.tasks
     each = _seconds(ran.busy / max(tasks, 1))
@@ -70,21 +70,22 @@ def of_caller(choice: Choice | None, seen: Measured, ran: Ran, *, refused: BaseE
         what = "One task ran, in this program" if tasks == 1 else f"All {tasks} tasks ran in this program"
         reason = f"{what}: there was nobody to share {'it' if tasks == 1 else 'them'} with."
     else:
-        instead = str(refused).rstrip(".") if refused is not None else _processes_instead(choice, seen, ran)
+        instead = str(refused).rstrip(".") if refused is not None else _processes_instead(seen, ran)
         here = f"All {tasks} tasks ran in this program, as in a loop"
         reason = f"{here}: {each} a task, {_seconds(ran.busy)} together; {instead}."
     return _made(("serial", 1), ran.tasks, seen.megabytes, ran, reason)
 
 
-def _processes_instead(choice: Choice | None, seen: Measured, ran: Ran) -> str:
+def _processes_instead(seen: Measured, ran: Ran) -> str:
     """What they would have cost."""
     workers = min(ran.tasks, seen.workers or seen.cores)
-    away = forecast(seen._replace(left=ran.tasks, tasks=ran.tasks, wall=ran.busy, cpu=ran.cpu), "processes", workers)
-    away = max(away, ran.slowest)
+    whole = seen._replace(left=ran.tasks, tasks=ran.tasks, wall=ran.busy, cpu=ran.cpu)
+    away = max(ran.slowest, forecast(whole, "processes", workers))
     if math.isinf(away):
         what = "what the function captures" if math.isinf(seen.luggage) else "a task's input and result"
         return f"to pack {what} for worker processes was tried, and took too long to be worth it"
-    moved = f", most of it to move {_what_weighs(seen)}" if choice and choice.why == "bytes" else ""
+    light = forecast(weightless(whole), "processes", workers)
+    moved = f", most of it to pack and move {_what_weighs(seen)}" if light < away / 2 else ""
     less = ""
     if away < ran.busy:
         clearly = away <= gain(seen, "processes") * ran.busy
@@ -132,7 +133,7 @@ def _advice(place: tuple[str, int], here: int, ran: Ran) -> str:
     waits = ran.processor < WAITING_SHARE and ran.known > LONG_SECONDS
     if backend == "threads":  # one of them may only wait until the others let go of the interpreter
         waits = waits and ran.cpu < WAITING_SHARE * ran.wall
-    if waits and workers < crowd:
+    if waits and workers * SLOWER < crowd:
         part = f"1/{crowd / workers:.0f}" if crowd >= 2 * workers else f"{workers / crowd:.0%}"
         how = f"workers={crowd}" if ran.isolated else f"backend='threads', workers={crowd}"
         wait = f"{1 - ran.processor:.0%} of the time in the function was waiting"

@@ -80,10 +80,13 @@ def decide(seen: Measured) -> Choice:
     stay = (seen.left + seen.busy) * seen.wall / seen.tasks
     most = gain(seen, backend) * stay
     if forecast(seen, backend, workers) > most:
-        weightless = seen._replace(megabytes=0.0, luggage=0.0, packing=0.0, item_packing=0.0)
-        light = forecast(weightless, backend, workers) <= most
-        return Choice("serial", 1, "bytes" if light else "short")
+        return Choice("serial", 1, "bytes" if forecast(weightless(seen), backend, workers) <= most else "short")
     return Choice(backend, workers, "waits" if does_wait else "computes")
+
+
+def weightless(seen: Measured) -> Measured:
+    """As if there were nothing to pack and to move."""
+    return seen._replace(megabytes=0.0, luggage=0.0, packing=0.0, item_packing=0.0)
 
 
 def weighing_seconds(seen: Measured) -> float:

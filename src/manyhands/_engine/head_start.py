@@ -19,7 +19,6 @@ up the second.
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import queue
 import sys
@@ -33,6 +32,7 @@ from manyhands._engine import context, faults, haste, run_queue
 from manyhands._engine.latch import Latch
 from manyhands._engine.payload import Weight
 from manyhands._engine.results import Batch, Piece
+from manyhands._engine.scale import Scale
 from manyhands._engine.slices import CallerContext, Slice
 from manyhands._engine.stream import IteratorFeed, SequenceFeed
 from manyhands._engine.tally import Stats, Tally
@@ -53,7 +53,6 @@ READ_SECONDS = 0.002  # for these
 PATIENCE = 0.005  # the watcher steps in when the caller was in one slice for so long
 GIVE_WAY = 0.0001  # the caller pauses between two slices, while workers are being started by other threads
 START_PATIENCE = 5.0  # then the rest is handed over though no worker is ready: whoever has it will say why
-AGAIN = 4  # times the time for weighing that did not do before: then it is tried again
 TICKS = 3  # at least
 TICK = 0.0005  # it sleeps so long to see how long the interpreter is kept from it
 CALLER = -1  # the caller's number among the workers of a report
@@ -136,9 +135,9 @@ class HeadStart:
         self._unwatched = False  # it sleeps, since nothing was being run
         self._size = 1
         self._slices = 0
-        self._task_scale = _Scale()
-        self._next_scale = _Scale()  # before any task has ended
-        self._luggage_scale = _Scale()
+        self._task_scale = Scale()
+        self._next_scale = Scale()  # before any task has ended
+        self._luggage_scale = Scale()
         self._gap: float | None = None
         self._last: tuple[Any, Any] | None = None  # an input and its result
         self._slice: Slice | None = None  # that is being run
@@ -523,25 +522,3 @@ class _Rounds:
             busy = self._tally.busy_but(CALLER)
             self.seconds.append((busy - self._before) / self._given)
             self._given, self._before = 0, busy
-
-
-class _Scale:
-    """Weighs something once, or, if that took too long, again when there is much more time for it."""
-
-    def __init__(self) -> None:
-        self.megabytes: float | None = None  # infinitely many if it took too long
-        self.seconds = 0.0  # of work that it took
-        self._within = 0.0
-
-    @property
-    def known(self) -> float | None:
-        """The megabytes, if they were found within the time."""
-        return None if self.megabytes == math.inf else self.megabytes
-
-    def read(self, weigh: Callable[[float], Weight], within: float) -> float:
-        """Find out, unless it is known; the seconds that this took now."""
-        if self.megabytes is not None and (self.megabytes < math.inf or within <= AGAIN * self._within):
-            return 0.0
-        weight, self._within = weigh(within), within
-        self.megabytes, self.seconds = weight.bytes / 1e6, weight.seconds
-        return self.seconds
