@@ -323,6 +323,8 @@ WRONG = [
     {"seed": -1},
     {"progress": 3.5},
     {"total": -1},
+    {"report": True},
+    {"desc": 5},
     {"wrokers": 2},
     {"backend": "serial", "timeout": 1},
 ]
@@ -341,6 +343,10 @@ def test_wrong_option_is_refused_by_name_before_anything_runs():
     assert ran == []
 
 
+def generator():
+    yield 1
+
+
 def test_call_without_inputs_or_without_a_function_is_refused():
     with pytest.raises(mh.OptionError, match="nothing to run over"):
         mh.map(abs)
@@ -350,6 +356,8 @@ def test_call_without_inputs_or_without_a_function_is_refused():
         mh.submit("abs", 1)
     with pytest.raises(mh.OptionError, match="iterated"):
         mh.map(abs, 5)
+    with pytest.raises(mh.OptionError, match="it makes a generator"):
+        mh.map(abs, generator)
 
 
 @everyday.any_backend

@@ -228,6 +228,8 @@ def test_a_task_that_keeps_killing_workers_is_given_up_after_its_attempts(proces
     failure = results.pop(2)
     assert results == [0, 1, 3, 4]
     assert (failure.index, failure.attempts, failure.error.attempts) == (2, 3, 3)
+    assert "attempt 3" in str(failure.error)
+    assert "Retry" not in str(failure.error)  # it was tried
     assert diary.read_text().split() == ["attempt"] * 3
 
 

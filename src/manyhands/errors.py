@@ -121,10 +121,8 @@ class WorkerDied(TaskError, BrokenExecutor):
         elif self.signal in {"SIGSEGV", "SIGBUS", "SIGABRT", "SIGILL", "SIGFPE"}:
             hint = " The crash is in compiled code that the task called."
         tries = f" (attempt {self.attempts})" if self.attempts > 1 else ""
-        return (
-            f"worker {self.pid} was ended {how} while running task {self.index}{tries}.{hint} "
-            "manyhands.Retry tries such a task again."
-        )
+        advice = "" if tries else " manyhands.Retry tries such a task again."
+        return f"worker {self.pid} was ended {how} while running task {self.index}{tries}.{hint}{advice}"
 
 
 class MemoryLimitExceeded(WorkerDied, MemoryError):

@@ -49,7 +49,8 @@ def map(func: Callable[..., Any], *iterables: Iterable[Any], **options: Any) -> 
 
     Args:
         func: any callable: a function, lambda, closure, method, ``functools.partial``. What it refers to is
-            taken as it is now.
+            taken as it is now; a function of an imported module is found there by its name, and what the program has
+            set in that module since its import is not there in the workers.
         iterables: the inputs; several are zipped, as by the builtin map. Read in this thread; a file or
             pipe, which may keep its reader waiting, on another.
         options: keyword only, the same everywhere; see `manyhands.Options`.

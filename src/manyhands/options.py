@@ -86,8 +86,8 @@ class Options:
         self.memory_limit = checked_memory(memory_limit, backend)
 
     def _check(self) -> None:
-        for name in ("workers", "chunksize"):
-            check_count(name, getattr(self, name), lowest=1)
+        check_count("workers", self.workers, lowest=1, hint="; leave it out for one per core")
+        check_count("chunksize", self.chunksize, lowest=1)
         for name in ("total", "seed"):
             check_count(name, getattr(self, name), lowest=0)
         if self.workers is not None and self.workers > MAX_WORKERS:
@@ -98,6 +98,10 @@ class Options:
         _check_choice("start_method", self.start_method, (None, "zygote", "spawn", "fork"))
         if not (callable(self.progress) or self.progress in (None, True, False)):
             raise OptionError(f"progress={self.progress!r}: choose one of None, True and False, or give a function")
+        if not (callable(self.report) or self.report is None):
+            raise OptionError(f"report={self.report!r}: a function, which is given the Report when the call is over")
+        if not isinstance(self.desc, str | None):
+            raise OptionError(f"desc={self.desc!r}: the words before the bar, as a string")
         if self.backend not in ("auto", *backends.BUILT_IN):
             _check_choice("backend", self.backend, tuple(backends.names()))
         if self.backend == "serial" and self.timeout is not None:
@@ -146,10 +150,10 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def check_count(name: str, value: object, *, lowest: int) -> None:
+def check_count(name: str, value: object, *, lowest: int, hint: str = "") -> None:
     """Raise OptionError unless it is None or a whole number from ``lowest``."""
     if value is not None and (not isinstance(value, Integral) or isinstance(value, bool) or int(value) < lowest):
-        raise OptionError(f"{name}={value!r}: a whole number from {lowest}")
+        raise OptionError(f"{name}={value!r}: a whole number from {lowest}{hint}")
 
 
 def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
