@@ -63,9 +63,9 @@ CAUSES = {
         "The caller's own thread is the bottleneck: for each item it runs the generator, and hands a result out by a "
         "call of a Python method, 0.1 us; packing, telling the workers and opening results takes as much again. "
         "Pool.map is given a range and gives a list. Tried and kept: results are handed out by the batch, quick "
-        "inputs are read for a millisecond before the workers are told, and they lie in lists of a thousand, no longer in a "
-        "dictionary: 5 x Pool.map at first, then 3.2. Iterators of itertools' kind in place of the method would save "
-        "0.02 us, and were not safe where two threads read."
+        "inputs are read for a millisecond before the workers are told, and they lie in lists of a thousand, no "
+        "longer in a dictionary: 5 x Pool.map at first, then 3.2. Iterators of itertools' kind in place of the method "
+        "would save 0.02 us, and were not safe where two threads read."
     ),
     "arrays-in": (
         "joblib has copied the arrays to files in the first call and does not look at them again, not even if they "
