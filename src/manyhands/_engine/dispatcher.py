@@ -115,11 +115,17 @@ class Dispatcher:
 
     # --- for callers, from any thread ---------------------------------------------------------------------------
 
+    def number(self, job: Job) -> int:
+        """The job's number here: before `add`, for whoever wants to cancel it also if that is interrupted."""
+        if job.number < 0:
+            job.number = next(self._numbers)
+        return job.number
+
     def add(self, job: Job, *, stop: int = 0, closed: bool = False) -> None:
-        """Take and number a job with its first ``stop`` tasks. Raises ExecutorClosed, or why no worker can be had."""
+        """Take a job with its first ``stop`` tasks. Raises ExecutorClosed, or why no worker can be had."""
         short_way.let_go()
         self.check_open()
-        job.number = next(self._numbers)
+        self.number(job)
         self.backend.prepare(job)
         quick = job.single and job.policy.timeout is None and self.backend.threaded
         if not (quick and self._short_way.send(job, self)):

@@ -132,7 +132,7 @@ class Stream:
         self._reorder: Reorder[Piece] | None = Reorder() if ordered else None
         self._window = window
         self._inbox: queue.SimpleQueue[Piece | _End] = queue.SimpleQueue()
-        self._job: Job | None = None
+        self._number = -1
         self._taken = 0  # tasks whose results were taken
         self._given_upto = 0  # the dispatcher knows of the tasks before this one
         self._own = 0  # of which the caller has run so many, since it shares
@@ -182,12 +182,13 @@ class Stream:
 
     def open(self, dispatcher: Dispatcher, job: Job, most: int | None = None) -> int:
         """Begin, with the job's first task; or, for now, with so many tasks. How many those are."""
-        self._dispatcher, self._job, self._crowd = dispatcher, job, job.crowd
+        self._dispatcher, self._crowd = dispatcher, job.crowd
         self._taken = self._arrived = job.start
         if self._reorder is not None:
             self._reorder = Reorder(job.start)
         self._shared = most is not None
         stop, closed = self._known(job.start, most)
+        self._number = dispatcher.number(job)
         dispatcher.add(job, stop=stop, closed=closed)
         return stop - job.start
 
@@ -304,10 +305,6 @@ class Stream:
         # Without a window, results may pile up for a reader who comes late, but the workers' queue may not.
         ahead = self.feed.count - (self._taken if self._window else self._arrived)
         return self._over.is_set() or ahead < self._window_size()
-
-    @property
-    def _number(self) -> int:
-        return -1 if self._job is None else self._job.number
 
     def _window_size(self) -> int:
         return self._dispatcher.lookahead(self._number)
