@@ -668,11 +668,12 @@ def test_a_result_that_cannot_be_received_is_its_own_tasks_trouble(tmp_path):
     program = programs.write(
         tmp_path / "main.py",
         """
-        import os, resource
+        import os, resource, time
         import numpy as np
         import manyhands as mh
 
         def task(n):
+            time.sleep(0.01)  # results that come at once travel together, and are lost together
             return [mh.share(np.ones(10)) for _ in range(40)] if n == 3 else (n, os.getpid())
 
         mh.map(abs, range(8), workers=2, backend="processes")
