@@ -437,6 +437,23 @@ class TestDeaths:
         assert play.tell(m.WorkerDied(0, chunk.serial, 2)) == [m.StartWorker(1)]
         assert ranges(play.tell(m.WorkerStarted(1))) == [(3, 5)]
 
+    def test_a_worker_that_is_ended_on_purpose_gets_nothing_more_and_no_task_is_to_blame(self) -> None:
+        play = Play()
+        play.job(1)
+        (chunk,) = play.start(0)
+        assert play.tell(m.WorkerUnwanted(0)) == [m.KillWorker(0), m.StartWorker(1)]
+        assert not play.tell(m.ResultsArrived(0, chunk.serial, 0, ended=True))  # it hands that back meanwhile
+        assert not only(play.tell(m.WorkerDied(0, chunk.serial, 0)), m.FailTask)
+        assert ranges(play.tell(m.WorkerStarted(1))) == [(0, 1)]
+
+    def test_a_task_that_an_unwanted_worker_seems_to_be_in_runs_elsewhere(self) -> None:
+        play = Play()
+        play.job(1)
+        (chunk,) = play.start(0)
+        play.tell(m.WorkerUnwanted(0))
+        assert not only(play.tell(m.WorkerDied(0, chunk.serial, 0)), m.FailTask)
+        assert ranges(play.tell(m.WorkerStarted(1))) == [(0, 1)]
+
     def test_a_task_whose_worker_died_runs_as_often_as_the_policy_says(self) -> None:
         play = Play()
         play.job(1, attempts=3)

@@ -154,6 +154,12 @@ class WorkerFull(NamedTuple):
     worker: int
 
 
+class WorkerUnwanted(NamedTuple):
+    """A worker is being ended, whatever it does meanwhile: nothing more is sent to it, and no task is to blame."""
+
+    worker: int
+
+
 class ChunkRefused(NamedTuple):
     """A worker could not unpack a chunk, and ran nothing of it: it must be sent item by item."""
 
@@ -202,6 +208,7 @@ Event = (
     | ResultsArrived
     | FunctionLoaded
     | WorkerFull
+    | WorkerUnwanted
     | ChunkRefused
     | Inspected
     | Released

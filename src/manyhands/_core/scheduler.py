@@ -67,6 +67,7 @@ from manyhands._core.messages import (
     WorkerFull,
     WorkerStarted,
     WorkersWanted,
+    WorkerUnwanted,
 )
 from manyhands._core.strategy import SURE_SECONDS, pays, waits, workers_for_waiting
 
@@ -206,6 +207,7 @@ class Scheduler:
             ResultsArrived: self._results_arrived,
             FunctionLoaded: self._function_loaded,
             WorkerFull: self._worker_full,
+            WorkerUnwanted: self._worker_unwanted,
             ChunkRefused: self._chunk_refused,
             Inspected: self._inspected,
             Released: self._released,
@@ -384,6 +386,12 @@ class Scheduler:
             if worker.reserved and self._reservation is not None:
                 yield from self._ask_back(self._reservation)
             yield from self._hold(event.worker, worker, now)
+
+    def _worker_unwanted(self, event: WorkerUnwanted, _now: float) -> Iterator[Command]:
+        worker = self._workers.get(event.worker)
+        if worker is not None:
+            worker.doomed = _NOBODY
+            yield from self._kill(event.worker, worker)
 
     def _job_cancelled(self, event: JobCancelled, now: float) -> Iterator[Command]:
         self._drop_job(event.job)

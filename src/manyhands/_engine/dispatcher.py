@@ -329,7 +329,7 @@ class Dispatcher:
         """An exception struck while this was being sent past the loop: who knows how far that came."""
         self._cancel(command.chunk.job)
         if self._scheduler.chunk(command.worker, command.chunk.serial) is not None:  # if not, it was sent, and is back
-            self.backend.kill(command.worker, at_once=True)
+            self._end_worker(command.worker)
 
     def suspend(self, reserved: m.Reserved, *, came_back: bool) -> None:
         """Whoever sends to this worker past the loop is held up: end it, unless it has already begun."""
@@ -341,7 +341,12 @@ class Dispatcher:
         if came_back or (stamp is not None and stamp.chunk is not None and stamp.chunk >= reserved.chunk):
             self.backend.lift(worker)
         else:
-            self.backend.kill(worker, at_once=True)
+            self._end_worker(worker)
+
+    def _end_worker(self, worker: int) -> None:
+        """That takes a moment, in which it may hand back what it has, or seem to begin it: it will not run that."""
+        self._handle(m.WorkerUnwanted(worker))
+        self.backend.kill(worker, at_once=True)
 
     def _cancel(self, number: int, grace: float | None = None) -> None:
         if self._jobs.pop(number, None) is not None:
