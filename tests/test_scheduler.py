@@ -96,6 +96,7 @@ def test_the_scheduler_keeps_its_promises_in_very_many_random_histories(part: in
         chunksize=st.none() | st.integers(1, 20),
         timeout=st.just(1.0),
         attempts=st.integers(1, 3),
+        backoff=st.just(m.no_backoff),
         rerun_after_death=st.booleans(),
         retry_timeouts=st.booleans(),
     ),
