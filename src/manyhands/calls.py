@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 IDLE_SECONDS = 60.0  # warm workers leave after this; an executor's own stay
 _PLAIN = Policy()
-_CO_COROUTINE, _CO_ASYNC_GENERATOR = 0x80, 0x200  # as in the module inspect, which is slow to import
+CO_GENERATOR, _CO_COROUTINE, _CO_ASYNC_GENERATOR = 0x20, 0x80, 0x200  # as in inspect, which is slow to import
 
 
 def make_dispatcher(

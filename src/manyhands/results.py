@@ -30,8 +30,7 @@ from manyhands.types import Failure
 
 R = TypeVar("R")
 
-_SLICED = {list, tuple, range}
-CO_GENERATOR = 0x20  # as in the module inspect, which is slow to import
+_SLICED = {list, tuple, range}  # see _is_sliced
 CANCEL_GRACE_SECONDS = 1.0  # after a failure, so long may tasks that run go on before they are stopped
 
 
@@ -297,7 +296,7 @@ def _check_call(func: object, iterables: tuple[Any, ...]) -> None:
         raise OptionError("nothing to run over: give an iterable after the function")
     for position, iterable in enumerate(iterables, 2):
         if not (hasattr(iterable, "__iter__") or hasattr(iterable, "__getitem__")):
-            called = getattr(getattr(iterable, "__code__", None), "co_flags", 0) & CO_GENERATOR
+            called = getattr(getattr(iterable, "__code__", None), "co_flags", 0) & calls.CO_GENERATOR
             advice = "Call it: it makes a generator." if called else "Options are given by keyword, as in workers=4."
             raise OptionError(
                 f"argument {position} is what to run over, and cannot be iterated: {short_repr(iterable)}. {advice}"

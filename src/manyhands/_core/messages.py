@@ -232,7 +232,7 @@ class Chunk:
 
     __slots__ = ("done", "isolated", "job", "serial", "slice", "start", "stop", "strikes")
 
-    def __init__(  # noqa: PLR0917 - made in one place
+    def __init__(  # noqa: PLR0917 - a record
         self,
         serial: int,
         job: int,

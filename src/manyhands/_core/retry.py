@@ -33,7 +33,7 @@ class Retry:
         attempts: int = 3,
         backoff: float | Callable[[int], float] = 0.0,
         on: type[BaseException] | tuple[type[BaseException], ...] = (Exception,),
-        on_worker_death: bool = True,  # noqa: FBT001, FBT002 - see options: by keyword
+        on_worker_death: bool = True,  # noqa: FBT001, FBT002 - a record
     ) -> None:
         if not isinstance(attempts, int) or attempts < 1:
             raise OptionError(f"Retry(attempts={attempts!r}): attempts is a whole number from 1")
