@@ -191,6 +191,14 @@ def a_chunk_is_refused(history: History) -> None:
 
 
 @_action
+def a_worker_is_ended_for_no_fault_of_a_task(history: History) -> None:
+    number = history.worker(lambda worker: worker.alive and worker.assigned)
+    if number is not None:
+        history.world.obey()
+        history.world.end_worker(number)
+
+
+@_action
 def a_worker_has_grown_too_large(history: History) -> None:
     number = history.worker(lambda worker: worker.alive and worker.ready)
     if number is not None:

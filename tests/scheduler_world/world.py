@@ -92,7 +92,12 @@ class World:
         worker, chunk, _ = errand.ticket
         self._drop(errand)
         if self.scheduler.chunk(worker, chunk) is not None:
-            self.state.workers[worker].kill_due = True
+            self.end_worker(worker)
+
+    def end_worker(self, number: int) -> None:
+        """Whoever sends to it past the scheduler is held up, or was torn away: nobody knows what it has."""
+        self.tell(m.WorkerUnwanted(number))
+        self.state.workers[number].kill_due = True
 
     def _drop(self, errand: Errand) -> None:
         assert errand.number is not None
