@@ -551,3 +551,13 @@ def test_what_a_module_made_at_run_time_holds_goes_along(process_backend, monkey
     found = mh.map(module.right, [module.Point(x) for x in range(5)], workers=2, **process_backend)
     assert [point.x for point in found] == [1, 2, 3, 4, 5]
     assert {type(point) for point in found} == {module.Point}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing is forked here")
+def test_a_class_that_clean_workers_could_not_import_is_the_callers_in_forked_ones_too(monkeypatch):
+    module = types.ModuleType("made_for_both")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    for start_method in ("spawn", "fork"):  # by then the name is known not to be there, and the class is a new one
+        exec("class Point:\n    pass\n\ndef new(_point):\n    return Point()\n", vars(module))
+        (found,) = mh.map(module.new, [module.Point()], backend="processes", start_method=start_method, workers=1)
+        assert type(found) is module.Point, start_method

@@ -320,7 +320,7 @@ def track_classes(functions: Iterable[Any]) -> None:
         seen += [inner, getattr(func, "__self__", None)]
     for value in seen:
         cls = value if isinstance(value, type) else type(value)
-        if not cp._should_pickle_by_reference(cls):
+        if _is_by_value(cls) or not cp._should_pickle_by_reference(cls):
             cp._get_or_create_tracker_id(cls)
 
 
