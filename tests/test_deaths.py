@@ -7,6 +7,7 @@ import atexit
 import contextlib
 import faulthandler
 import fcntl
+import gc
 import os
 import re
 import resource
@@ -555,6 +556,25 @@ def test_without_descriptors_the_call_fails_and_says_why(process_backend):
         assert isinstance(errors[0].__cause__, OSError)
         assert "Too many open files" in str(errors[0])
         assert executor.submit(abs, -1).result(PROMPT) == 1
+
+
+def test_what_was_opened_before_descriptors_ran_out_is_closed_again(process_backend):
+    """Row 9: wherever on the way that was."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert mh.map(abs, [-1], workers=1, **process_backend) == [1]  # what is kept from the first call on is there
+    for spare in range(12):
+        with mh.Executor(1, **process_backend) as executor:
+            free = [os.open(os.devnull, os.O_RDONLY) for _ in range(spare)]
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(free, default=2) + 1, limits[1]))
+            for fd in free:
+                os.close(fd)
+            before = len(os.listdir("/proc/self/fd")) if spare else None
+            try:
+                executor.submit(abs, -1).exception(PROMPT)
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        gc.collect()
+        assert before is None or len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_work_goes_on_with_the_workers_that_could_be_started(process_backend, meeting):

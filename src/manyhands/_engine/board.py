@@ -12,6 +12,7 @@ both are 0.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 from typing import Any, NamedTuple
@@ -87,7 +88,12 @@ class Board:
 
     def __init__(self, fd: int | None = None) -> None:
         self.fd = _reserved_file() if fd is None else fd
-        self._map = mmap.mmap(self.fd, _BYTES)
+        try:
+            self._map = mmap.mmap(self.fd, _BYTES)
+        except OSError:  # it needs a descriptor of its own
+            if fd is None:
+                os.close(self.fd)
+            raise
         self._words = memoryview(self._map).cast("q")
         self._free = list(range(SLOTS - 1, -1, -1))
 
@@ -111,6 +117,9 @@ class Board:
     def close(self) -> None:
         """Give the descriptor back; the page goes with its last user."""
         os.close(self.fd)
+        self._words.release()
+        with contextlib.suppress(BufferError):  # a slot is in use
+            self._map.close()
 
 
 def _reserved_file() -> int:
