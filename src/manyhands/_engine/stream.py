@@ -24,7 +24,7 @@ from manyhands._engine.latch import Latch
 from manyhands._engine.results import Piece
 from manyhands._engine.sources import GrowingSource, SequenceSource
 from manyhands.errors import FORKED, ExecutorClosed
-from manyhands.interrupts import start_thread
+from manyhands.interrupts import is_of_a_signal, start_thread
 from manyhands.showing import MISSING
 
 PAUSE_SECONDS = 0.02  # between looks at results that are wanted all together
@@ -88,8 +88,10 @@ class IteratorFeed:
             return batch
         try:
             batch.extend(islice(self._iterator, most))  # what was read before an error counts, and is there
-        except Exception as error:  # noqa: BLE001 - the user's own; it is raised where results end
-            self.end(error)
+        except BaseException as error:
+            if is_of_a_signal(error):
+                raise
+            self.end(error)  # the user's own; it is raised where results end
         if len(batch) < most:
             self.ended = True
         return batch
@@ -296,7 +298,7 @@ class Stream:
                 self._background.get()
             try:
                 self._pull(self._step)
-            except BaseException as error:  # noqa: BLE001 - sys.exit() in the input: nobody else will say so
+            except BaseException as error:  # noqa: BLE001 - no memory, say: nobody else would tell the reader
                 if isinstance(self.feed, IteratorFeed):
                     self.feed.end(error)
                 self._dispatcher.supply(self._number, self.feed.count, closed=True)
