@@ -305,6 +305,18 @@ def test_executor_map_is_that_of_the_standard_library(any_backend):
 # --- what is refused --------------------------------------------------------------------------------------------
 
 
+class Ambiguous:
+    """As an array: it has no hash, and its comparisons no truth."""
+
+    __hash__ = None
+
+    def __eq__(self, other):
+        return self
+
+    def __bool__(self):
+        raise ValueError("ambiguous")
+
+
 WRONG = [
     {"workers": 0},
     {"workers": -1},
@@ -314,6 +326,10 @@ WRONG = [
     {"chunksize": 0},
     {"timeout": 0},
     {"timeout": "1"},
+    {"timeout": float("nan")},
+    {"on_error": Ambiguous()},
+    {"progress": Ambiguous()},
+    {"backend": Ambiguous()},
     {"backend": "magic"},
     {"start_method": "forkserver"},
     {"backend": "processes", "start_method": ["fork"]},

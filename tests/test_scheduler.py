@@ -1175,7 +1175,17 @@ class TestReorder:
 
 class TestRetry:
     @pytest.mark.parametrize(
-        "wrong", [{"attempts": 0}, {"attempts": 1.5}, {"on": ("ValueError",)}, {"on": (int,)}, {"backoff": -1.0}]
+        "wrong",
+        [
+            {"attempts": 0},
+            {"attempts": 1.5},
+            {"attempts": True},
+            {"on": ("ValueError",)},
+            {"on": (int,)},
+            {"backoff": -1.0},
+            {"backoff": 10**400},
+            {"on_worker_death": None},
+        ],
     )
     def test_what_makes_no_sense_is_an_option_error(self, wrong: dict[str, Any]) -> None:
         with pytest.raises(OptionError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from numbers import Integral
 from types import TracebackType
@@ -11,6 +12,7 @@ from typing import Any, Self, TypedDict
 from manyhands import backends
 from manyhands._core.messages import Policy, no_backoff
 from manyhands._core.retry import Retry
+from manyhands._core.times import seconds
 from manyhands._engine import appetite, context
 from manyhands._engine.cpus import cpu_count
 from manyhands.errors import OptionError
@@ -92,17 +94,17 @@ class Options:
             check_count(name, getattr(self, name), lowest=0)
         if self.workers is not None and self.workers > MAX_WORKERS:
             raise OptionError(f"workers={self.workers}: more than {MAX_WORKERS} on one machine help nobody")
-        if self.timeout is not None and not (_is_number(self.timeout) and self.timeout > 0):
+        if self.timeout is not None and not seconds(self.timeout):
             raise OptionError(f"timeout={self.timeout!r}: seconds, more than 0")
         _check_choice("on_error", self.on_error, ("raise", "collect", "skip"))
         _check_choice("start_method", self.start_method, (None, "zygote", "spawn", "fork"))
-        if not (callable(self.progress) or self.progress in (None, True, False)):
+        if not (callable(self.progress) or _is_among((None, True, False), self.progress)):
             raise OptionError(f"progress={self.progress!r}: choose one of None, True and False, or give a function")
         if not (callable(self.report) or self.report is None):
             raise OptionError(f"report={self.report!r}: a function, which is given the Report when the call is over")
         if not isinstance(self.desc, str | None):
             raise OptionError(f"desc={self.desc!r}: the words before the bar, as a string")
-        if self.backend not in ("auto", *backends.BUILT_IN):
+        if not _is_among(("auto", *backends.BUILT_IN), self.backend):
             _check_choice("backend", self.backend, tuple(backends.names()))
         if self.backend == "serial" and self.timeout is not None:
             raise OptionError("backend='serial' cannot stop a task, so it has no timeout; use threads or processes")
@@ -119,7 +121,7 @@ class Options:
         retry = self.retry
         return Policy(
             chunksize=self.chunksize,
-            timeout=self.timeout,
+            timeout=None if self.timeout is None else seconds(self.timeout),
             attempts=retry.attempts if retry else 1,
             backoff=retry.delay() if retry else no_backoff,
             rerun_after_death=retry.on_worker_death if retry else True,
@@ -146,10 +148,6 @@ def default_workers() -> int:
     return cpu_count() if inside is None else max(1, inside.share)
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def check_count(name: str, value: object, *, lowest: int, hint: str = "") -> None:
     """Raise OptionError unless it is None or a whole number from ``lowest``."""
     if value is not None and (not isinstance(value, Integral) or isinstance(value, bool) or int(value) < lowest):
@@ -157,13 +155,20 @@ def check_count(name: str, value: object, *, lowest: int, hint: str = "") -> Non
 
 
 def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
-    if value not in choices:
+    if not _is_among(choices, value):
         raise OptionError(f"{name}={value!r}: choose one of {', '.join(map(repr, choices))}")
 
 
+def _is_among(choices: tuple[object, ...], value: object) -> bool:
+    try:
+        return value in dict.fromkeys(choices)
+    except TypeError:  # it has no hash: an array, say
+        return False
+
+
 def _checked_retry(value: object) -> Retry | None:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return Retry(attempts=value)
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        return Retry(attempts=int(value))
     if value is None or isinstance(value, Retry):
         return value
     raise OptionError(f"retry={value!r}: a Retry(...) or a number of attempts")
@@ -174,7 +179,7 @@ def checked_memory(value: object, backend: str) -> int | None:
     if value is None:
         return None
     match = _MEMORY.fullmatch(str(value).strip()) if type(value) in {int, float, str} else None
-    size = int(float(match[1]) * _UNITS[match[2].lower()]) if match else 0
+    size = int(min(float(match[1]) * _UNITS[match[2].lower()], sys.maxsize)) if match else 0
     if size < LEAST_MEMORY:
         raise OptionError(
             f"memory_limit={value!r}: bytes, or text such as '500MB' or '2GB'; at least '10MB', which a worker needs "

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from math import inf
+from numbers import Integral
 
 from manyhands._core.messages import no_backoff
+from manyhands._core.times import seconds
 from manyhands.errors import OptionError
 
 LONGEST_DELAY = 86_400.0  # seconds
@@ -35,14 +38,16 @@ class Retry:
         on: type[BaseException] | tuple[type[BaseException], ...] = (Exception,),
         on_worker_death: bool = True,  # noqa: FBT001, FBT002 - a record
     ) -> None:
-        if not isinstance(attempts, int) or attempts < 1:
+        if not _is_whole(attempts) or attempts < 1:
             raise OptionError(f"Retry(attempts={attempts!r}): attempts is a whole number from 1")
         classes = on if isinstance(on, tuple) else (on,)
         if not all(isinstance(cls, type) and issubclass(cls, BaseException) for cls in classes):
             raise OptionError(f"Retry(on={on!r}): on is a tuple of exception classes")
-        if not callable(backoff) and not _is_time(backoff):
+        if not callable(backoff) and seconds(backoff) in (None, inf):
             raise OptionError(f"Retry(backoff={backoff!r}): backoff is seconds, not negative")
-        self.attempts, self.backoff = attempts, backoff
+        if not isinstance(on_worker_death, bool):
+            raise OptionError(f"Retry(on_worker_death={on_worker_death!r}): choose True or False")
+        self.attempts, self.backoff = int(attempts), backoff
         self.on, self.on_worker_death = classes, on_worker_death
 
     def __repr__(self) -> str:
@@ -54,9 +59,14 @@ class Retry:
         backoff = self.backoff
         if callable(backoff):
             return lambda made: _safe_delay(backoff, made)
-        if backoff == 0:
+        first = seconds(backoff)
+        if not first:
             return no_backoff
-        return lambda made: min(LONGEST_DELAY, backoff * 2.0 ** min(made - 1, 64))
+        return lambda made: min(LONGEST_DELAY, first * 2.0 ** min(made - 1, 64))
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _safe_delay(backoff: Callable[[int], float], made: int) -> float:
@@ -66,8 +76,4 @@ def _safe_delay(backoff: Callable[[int], float], made: int) -> float:
     except Exception:  # noqa: BLE001 - user code
         _log.exception("Retry(backoff=...) raised; the task is tried again at once")
         return 0.0
-    return min(delay, LONGEST_DELAY) if _is_time(delay) else 0.0
-
-
-def _is_time(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0.0 <= value < float("inf")
+    return min(delay, LONGEST_DELAY) if 0.0 <= delay < inf else 0.0
