@@ -51,7 +51,11 @@ class Results(Iterator[R]):
 
     def __next__(self) -> R:
         due = self._due
-        return due.pop() if due else self._next_of_more()  # what was handed out is not kept here
+        if not due:
+            return self._next_of_more()
+        value = due[-1]  # not by `pop`: at the end of that call a signal's handler could raise, and this be lost
+        del due[-1]
+        return value
 
     def _next_of_more(self) -> R:
         try:
