@@ -96,6 +96,71 @@ CLASSES = """
     print("fine")
 """
 
+SLOTS = """
+    import dataclasses, weakref
+    import manyhands as mh
+
+    @dataclasses.dataclass(slots=True)
+    class Point:
+        x: int
+
+    class Box:
+        __slots__ = ("__inside", "label", "__weakref__")
+
+        def __init__(self, inside):
+            self.__inside = inside
+
+        def inside(self):
+            return self.__inside
+
+    class Large(Box):
+        __slots__ = "size"
+
+    class Free(Large):
+        pass
+
+    class Open:
+        __slots__ = ("first", "__dict__")
+
+    def filled(cls):
+        box = cls(5)
+        box.label = "full"
+        assert weakref.ref(box)() is box
+        try:
+            box.other = cls is Free
+        except AttributeError:
+            pass
+        return box
+
+    def opened(_):
+        made = Open()
+        made.first, made.second = 1, 2
+        return made
+
+    def local(_):
+        class Local:
+            __slots__ = ("value",)
+
+        made = Local()
+        made.value = 3
+        return made
+
+    options = {"workers": 2, "backend": "processes", "start_method": "{method}"}
+    for _ in range(2):
+        assert mh.map(Point, [1, 2], **options) == [Point(1), Point(2)]
+        assert mh.map(lambda point: point, [Point(3)], **options) == [Point(3)]
+        for cls in Box, Large, Free:
+            (box,) = mh.map(filled, [cls], **options)
+            assert type(box) is cls
+            assert (box.inside(), box.label, getattr(box, "other", None)) == (5, "full", True if cls is Free else None)
+            assert mh.map(cls.inside, [box], **options) == [5]
+        (made,) = mh.map(opened, [0], **options)
+        assert (type(made), made.first, made.second) == (Open, 1, 2)
+        (made,) = mh.map(local, [0], **options)
+        assert [other.value for other in mh.map(lambda x: x, [made, made], **options)] == [3, 3]
+    print("fine")
+"""
+
 CHANGES = """
     import manyhands as mh
 
@@ -195,6 +260,10 @@ def run(source, method, folder):
 
 def test_objects_of_the_programs_classes_come_back_as_the_programs_own(tmp_path, start_method):
     assert run(CLASSES, start_method, tmp_path) == "fine\n"
+
+
+def test_objects_with_slots_come_back_as_the_programs_own(tmp_path, start_method):
+    assert run(SLOTS, start_method, tmp_path) == "fine\n"
 
 
 def test_what_the_program_redefines_is_seen_by_the_next_call(tmp_path, start_method):

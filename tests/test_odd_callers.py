@@ -16,6 +16,7 @@ from functools import partial
 import everyday
 import psutil
 import pytest
+from programs import run_source
 from watching import eventually
 
 import manyhands as mh
@@ -86,12 +87,17 @@ def test_a_signal_handler_may_submit(parallel_backend, alarms):
             assert future.result(SOON) == number
 
 
-def at_line(number, handler, file="manyhands"):
-    """A trace function that calls the handler before the so many-th line of ours, as a signal would; and if it did."""
+def at_line(number, handler, file="manyhands", callless=None):
+    """A trace function that calls the handler before the so many-th line of ours, as a signal would; and if it did.
+
+    Not in the function named ``callless``: the interpreter runs handlers only where it calls something or loops.
+    """
     lines, struck = itertools.count(), []
 
     def trace(frame, event, _arg):
         if file not in frame.f_code.co_filename or "tests" in frame.f_code.co_filename:
+            return None
+        if frame.f_code.co_name == callless:
             return None
         if event == "line" and next(lines) == number:
             sys.settrace(None)
@@ -135,7 +141,7 @@ def test_results_have_no_gap_wherever_a_signal_handler_raises(alarms, request):
     gc.disable()  # no finalizer is to be struck
     request.addfinalizer(gc.enable)
     for number in itertools.count():
-        trace, struck = at_line(number, strike, "manyhands/results.py")
+        trace, struck = at_line(number, strike, "manyhands/results.py", "__next__")
         with mh.imap(abs, range(100)) as results:
             read = []
             sys.settrace(trace)
@@ -147,6 +153,53 @@ def test_results_have_no_gap_wherever_a_signal_handler_raises(alarms, request):
         if not struck:
             break
     assert len(read) == 100
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_loop_misses_no_result_when_a_signal_handler_raises_and_it_goes_on(alarms):
+    """As with the built-in map, whose items cannot be lost either."""
+    for round_ in range(150):
+        read = []
+        with mh.imap(abs, itertools.count()) as results:
+            for _ in range(3):
+                with contextlib.suppress(Alarm):
+                    alarms(0.003 + 1e-5 * round_)
+                    for value in itertools.islice(results, 50_000):  # the interpreter may drop what a handler raises
+                        read.append(value)  # noqa: PERF402 - one by one, as what is tested
+                    alarms(0)
+            read.extend(itertools.islice(results, 10))
+        assert read == list(range(len(read)))
+
+
+@pytest.mark.parametrize("module", ["manyhands.crew", "manyhands._engine.supervisor", "uuid"])  # one of cloudpickle's
+def test_a_signal_handler_may_map_while_the_first_call_is_in_the_midst_of_an_import(tmp_path, module):
+    run_source(
+        f"""
+        import os, signal, sys, threading
+        import manyhands as mh
+
+        class Rings:  # it finds nothing
+            def find_spec(self, name, path, target=None):
+                if name == "{module}" and not began.is_set():
+                    os.kill(os.getpid(), signal.SIGALRM)
+                    assert began.wait(20)
+
+        def ring(*_):
+            began.set()
+            with mh.Executor(1, backend="processes") as executor:  # its worker is yet to be started
+                found.extend(executor.map(square, range(3)))
+
+        def square(x):
+            return x * x
+
+        began, found = threading.Event(), []
+        signal.signal(signal.SIGALRM, ring)
+        sys.meta_path.insert(0, Rings())
+        assert mh.map(square, range(5), backend="processes") == [0, 1, 4, 9, 16]
+        assert found == [0, 1, 4], found
+        """,
+        cwd=tmp_path,
+    )
 
 
 HANDLERS = {

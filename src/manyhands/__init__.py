@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from importlib import import_module as _import_module
 
-from manyhands._engine.forks import held_off as _held_off  # not on first use: that may be in two threads, and one forks
+from manyhands._engine.first_use import undisturbed as _undisturbed
 
 TYPE_CHECKING = False  # as typing's, whose import would take longer than all of this one
 if TYPE_CHECKING:
@@ -105,8 +105,7 @@ def __getattr__(name: str) -> Any:
     home = _HOME_OF.get(name)
     if home is None:
         raise AttributeError(f"module 'manyhands' has no attribute {name!r}")
-    with _held_off():  # in a child forked meanwhile by another thread, nobody would be there to finish the import
-        value = getattr(_import_module(f"manyhands.{home}"), name)
+    value = getattr(_undisturbed(lambda: _import_module(f"manyhands.{home}")), name)
     globals()[name] = value
     return value
 

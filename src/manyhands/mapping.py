@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import functools
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, Unpack, overload
 
-from manyhands._engine.forks import held_off
+from manyhands._engine.first_use import undisturbed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -182,31 +183,27 @@ def _begin(
     func: Callable[..., R], iterables: tuple[Iterable[Any], ...], given: Any, *, star: bool = False, **how: bool
 ) -> Call[R]:
     """See `results.begin`."""
-    method = _asked_for("start_method", given)
-    if _asked_for("backend", given) == "processes" and (method is None or method == "zygote"):
+    if _asks_for("backend", given, "processes") and _asks_for("start_method", given, None, "zygote"):
         _start_early()
     call: Call[R] = _engine().begin(func, iterables, given, star=star, **how)
     return call
 
 
-def _asked_for(option: str, given: Any) -> Any:
+def _asks_for(option: str, given: Any, *values: str | None) -> bool:
     """In this call, or by `configure`, which nobody has called as long as its module is not imported."""
     configured: Callable[[], dict[str, Any]] = getattr(sys.modules.get("manyhands.options"), "configured", dict)
-    return given.get(option, configured().get(option))
+    asked = given.get(option, configured().get(option))
+    return isinstance(asked, str | None) and asked in values
 
 
 @functools.cache
 def _engine() -> ModuleType:
     """What it imports takes a while; and at a program's end nothing can be imported, but what was is still there."""
-    with held_off():  # in a child forked meanwhile by another thread, nobody would be there to finish the import
-        from manyhands import results
+    results: ModuleType = undisturbed(lambda: import_module("manyhands.results"))
     return results
 
 
 @functools.cache
 def _start_early() -> None:
     """Processes that will be needed start beside that import."""
-    with held_off():
-        from manyhands._engine.zygote_process import start_early
-
-        start_early()
+    undisturbed(lambda: import_module("manyhands._engine.zygote_process").start_early())

@@ -24,10 +24,12 @@ import threading
 import time
 from collections import ChainMap
 from collections.abc import Callable, Iterable
+from importlib import import_module
 from typing import Any, ClassVar, NamedTuple
 from weakref import WeakSet
 
-from manyhands._engine import bulk, forks
+from manyhands._engine import bulk
+from manyhands._engine.first_use import undisturbed
 from manyhands._engine.memory import BIG_BUFFER, Segment, segment_of
 from manyhands.interrupts import is_of_a_signal
 
@@ -303,10 +305,9 @@ def track_classes(functions: Iterable[Any]) -> None:
 
     Those are the classes of ``__main__``, and what these functions capture or use directly.
     """
-    from cloudpickle import cloudpickle as cp
-
     import __main__
 
+    cp = _cloudpickle()
     seen = list(vars(__main__).values())
     for func in functions:
         if isinstance(func, tuple):
@@ -350,6 +351,11 @@ class _Unpickler(pickle.Unpickler):
             raise MissingGlobalError(module, "" if gone else name, str(error)) from error
 
 
+@functools.cache
+def _cloudpickle() -> Any:
+    return undisturbed(lambda: import_module("cloudpickle.cloudpickle"))
+
+
 _pickler_class: Any = None
 
 
@@ -357,8 +363,7 @@ def pickler(target: Any, buffer_callback: Any, *, reply: bool = False) -> Any:
     """A cloudpickle Pickler that keeps the identity of classes; cloudpickle is imported on first use."""
     global _pickler_class  # noqa: PLW0603 - a lazy class cannot be made at import
     if _pickler_class is None:
-        with forks.held_off():  # in a child forked meanwhile, nobody would be there to finish the import
-            _pickler_class = _pickler_class or _make_pickler()
+        _pickler_class = undisturbed(lambda: _pickler_class or _make_pickler())
     made = _pickler_class(target, 5, buffer_callback=buffer_callback)
     made.reply = reply
     return made
@@ -394,9 +399,10 @@ def _make_pickler() -> Any:  # noqa: C901 - one class, made once cloudpickle is 
         def _reduce_class(self, cls: type) -> Any:
             if self.reply and cls in _received:
                 return _own_class, (cp._get_or_create_tracker_id(cls),)
-            if _is_by_value(cls):
-                return self._mark(cls, cp._dynamic_class_reduce(cls))
-            return self._mark(cls, super().reducer_override(cls))
+            reduced = cp._dynamic_class_reduce(cls) if _is_by_value(cls) else super().reducer_override(cls)
+            if isinstance(reduced, tuple) and reduced[0] is cp._make_skeleton_class and _has_slots(cls):
+                reduced[1][_NAMESPACE]["__slots__"] = vars(cls)["__slots__"]
+            return self._mark(cls, reduced)
 
         def _mark_function(self, reduced: Any) -> Any:
             if self.reply or not isinstance(reduced, tuple) or reduced[-1] is not cp._function_setstate:
@@ -411,6 +417,18 @@ def _make_pickler() -> Any:  # noqa: C901 - one class, made once cloudpickle is 
             return (*reduced[:-1], _receive_class)
 
     return Pickler
+
+
+_NAMESPACE = 3  # among the arguments by which cloudpickle makes a class anew: what is there from the beginning
+
+
+def _has_slots(cls: type) -> bool:
+    """Its instances have no dictionary of its making, and must not have one elsewhere: it could not come back.
+
+    A class that cloudpickle itself has made anew has one, and the names of its slots no more than that.
+    """
+    slots = vars(cls).get("__slots__")
+    return slots is not None and ("__dict__" not in vars(cls) or "__dict__" in slots)
 
 
 _CACHED: type = type(functools.lru_cache(len))

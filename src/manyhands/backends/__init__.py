@@ -7,9 +7,10 @@ Other packages add backends by the entry point group ``manyhands.backends``: a c
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from importlib import import_module
+from typing import Any, NamedTuple, cast
 
-from manyhands._engine import forks
+from manyhands._engine.first_use import undisturbed
 from manyhands._engine.interface import Backend
 from manyhands.errors import OptionError
 
@@ -35,20 +36,14 @@ def make(name: str, plan: Plan) -> Backend:
 
         return Serial(plan.initializer, plan.initargs)
     if name == "threads":
-        with forks.held_off():  # in a child forked meanwhile by another thread, nobody would finish the import
-            from manyhands.backends.threads import Threads
-
-        return Threads(plan.initializer, plan.initargs, name=plan.name)
+        threads = undisturbed(lambda: import_module("manyhands.backends.threads"))
+        return cast("Backend", threads.Threads(plan.initializer, plan.initargs, name=plan.name))
     if name == "processes":
-        with forks.held_off():
-            from manyhands.backends.processes import make as make_processes
-
-            return make_processes(plan)
+        return cast("Backend", undisturbed(lambda: import_module("manyhands.backends.processes").make(plan)))
     for entry in _added():
         if entry.name != name:
             continue
-        made: Backend = entry.load()(plan)
-        return made
+        return cast("Backend", entry.load()(plan))
     raise OptionError(f"there is no backend {name!r}; choose one of {', '.join(names())}")
 
 
