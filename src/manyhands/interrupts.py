@@ -32,14 +32,6 @@ def stops_the_call(error: BaseException) -> bool:
     return isinstance(error, KeyboardInterrupt) or is_of_a_signal(error)
 
 
-def start_thread(thread: threading.Thread) -> None:
-    """Start it. What a signal's handler raises in the midst of that arrives as itself, not as threading's KeyError."""
-    try:
-        thread.start()
-    except KeyError as torn:
-        raise torn.__context__ or torn from None
-
-
 def _code_of(handler: Any) -> Any:
     """What runs when it is called; None if that is not written in Python."""
     while isinstance(handler, functools.partial):

@@ -20,7 +20,7 @@ from typing import Any
 from manyhands._engine import words
 from manyhands._engine.interface import Said
 from manyhands._engine.latch import Latch
-from manyhands.interrupts import start_thread
+from manyhands._engine.threads import start_thread
 
 IDLE_SECONDS = 1.0
 

@@ -50,6 +50,7 @@ from manyhands._engine.latch import Latch
 from manyhands._engine.payload import send_by_value
 from manyhands._engine.results import Batch, Piece
 from manyhands._engine.short_way import ShortWay
+from manyhands._engine.threads import start_thread
 from manyhands.errors import (
     ExecutorClosed,
     MemoryLimitExceeded,
@@ -58,7 +59,6 @@ from manyhands.errors import (
     WorkerStartError,
     WorkersUnavailable,
 )
-from manyhands.interrupts import start_thread
 from manyhands.showing import MISSING, error_text
 
 LONGEST_WAIT = 3600.0  # seconds; the system's own limit is some days

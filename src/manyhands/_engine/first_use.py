@@ -10,7 +10,7 @@ import sys
 import threading
 
 from manyhands._engine.forks import held_off
-from manyhands.interrupts import start_thread
+from manyhands._engine.threads import start_thread
 
 TYPE_CHECKING = False  # typing's import would take longer than all of this one
 if TYPE_CHECKING:

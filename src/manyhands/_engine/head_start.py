@@ -36,8 +36,9 @@ from manyhands._engine.scale import Scale
 from manyhands._engine.slices import CallerContext, Slice
 from manyhands._engine.stream import IteratorFeed, SequenceFeed
 from manyhands._engine.tally import Stats, Tally
+from manyhands._engine.threads import start_thread
 from manyhands.errors import FORKED, ExecutorClosed, WorkerStartError
-from manyhands.interrupts import start_thread, stops_the_call
+from manyhands.interrupts import stops_the_call
 from manyhands.showing import MISSING
 
 SLICE_SECONDS = 0.001  # of tiny tasks that are run between two looks around

@@ -23,8 +23,9 @@ from manyhands._engine.interface import Job
 from manyhands._engine.latch import Latch
 from manyhands._engine.results import Piece
 from manyhands._engine.sources import GrowingSource, SequenceSource
+from manyhands._engine.threads import start_thread
 from manyhands.errors import FORKED, ExecutorClosed
-from manyhands.interrupts import is_of_a_signal, start_thread
+from manyhands.interrupts import is_of_a_signal
 from manyhands.showing import MISSING
 
 PAUSE_SECONDS = 0.02  # between looks at results that are wanted all together

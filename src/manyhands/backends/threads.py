@@ -17,9 +17,9 @@ from manyhands._engine import board, context, runner, shared
 from manyhands._engine.board import Stamp
 from manyhands._engine.context import WorkerContext
 from manyhands._engine.interface import ChunkResults, Gone, Job, Loaded, Notice, NotStarted, Ready
+from manyhands._engine.threads import start_thread
 from manyhands.backends import local
 from manyhands.errors import InitializerError, WorkerStartError
-from manyhands.interrupts import start_thread
 from manyhands.showing import error_text
 
 
