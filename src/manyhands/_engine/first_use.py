@@ -24,21 +24,25 @@ def undisturbed(make: Callable[[], Any]) -> Any:
     """What this returns; raises what it raises.
 
     For the main thread another calls it, which no handler interrupts. They run while the main thread waits, and may use
-    manyhands themselves.
+    manyhands themselves; what one raises is raised when this is through.
     """
     if threading.current_thread() is not threading.main_thread() or _is_importing():
         with held_off():
             return make()
-    made: list[Any] = []
-    raised: list[BaseException] = []
+    ended: list[tuple[Any, BaseException | None]] = []
+    struck: BaseException | None = None
+    ending = threading.Lock()
 
     def run() -> None:
         try:
             with held_off():
-                made.append(make())
+                ended.append((make(), None))
         except BaseException as error:  # noqa: BLE001 - it is raised below
-            raised.append(error)
+            ended.append((None, error))
+        finally:
+            ending.release()
 
+    ending.acquire()
     thread = threading.Thread(target=run, name="manyhands-first-use")
     try:
         start_thread(thread)
@@ -46,11 +50,17 @@ def undisturbed(make: Callable[[], Any]) -> Any:
         if thread.ident is not None:  # a handler has raised it
             raise
         run()  # there is no room for a thread, or the program is about to end
-    else:
+    while not ended:
+        try:
+            ending.acquire()
+        except BaseException as error:  # noqa: BLE001 - Ctrl-C: the program's end is not to come in the midst of it either
+            struck = error
+    if thread.ident is not None:
         thread.join()
-    if raised:
-        raise raised.pop()
-    return made.pop()
+    made, raised = ended.pop()
+    if (wrong := struck or raised) is not None:
+        raise wrong
+    return made
 
 
 def _is_importing() -> bool:

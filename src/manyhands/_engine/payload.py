@@ -427,8 +427,8 @@ def _has_slots(cls: type) -> bool:
 
     A class that cloudpickle itself has made anew has one, and the names of its slots no more than that.
     """
-    slots = vars(cls).get("__slots__")
-    return slots is not None and ("__dict__" not in vars(cls) or "__dict__" in slots)
+    slots: Any = vars(cls).get("__slots__")
+    return bool(slots) and ("__dict__" not in vars(cls) or "__dict__" in slots)
 
 
 _CACHED: type = type(functools.lru_cache(len))
